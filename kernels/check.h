@@ -1,0 +1,44 @@
+#pragma once
+
+#include <initializer_list>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/tensor.h"
+
+namespace strait::kernels {
+
+/// A malformed or unsupported op. The message names op, field, expected, got and what to change.
+class OpError : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
+
+/// Collects the checks of one op under its name: `Checker c("RmsNormFwd"); c.shape("y", y, {T,
+/// D});` Every method throws OpError at the first violation. `kAny` in a shape accepts every size.
+class Checker {
+ public:
+  static constexpr std::int64_t kAny = -1;
+
+  explicit Checker(const char* op) : op_(op) {}
+
+  /// Defined, of this shape, last dim contiguous (rows may be strided).
+  void shape(const char* field, const ConstTensor& t,
+             std::initializer_list<std::int64_t> dims) const;
+  /// As `shape`, but absent is fine.
+  void optional_shape(const char* field, const ConstTensor& t,
+                      std::initializer_list<std::int64_t> dims) const;
+  void dtype(const char* field, const ConstTensor& t, DType expected) const;
+  void contiguous(const char* field, const ConstTensor& t) const;
+  /// The byte ranges of an output and another tensor do not overlap.
+  void disjoint(const char* field, const ConstTensor& out, const char* other_field,
+                const ConstTensor& other) const;
+  /// `what` reads as advice, e.g. "top_k must be in 1..E (8), got 9".
+  void that(bool ok, const std::string& what) const;
+
+ private:
+  [[noreturn]] void fail(const std::string& message) const;
+  const char* op_;
+};
+
+}  // namespace strait::kernels

@@ -1,0 +1,47 @@
+#pragma once
+
+#include "kernels/check.h"
+
+// Cross-entropy in two ops so that a row's vocabulary may come in blocks (chunks or tensor-parallel
+// shards): statistics merge over blocks, then the gradient of each block needs only the merged lse.
+namespace strait::kernels {
+
+/// Label of a position that is not counted.
+inline constexpr std::int32_t kIgnoreLabel = -1;
+
+/// Merges one vocabulary block into running (max, sum of exp, label logit).
+/// Start a row at (-inf, 0, 0). Afterwards lse = max + log(sum), loss = lse - label logit.
+struct CrossEntropyStats {
+  static constexpr const char* kName = "CrossEntropyStats";
+  ConstTensor logits;  // [N, v], columns vocab_begin .. vocab_begin + v
+  ConstTensor labels;  // [N] i32, kIgnoreLabel allowed
+  Tensor stats;        // [N, 3] stat dtype, read and written
+  std::int64_t vocab_begin = 0;
+};
+
+/// loss[n] = lse - label logit, 0 where ignored; also lse itself, and the running totals.
+struct CrossEntropyLoss {
+  static constexpr const char* kName = "CrossEntropyLoss";
+  ConstTensor stats;   // [N, 3]
+  ConstTensor labels;  // [N] i32
+  Tensor lse;          // [N] stat dtype
+  Tensor loss = {};    // [N] stat dtype, or absent
+  Tensor loss_sum;     // [1] f64, accumulated
+};
+
+/// dlogits = scale * (softmax - onehot), zero rows where ignored.
+struct CrossEntropyBwd {
+  static constexpr const char* kName = "CrossEntropyBwd";
+  ConstTensor logits;  // [N, v]
+  ConstTensor labels;  // [N] i32
+  ConstTensor lse;     // [N]
+  Tensor dlogits;      // [N, v], assigned; may alias logits
+  std::int64_t vocab_begin = 0;
+  double scale = 1.0;  // 1 / (counted labels of the whole optimizer step)
+};
+
+void check(const CrossEntropyStats& op);
+void check(const CrossEntropyLoss& op);
+void check(const CrossEntropyBwd& op);
+
+}  // namespace strait::kernels

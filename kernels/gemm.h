@@ -1,0 +1,49 @@
+#pragma once
+
+#include "kernels/check.h"
+#include "kernels/stream.h"
+
+// Matrix products. Row strides are free (views into fused buffers), the last dim is contiguous.
+namespace strait::kernels {
+
+/// c = op(a) op(b) (+ bias) or c += op(a) op(b); op(m) is m or its transpose.
+/// Weights are stored [out, in], so a forward linear is {x, w, y, .trans_b = true}.
+struct Gemm {
+  static constexpr const char* kName = "Gemm";
+  ConstTensor a;  // [M, K], or [K, M] with trans_a
+  ConstTensor b;  // [K, N], or [N, K] with trans_b
+  Tensor c;       // [M, N]
+  bool trans_a = false;
+  bool trans_b = false;
+  bool accumulate = false;  // += instead of =; not with bias
+  ConstTensor bias = {};    // [N] or absent
+};
+
+/// Rows of one expert times that expert's matrix; rows are sorted by expert.
+/// c[r] = a[r] op(b[e]) for offsets[e] <= r < offsets[e + 1]; empty experts are fine.
+struct GroupedGemm {
+  static constexpr const char* kName = "GroupedGemm";
+  ConstTensor a;        // [N, I]
+  ConstTensor b;        // [E, I, O], or [E, O, I] with trans_b
+  ConstTensor offsets;  // [E + 1] i32, offsets[0] = 0, offsets[E] = N
+  Tensor c;             // [N, O]
+  bool trans_b = false;
+};
+
+/// dw[e] += a[rows of e]^T b[rows of e].
+struct GroupedGemmWgrad {
+  static constexpr const char* kName = "GroupedGemmWgrad";
+  ConstTensor a;        // [N, O]
+  ConstTensor b;        // [N, I]
+  ConstTensor offsets;  // [E + 1] i32
+  Tensor dw;            // [E, O, I], accumulated
+};
+
+void check(const Gemm& op);
+void check(const GroupedGemm& op);
+void check(const GroupedGemmWgrad& op);
+Work work(const Gemm& op);
+Work work(const GroupedGemm& op);
+Work work(const GroupedGemmWgrad& op);
+
+}  // namespace strait::kernels

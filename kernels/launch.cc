@@ -1,0 +1,72 @@
+#include "kernels/launch.h"
+
+#include "kernels/cpu/run.h"
+
+namespace strait::kernels {
+namespace {
+
+/// Work of an op: its own formula where it has one, else unknown (zero).
+template <class Op>
+Work work_of(const Op& op, Device device) {
+  if constexpr (requires { work(op, device); }) {
+    return work(op, device);
+  } else if constexpr (requires { work(op); }) {
+    return work(op);
+  } else {
+    return Work{};
+  }
+}
+
+}  // namespace
+
+template <class Op>
+void launch(const Op& op, const Stream& stream) {
+  check(op);
+  if (stream.observer) stream.observer->on_launch(Op::kName, work_of(op, stream.device));
+  switch (stream.device) {
+    case Device::plan:
+      return;
+    case Device::cpu:
+      return cpu::run(op);
+    case Device::cuda:
+      throw OpError(std::string(Op::kName) +
+                    ": this build has no CUDA backend; set run.device to cpu");
+  }
+}
+
+template void launch(const Gemm&, const Stream&);
+template void launch(const GroupedGemm&, const Stream&);
+template void launch(const GroupedGemmWgrad&, const Stream&);
+template void launch(const EmbeddingFwd&, const Stream&);
+template void launch(const EmbeddingBwd&, const Stream&);
+template void launch(const RmsNormFwd&, const Stream&);
+template void launch(const RmsNormBwd&, const Stream&);
+template void launch(const QkNormRopeFwd&, const Stream&);
+template void launch(const QkNormRopeBwd&, const Stream&);
+template void launch(const MlaAssembleFwd&, const Stream&);
+template void launch(const MlaAssembleBwd&, const Stream&);
+template void launch(const SwigluFwd&, const Stream&);
+template void launch(const SwigluBwd&, const Stream&);
+template void launch(const AttentionFwd&, const Stream&);
+template void launch(const AttentionBwd&, const Stream&);
+template void launch(const CcaMixFwd&, const Stream&);
+template void launch(const CcaMixBwd&, const Stream&);
+template void launch(const RouteFwd&, const Stream&);
+template void launch(const RouteLosses&, const Stream&);
+template void launch(const RouteBwd&, const Stream&);
+template void launch(const RouterBiasUpdate&, const Stream&);
+template void launch(const MoeSort&, const Stream&);
+template void launch(const MoePermute&, const Stream&);
+template void launch(const MoeCombineFwd&, const Stream&);
+template void launch(const MoeCombineBwd&, const Stream&);
+template void launch(const CrossEntropyStats&, const Stream&);
+template void launch(const CrossEntropyLoss&, const Stream&);
+template void launch(const CrossEntropyBwd&, const Stream&);
+template void launch(const AdamW&, const Stream&);
+template void launch(const SumSquares&, const Stream&);
+template void launch(const ClipScale&, const Stream&);
+template void launch(const Fill&, const Stream&);
+template void launch(const Add&, const Stream&);
+template void launch(const Copy&, const Stream&);
+
+}  // namespace strait::kernels

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "kernels/check.h"
+
+namespace strait::kernels {
+
+/// s = x + delta; y = s / sqrt(mean(s^2) + eps) * w, the mean over the last dim.
+/// Without `delta`, s is x and `sum` stays absent.
+struct RmsNormFwd {
+  static constexpr const char* kName = "RmsNormFwd";
+  ConstTensor x;           // [T, D], rows may be strided
+  ConstTensor delta = {};  // [T, D] residual branch to add, or absent
+  ConstTensor w;           // [D]
+  Tensor sum = {};         // [T, D] x + delta; present exactly when delta is; may alias x or delta
+  Tensor y;                // [T, D]
+  Tensor rstd;             // [T] stat dtype, kept for RmsNormBwd
+  double eps = 1e-5;
+};
+
+/// dx = dresidual + (gradient through the norm); dw += sum over tokens.
+/// dx is the gradient of s, hence of both x and delta.
+struct RmsNormBwd {
+  static constexpr const char* kName = "RmsNormBwd";
+  ConstTensor dy;              // [T, D]
+  ConstTensor s;               // [T, D] the normalised sum (x when there was no delta)
+  ConstTensor w;               // [D]
+  ConstTensor rstd;            // [T] stat dtype
+  ConstTensor dresidual = {};  // [T, D] gradient arriving past the norm, or absent; may alias dx
+  Tensor dx;                   // [T, D], assigned
+  Tensor dw;                   // [D], accumulated
+};
+
+void check(const RmsNormFwd& op);
+void check(const RmsNormBwd& op);
+
+}  // namespace strait::kernels

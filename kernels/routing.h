@@ -1,0 +1,77 @@
+#pragma once
+
+#include "kernels/check.h"
+
+// Mixture-of-experts routing: scores, selection, balance.
+// Dims: T tokens, E experts, K chosen per token, R sequences (T / R tokens each).
+namespace strait::kernels {
+
+enum class RouterScore : std::uint8_t { softmax, sigmoid };
+
+/// How experts are chosen and weighted. DeepSeek-V3 (arXiv 2412.19437): sigmoid, groups, scale.
+struct RouterRule {
+  RouterScore score = RouterScore::softmax;
+  bool renormalise = false;     // weights divided by (their sum + 1e-20)
+  std::int64_t groups = 1;      // experts form this many equal groups; 1: no grouping
+  std::int64_t top_groups = 1;  // groups kept; a group's score is the sum of its two best choices
+  double scale = 1.0;           // multiplies the weights at the end
+};
+
+/// scores = softmax or sigmoid of logits; choice = scores + bias (selection only); the K best of
+/// the kept groups, ties to the lower expert; weight = scores gathered, renormalised and scaled by
+/// rule. Experts of a token are listed in descending order of choice.
+struct RouteFwd {
+  static constexpr const char* kName = "RouteFwd";
+  ConstTensor logits;     // [T, E] stat dtype
+  ConstTensor bias = {};  // [E] stat dtype, or absent
+  Tensor scores;          // [T, E] stat dtype, kept for RouteBwd
+  Tensor expert;          // [T, K] i32
+  Tensor weight;          // [T, K] stat dtype
+  Tensor counts;          // [E] i64, accumulated: choices that fell on each expert
+  RouterRule rule;
+};
+
+/// Switch-style balance loss per sequence and z-loss, from the same scores:
+/// aux = sum over sequences of E * sum_e f_e P_e, f_e = count_e / (K S), P_e = mean score, scores
+/// of a token normalised to sum 1 first; 1 when balanced. z = sum over tokens of
+/// logsumexp(logits)^2. Both are sums; the caller's coefficients in RouteBwd divide by global
+/// counts.
+struct RouteLosses {
+  static constexpr const char* kName = "RouteLosses";
+  ConstTensor logits;  // [T, E]
+  ConstTensor scores;  // [T, E]
+  ConstTensor expert;  // [T, K] i32
+  Tensor fraction;     // [R, E] stat dtype: f_e of each sequence, kept for RouteBwd
+  Tensor aux;          // [1] f64, accumulated
+  Tensor z;            // [1] f64, accumulated
+};
+
+/// dlogits from dweight, plus aux_coef * d(aux)/dlogits and z_coef * d(z)/dlogits.
+/// The selection itself has no gradient.
+struct RouteBwd {
+  static constexpr const char* kName = "RouteBwd";
+  ConstTensor dweight;        // [T, K] stat dtype
+  ConstTensor logits;         // [T, E]
+  ConstTensor scores;         // [T, E]
+  ConstTensor expert;         // [T, K] i32
+  ConstTensor fraction = {};  // [R, E]; needed when aux_coef != 0
+  Tensor dlogits;             // [T, E] stat dtype, assigned
+  RouterRule rule;
+  double aux_coef = 0;
+  double z_coef = 0;
+};
+
+/// bias += rate * sign(mean(counts) - counts), the loss-free rule (arXiv 2408.15664).
+struct RouterBiasUpdate {
+  static constexpr const char* kName = "RouterBiasUpdate";
+  ConstTensor counts;  // [E] i64 of a whole optimizer step, summed over data ranks
+  Tensor bias;         // [E]
+  double rate = 1e-3;
+};
+
+void check(const RouteFwd& op);
+void check(const RouteLosses& op);
+void check(const RouteBwd& op);
+void check(const RouterBiasUpdate& op);
+
+}  // namespace strait::kernels

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+namespace strait::kernels {
+
+/// `plan` runs every check and every record but no arithmetic: a dry run without data or device.
+enum class Device : std::uint8_t { cpu, cuda, plan };
+
+/// Work done by one launch, in floating-point operations (2 per multiply-add) and bytes moved at
+/// least (each input read once, each output written once).
+struct Work {
+  double flops = 0;
+  double bytes = 0;
+};
+
+/// Sees every launch on a stream it is attached to (FLOP counts, profiles). Not owned by Stream.
+class LaunchObserver {
+ public:
+  virtual ~LaunchObserver() = default;
+  virtual void on_launch(const char* op, const Work& work) = 0;
+};
+
+/// Where an op runs. `handle` is a cudaStream_t on cuda, unused elsewhere. Copyable, owns nothing.
+struct Stream {
+  Device device = Device::cpu;
+  void* handle = nullptr;
+  LaunchObserver* observer = nullptr;
+};
+
+}  // namespace strait::kernels

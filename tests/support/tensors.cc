@@ -1,0 +1,162 @@
+#include "tests/support/tensors.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace strait::test {
+namespace {
+
+std::int64_t offset_of(const ConstTensor& x, std::int64_t index) {
+  std::int64_t offset = 0;
+  for (int i = x.rank - 1; i >= 0; --i) {
+    offset += (index % x.shape[i]) * x.stride[i];
+    index /= x.shape[i];
+  }
+  return offset;
+}
+
+}  // namespace
+
+double Buffers::uniform() {  // splitmix64
+  state_ += 0x9e3779b97f4a7c15ull;
+  std::uint64_t z = state_;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  z ^= z >> 31;
+  return (static_cast<double>(z >> 11) + 0.5) * 0x1.0p-53;
+}
+
+std::int64_t Buffers::below(std::int64_t n) {
+  return static_cast<std::int64_t>(uniform() * static_cast<double>(n));
+}
+
+Tensor Buffers::allocate(DType dtype, std::initializer_list<std::int64_t> shape) {
+  Tensor t(nullptr, dtype, shape);
+  blocks_.push_back(std::make_unique<char[]>(t.bytes() + 64));
+  t.data = blocks_.back().get();
+  return t;
+}
+
+Tensor Buffers::normal(DType dtype, std::initializer_list<std::int64_t> shape, double scale) {
+  Tensor t = allocate(dtype, shape);
+  for (std::int64_t i = 0; i < t.numel(); ++i) {
+    const double radius = std::sqrt(-2.0 * std::log(uniform()));
+    set(t, i, scale * radius * std::cos(2.0 * M_PI * uniform()));
+  }
+  return t;
+}
+
+Tensor Buffers::zeros(DType dtype, std::initializer_list<std::int64_t> shape) {
+  Tensor t = allocate(dtype, shape);
+  std::memset(t.data, 0, t.bytes());
+  return t;
+}
+
+Tensor Buffers::poisoned(DType dtype, std::initializer_list<std::int64_t> shape) {
+  Tensor t = allocate(dtype, shape);
+  std::memset(t.data, 0xff, t.bytes());  // NaN as f32 and f64, -1 as integers
+  return t;
+}
+
+Tensor Buffers::ints(const std::vector<std::int32_t>& values,
+                     std::initializer_list<std::int64_t> shape) {
+  Tensor t = allocate(DType::i32, shape);
+  std::memcpy(t.data, values.data(), t.bytes());
+  return t;
+}
+
+Tensor Buffers::converted(ConstTensor x, DType dtype) {
+  Tensor t = allocate(dtype, {x.numel()});
+  for (std::int64_t i = 0; i < x.numel(); ++i) set(t, i, get(x, i));
+  Tensor out = t;
+  out.rank = x.rank;
+  out.shape = x.shape;
+  std::int64_t step = 1;
+  for (int i = x.rank - 1; i >= 0; --i) {
+    out.stride[i] = step;
+    step *= x.shape[i];
+  }
+  return out;
+}
+
+double get(const ConstTensor& x, std::int64_t index) {
+  const std::int64_t at = offset_of(x, index);
+  switch (x.dtype) {
+    case DType::f64:
+      return x.as<double>()[at];
+    case DType::f32:
+      return x.as<float>()[at];
+    case DType::i64:
+      return static_cast<double>(x.as<std::int64_t>()[at]);
+    case DType::i32:
+      return x.as<std::int32_t>()[at];
+    default:
+      return std::numeric_limits<double>::quiet_NaN();
+  }
+}
+
+void set(const Tensor& x, std::int64_t index, double value) {
+  const std::int64_t at = offset_of(x, index);
+  if (x.dtype == DType::f64) x.as<double>()[at] = value;
+  if (x.dtype == DType::f32) x.as<float>()[at] = static_cast<float>(value);
+  if (x.dtype == DType::i64) x.as<std::int64_t>()[at] = static_cast<std::int64_t>(value);
+  if (x.dtype == DType::i32) x.as<std::int32_t>()[at] = static_cast<std::int32_t>(value);
+}
+
+std::vector<double> values(const ConstTensor& x) {
+  std::vector<double> out(static_cast<std::size_t>(x.numel()));
+  for (std::int64_t i = 0; i < x.numel(); ++i) out[i] = get(x, i);
+  return out;
+}
+
+double dot(const ConstTensor& a, const ConstTensor& b) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < a.numel(); ++i) sum += get(a, i) * get(b, i);
+  return sum;
+}
+
+double relative_l2(const std::vector<double>& got, const std::vector<double>& want) {
+  if (got.size() != want.size()) return std::numeric_limits<double>::infinity();
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    difference += (got[i] - want[i]) * (got[i] - want[i]);
+    norm += want[i] * want[i];
+  }
+  const double error = std::sqrt(difference) / std::max(std::sqrt(norm), 1e-30);
+  return std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
+}
+
+double relative_l2(const ConstTensor& got, const ConstTensor& want) {
+  return relative_l2(values(got), values(want));
+}
+
+std::vector<double> numeric_gradient(const Tensor& x, const std::function<double()>& loss,
+                                     double step) {
+  std::vector<double> gradient(static_cast<std::size_t>(x.numel()));
+  for (std::int64_t i = 0; i < x.numel(); ++i) {
+    const double original = get(x, i);
+    auto at = [&](double delta) {
+      set(x, i, original + delta);
+      return loss();
+    };
+    const double near = at(step) - at(-step);
+    const double far = at(2 * step) - at(-2 * step);
+    set(x, i, original);
+    gradient[i] = (8 * near - far) / (12 * step);
+  }
+  return gradient;
+}
+
+double gradient_error(const Tensor& x, const ConstTensor& analytic,
+                      const std::function<double()>& loss) {
+  return relative_l2(values(analytic), numeric_gradient(x, loss));
+}
+
+bool bit_equal(const ConstTensor& a, const ConstTensor& b) {
+  if (a.dtype != b.dtype || a.rank != b.rank || a.shape != b.shape) return false;
+  const std::vector<double> left = values(a), right = values(b);
+  return std::memcmp(left.data(), right.data(), left.size() * sizeof(double)) == 0;
+}
+
+}  // namespace strait::test
