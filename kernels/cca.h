@@ -2,6 +2,7 @@
 
 #include "kernels/check.h"
 #include "kernels/qk_norm_rope.h"
+#include "kernels/stream.h"
 
 // Compressed Convolutional Attention (arXiv 2510.04476), from the down-projections to q, k, v.
 // Dims: H query heads, G key/value heads, d head dim, n0 / n1 taps of the two convolutions.
