@@ -8,7 +8,8 @@
 // Dims: H query heads, G key/value heads, d head dim, n0 / n1 taps of the two convolutions.
 // Tokens are chunks of `chunk` consecutive rows. Row t has doc_pos[t] predecessors in its document:
 // the previous rows of its chunk, before those the chunk's halo columns, before those nothing.
-// "Nothing" is z = 0, so the depthwise output there is its bias b0, not 0.
+// "Nothing" is z = 0, so the depthwise output there is its bias b0, not 0. A convolution that is
+// off counts as one tap; without columns of history to carry, halo_z is absent.
 namespace strait::kernels {
 
 enum class KeyTemperature : std::uint8_t { exp, linear };
@@ -63,7 +64,7 @@ struct CcaMixBwd {
   Tensor dv_cur = {};   // [T, G d - Cd]
   Tensor dv_del = {};   // [T, Cd]
   Tensor dhalo_z = {};  // like halo_z, present exactly when it is
-  Tensor dhalo_v = {};  // [T / chunk, Cd], present when halo_z is and Cd > 0
+  Tensor dhalo_v = {};  // [T / chunk, Cd], present exactly when the forward had halo_v
   Tensor dw0 = {};      // gradients of the parameters, accumulated, present when they are
   Tensor db0 = {};
   Tensor dw1 = {};

@@ -28,11 +28,20 @@ class Checker {
   /// As `shape`, but absent is fine.
   void optional_shape(const char* field, const ConstTensor& t,
                       std::initializer_list<std::int64_t> dims) const;
+  /// The checks below pass over absent tensors; `shape` says which fields must be there.
   void dtype(const char* field, const ConstTensor& t, DType expected) const;
+  /// A dtype a model computes in: f64, f32 or bf16.
+  void compute_dtype(const char* field, const ConstTensor& t) const;
+  /// `compute` or its stat dtype: parameters, their gradients and sums may be kept wider.
+  void wide_dtype(const char* field, const ConstTensor& t, DType compute) const;
   void contiguous(const char* field, const ConstTensor& t) const;
-  /// The byte ranges of an output and another tensor do not overlap.
+  /// An output and another tensor share no byte. Column ranges of one wider buffer (equal row
+  /// strides) are told apart; otherwise the whole byte ranges must not overlap.
   void disjoint(const char* field, const ConstTensor& out, const char* other_field,
                 const ConstTensor& other) const;
+  /// For outputs that may alias: the very same view, or disjoint.
+  void same_or_disjoint(const char* field, const ConstTensor& out, const char* other_field,
+                        const ConstTensor& other) const;
   /// `what` reads as advice, e.g. "top_k must be in 1..E (8), got 9".
   void that(bool ok, const std::string& what) const;
 

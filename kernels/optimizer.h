@@ -22,7 +22,7 @@ struct AdamW {
   std::int64_t step = 1;  // t, from 1
 };
 
-/// out += sum of x^2, accumulated in double in index order.
+/// out += sum of x^2, accumulated in double in an order fixed by n alone.
 struct SumSquares {
   static constexpr const char* kName = "SumSquares";
   ConstTensor x;  // [n] contiguous

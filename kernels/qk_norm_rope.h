@@ -37,6 +37,8 @@ struct QkNormRopeBwd {
   Rope rope;
 };
 
+/// The rope of an op whose heads have width d: dims even and at most d, theta positive.
+void check(const Checker& c, const Rope& rope, std::int64_t d);
 void check(const QkNormRopeFwd& op);
 void check(const QkNormRopeBwd& op);
 

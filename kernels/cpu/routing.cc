@@ -1,0 +1,283 @@
+#include "kernels/routing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/exp.h"
+#include "kernels/cpu/real.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/cpu/run.h"
+
+namespace strait::kernels::cpu {
+namespace {
+
+/// Keeps a sum of scores away from zero where every sigmoid underflows.
+constexpr double kTinySum = 1e-20;
+
+template <class Real>
+Real log_sum_exp(const Real* logits, std::int64_t experts) {
+  const Real top = *std::max_element(logits, logits + experts);
+  Real sum = 0;
+  for (std::int64_t e = 0; e < experts; ++e) sum += std::exp(logits[e] - top);
+  return top + std::log(sum);
+}
+
+template <class Real>
+void score(RouterScore kind, const Real* logits, std::int64_t experts, Real* scores) {
+  if (kind == RouterScore::sigmoid) {
+    for (std::int64_t e = 0; e < experts; ++e) scores[e] = sigmoid(logits[e]);
+    return;
+  }
+  const Real top = *std::max_element(logits, logits + experts);
+  Real sum = 0;
+  for (std::int64_t e = 0; e < experts; ++e) sum += scores[e] = std::exp(logits[e] - top);
+  for (std::int64_t e = 0; e < experts; ++e) scores[e] /= sum;
+}
+
+/// Index of the best value that is not taken, ties to the lower index; a valid index even when the
+/// values are NaN. Precondition: one is not taken.
+template <class Real>
+std::int64_t best_free(const Real* values, const std::vector<char>& taken) {
+  std::int64_t best = std::find(taken.begin(), taken.end(), 0) - taken.begin();
+  for (std::int64_t i = best + 1; i < static_cast<std::int64_t>(taken.size()); ++i) {
+    if (!taken[i] && values[i] > values[best]) best = i;
+  }
+  return best;
+}
+
+template <class Real>
+Real sum_of_best_two(const Real* values, std::int64_t n) {
+  if (n == 1) return values[0];
+  Real first = std::max(values[0], values[1]), second = std::min(values[0], values[1]);
+  for (std::int64_t i = 2; i < n; ++i) {
+    second = std::max(second, std::min(first, values[i]));
+    first = std::max(first, values[i]);
+  }
+  return first + second;
+}
+
+/// Selects experts for one token after another; holds the scratch of one thread.
+template <class Real>
+class Selector {
+ public:
+  Selector(const RouterRule& rule, std::int64_t experts)
+      : rule_(rule),
+        choice_(experts),
+        excluded_(experts),
+        group_score_(rule.groups),
+        kept_(rule.groups) {}
+
+  /// Writes the `chosen` experts of a token in descending order of choice. `bias` may be null.
+  void select(const Real* scores, const Real* bias, std::int64_t chosen, std::int32_t* expert) {
+    const auto experts = static_cast<std::int64_t>(choice_.size());
+    for (std::int64_t e = 0; e < experts; ++e) choice_[e] = scores[e] + (bias ? bias[e] : 0);
+    std::fill(excluded_.begin(), excluded_.end(), 0);
+    if (rule_.top_groups < rule_.groups) exclude_groups(experts / rule_.groups);
+    for (std::int64_t k = 0; k < chosen; ++k) {
+      const std::int64_t best = best_free(choice_.data(), excluded_);
+      excluded_[best] = 1;
+      expert[k] = static_cast<std::int32_t>(best);
+    }
+  }
+
+ private:
+  void exclude_groups(std::int64_t width) {
+    for (std::int64_t g = 0; g < rule_.groups; ++g) {
+      group_score_[g] = sum_of_best_two(choice_.data() + g * width, width);
+    }
+    std::fill(kept_.begin(), kept_.end(), 0);
+    for (std::int64_t i = 0; i < rule_.top_groups; ++i) {
+      kept_[best_free(group_score_.data(), kept_)] = 1;
+    }
+    for (std::int64_t g = 0; g < rule_.groups; ++g) {
+      if (!kept_[g]) std::fill_n(excluded_.begin() + g * width, width, 1);
+    }
+  }
+
+  RouterRule rule_;
+  std::vector<Real> choice_;
+  std::vector<char> excluded_;
+  std::vector<Real> group_score_;
+  std::vector<char> kept_;
+};
+
+template <class Real>
+void weigh(const RouterRule& rule, const Real* scores, const std::int32_t* expert,
+           std::int64_t chosen, Real* weight) {
+  Real sum = 0;
+  for (std::int64_t k = 0; k < chosen; ++k) sum += weight[k] = scores[expert[k]];
+  const auto divisor = rule.renormalise ? sum + static_cast<Real>(kTinySum) : Real(1);
+  for (std::int64_t k = 0; k < chosen; ++k) {
+    weight[k] = weight[k] / divisor * static_cast<Real>(rule.scale);
+  }
+}
+
+template <class Real>
+void route(const RouteFwd& op) {
+  const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
+  const std::int64_t chosen = op.expert.shape[1];
+  const Real* bias = op.bias.defined() ? op.bias.as<Real>() : nullptr;
+  auto* expert = op.expert.as<std::int32_t>();
+#pragma omp parallel if (tokens * experts > kParallelGrain)
+  {
+    Selector<Real> selector(op.rule, experts);
+#pragma omp for schedule(static)
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      Real* scores = op.scores.as<Real>() + t * experts;
+      score(op.rule.score, op.logits.as<Real>() + t * experts, experts, scores);
+      selector.select(scores, bias, chosen, expert + t * chosen);
+      weigh(op.rule, scores, expert + t * chosen, chosen, op.weight.as<Real>() + t * chosen);
+    }
+  }
+  auto* counts = op.counts.as<std::int64_t>();
+  for (std::int64_t c = 0; c < tokens * chosen; ++c) ++counts[expert[c]];
+}
+
+/// f_e of the sequence that `expert` [S, K] describes.
+template <class Real>
+void choice_fractions(const std::int32_t* expert, std::int64_t choices, std::int64_t experts,
+                      Real* fraction) {
+  std::fill_n(fraction, experts, Real(0));
+  for (std::int64_t c = 0; c < choices; ++c) fraction[expert[c]] += 1;
+  for (std::int64_t e = 0; e < experts; ++e) fraction[e] /= static_cast<Real>(choices);
+}
+
+/// sum_e f_e p_e of one token, with p the scores normalised to sum 1.
+template <class Real>
+double balance(const Real* scores, const Real* fraction, std::int64_t experts) {
+  double product = 0, sum = kTinySum;
+  for (std::int64_t e = 0; e < experts; ++e) {
+    product += static_cast<double>(scores[e]) * fraction[e];
+    sum += scores[e];
+  }
+  return product / sum;
+}
+
+/// Sequences run in parallel; their sums are added in order, so the result is reproducible.
+template <class Real>
+void losses(const RouteLosses& op) {
+  const std::int64_t experts = op.logits.shape[1], chosen = op.expert.shape[1];
+  const std::int64_t sequences = op.fraction.shape[0], length = op.logits.shape[0] / sequences;
+  std::vector<double> aux(sequences), z(sequences);
+#pragma omp parallel for schedule(static) if (op.logits.numel() > kParallelGrain)
+  for (std::int64_t r = 0; r < sequences; ++r) {
+    Real* fraction = op.fraction.as<Real>() + r * experts;
+    choice_fractions(op.expert.as<std::int32_t>() + r * length * chosen, length * chosen, experts,
+                     fraction);
+    double balance_sum = 0;
+    for (std::int64_t t = r * length; t < (r + 1) * length; ++t) {
+      balance_sum += balance(op.scores.as<Real>() + t * experts, fraction, experts);
+      const double lse = log_sum_exp(op.logits.as<Real>() + t * experts, experts);
+      z[r] += lse * lse;
+    }
+    aux[r] = static_cast<double>(experts) * balance_sum / static_cast<double>(length);
+  }
+  for (std::int64_t r = 0; r < sequences; ++r) {
+    op.aux.as<double>()[0] += aux[r];
+    op.z.as<double>()[0] += z[r];
+  }
+}
+
+/// dscores += transpose of `weigh` applied to dweight.
+template <class Real>
+void weigh_backward(const RouterRule& rule, const Real* scores, const std::int32_t* expert,
+                    const Real* dweight, std::int64_t chosen, Real* dscores) {
+  Real sum = static_cast<Real>(kTinySum), product = 0;
+  for (std::int64_t k = 0; k < chosen; ++k) {
+    sum += scores[expert[k]];
+    product += dweight[k] * scores[expert[k]];
+  }
+  const auto scale = static_cast<Real>(rule.scale);
+  for (std::int64_t k = 0; k < chosen; ++k) {
+    dscores[expert[k]] +=
+        scale * (rule.renormalise ? (dweight[k] - product / sum) / sum : dweight[k]);
+  }
+}
+
+/// dscores += coef * d(sum_e f_e p_e)/dscores; f is constant, p depends on every score.
+template <class Real>
+void balance_backward(const Real* scores, const Real* fraction, Real coef, std::int64_t experts,
+                      Real* dscores) {
+  Real sum = static_cast<Real>(kTinySum), product = 0;
+  for (std::int64_t e = 0; e < experts; ++e) {
+    sum += scores[e];
+    product += fraction[e] * scores[e];
+  }
+  for (std::int64_t e = 0; e < experts; ++e) {
+    dscores[e] += coef * (fraction[e] - product / sum) / sum;
+  }
+}
+
+/// Turns dscores into dlogits in place.
+template <class Real>
+void score_backward(RouterScore kind, const Real* scores, std::int64_t experts, Real* gradient) {
+  if (kind == RouterScore::sigmoid) {
+    for (std::int64_t e = 0; e < experts; ++e) gradient[e] *= scores[e] * (1 - scores[e]);
+    return;
+  }
+  Real mean = 0;
+  for (std::int64_t e = 0; e < experts; ++e) mean += scores[e] * gradient[e];
+  for (std::int64_t e = 0; e < experts; ++e) gradient[e] = scores[e] * (gradient[e] - mean);
+}
+
+template <class Real>
+void route_backward(const RouteBwd& op) {
+  const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
+  const std::int64_t chosen = op.expert.shape[1];
+  const std::int64_t length = op.aux_coef != 0 ? tokens / op.fraction.shape[0] : 0;
+#pragma omp parallel for schedule(static) if (tokens * experts > kParallelGrain)
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const Real* scores = op.scores.as<Real>() + t * experts;
+    const Real* logits = op.logits.as<Real>() + t * experts;
+    Real* gradient = op.dlogits.as<Real>() + t * experts;
+    std::fill_n(gradient, experts, Real(0));
+    weigh_backward(op.rule, scores, op.expert.as<std::int32_t>() + t * chosen,
+                   op.dweight.as<Real>() + t * chosen, chosen, gradient);
+    if (op.aux_coef != 0) {
+      const double coef = op.aux_coef * static_cast<double>(experts) / static_cast<double>(length);
+      balance_backward(scores, op.fraction.as<Real>() + t / length * experts,
+                       static_cast<Real>(coef), experts, gradient);
+    }
+    score_backward(op.rule.score, scores, experts, gradient);
+    if (op.z_coef == 0) continue;
+    const Real lse = log_sum_exp(logits, experts);
+    const Real dlse = static_cast<Real>(2 * op.z_coef) * lse;
+    for (std::int64_t e = 0; e < experts; ++e) gradient[e] += dlse * std::exp(logits[e] - lse);
+  }
+}
+
+template <class Real>
+void update_bias(const RouterBiasUpdate& op) {
+  const std::int64_t experts = op.counts.shape[0];
+  const auto* counts = op.counts.as<std::int64_t>();
+  std::int64_t total = 0;
+  for (std::int64_t e = 0; e < experts; ++e) total += counts[e];
+  for (std::int64_t e = 0; e < experts; ++e) {
+    // sign(total / E - count) in whole numbers: no rounding near balance.
+    const std::int64_t lack = total - experts * counts[e];
+    op.bias.as<Real>()[e] += static_cast<Real>(op.rate) * ((lack > 0) - (lack < 0));
+  }
+}
+
+}  // namespace
+
+void run(const RouteFwd& op) {
+  with_real(op.logits.dtype, RouteFwd::kName, [&](auto real) { route<decltype(real)>(op); });
+}
+
+void run(const RouteLosses& op) {
+  with_real(op.logits.dtype, RouteLosses::kName, [&](auto real) { losses<decltype(real)>(op); });
+}
+
+void run(const RouteBwd& op) {
+  with_real(op.logits.dtype, RouteBwd::kName,
+            [&](auto real) { route_backward<decltype(real)>(op); });
+}
+
+void run(const RouterBiasUpdate& op) {
+  with_real(op.bias.dtype, RouterBiasUpdate::kName,
+            [&](auto real) { update_bias<decltype(real)>(op); });
+}
+
+}  // namespace strait::kernels::cpu

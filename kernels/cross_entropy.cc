@@ -1,0 +1,58 @@
+#include "kernels/cross_entropy.h"
+
+namespace strait::kernels {
+
+void check(const CrossEntropyStats& op) {
+  const Checker c(CrossEntropyStats::kName);
+  c.shape("logits", op.logits, {Checker::kAny, Checker::kAny});
+  c.shape("labels", op.labels, {op.logits.shape[0]});
+  c.shape("stats", op.stats, {op.logits.shape[0], 3});
+  c.compute_dtype("logits", op.logits);
+  c.dtype("labels", op.labels, DType::i32);
+  c.dtype("stats", op.stats, stat_dtype(op.logits.dtype));
+  c.disjoint("stats", op.stats, "logits", op.logits);
+  c.disjoint("stats", op.stats, "labels", op.labels);
+}
+
+void check(const CrossEntropyLoss& op) {
+  const Checker c(CrossEntropyLoss::kName);
+  c.shape("stats", op.stats, {Checker::kAny, 3});
+  const std::int64_t rows = op.stats.shape[0];
+  c.shape("labels", op.labels, {rows});
+  c.shape("lse", op.lse, {rows});
+  c.optional_shape("loss", op.loss, {rows});
+  c.shape("loss_sum", op.loss_sum, {1});
+  c.that(op.stats.dtype == DType::f64 || op.stats.dtype == DType::f32,
+         std::string("stats: expected dtype f64 or f32, got ") + op.stats.shape_string() +
+             "; allocate it in the stat dtype");
+  c.dtype("labels", op.labels, DType::i32);
+  c.dtype("lse", op.lse, op.stats.dtype);
+  c.dtype("loss", op.loss, op.stats.dtype);
+  c.dtype("loss_sum", op.loss_sum, DType::f64);
+  c.disjoint("lse", op.lse, "stats", op.stats);
+  c.disjoint("lse", op.lse, "labels", op.labels);
+  c.disjoint("loss", op.loss, "stats", op.stats);
+  c.disjoint("loss", op.loss, "lse", op.lse);
+  c.disjoint("loss", op.loss, "labels", op.labels);
+  c.disjoint("loss_sum", op.loss_sum, "loss", op.loss);
+  c.disjoint("loss_sum", op.loss_sum, "lse", op.lse);
+  c.disjoint("loss_sum", op.loss_sum, "stats", op.stats);
+}
+
+void check(const CrossEntropyBwd& op) {
+  const Checker c(CrossEntropyBwd::kName);
+  c.shape("logits", op.logits, {Checker::kAny, Checker::kAny});
+  const std::int64_t rows = op.logits.shape[0], vocab = op.logits.shape[1];
+  c.shape("labels", op.labels, {rows});
+  c.shape("lse", op.lse, {rows});
+  c.shape("dlogits", op.dlogits, {rows, vocab});
+  c.compute_dtype("logits", op.logits);
+  c.dtype("labels", op.labels, DType::i32);
+  c.dtype("lse", op.lse, stat_dtype(op.logits.dtype));
+  c.dtype("dlogits", op.dlogits, op.logits.dtype);
+  c.same_or_disjoint("dlogits", op.dlogits, "logits", op.logits);
+  c.disjoint("dlogits", op.dlogits, "labels", op.labels);
+  c.disjoint("dlogits", op.dlogits, "lse", op.lse);
+}
+
+}  // namespace strait::kernels

@@ -1,0 +1,59 @@
+#include "kernels/norm.h"
+
+namespace strait::kernels {
+
+void check(const RmsNormFwd& op) {
+  const Checker c(RmsNormFwd::kName);
+  c.shape("x", op.x, {Checker::kAny, Checker::kAny});
+  const std::int64_t tokens = op.x.shape[0], width = op.x.shape[1];
+  c.optional_shape("delta", op.delta, {tokens, width});
+  c.shape("w", op.w, {width});
+  c.that(op.sum.defined() == op.delta.defined(),
+         "sum: must be present exactly when delta is; set both or neither");
+  c.optional_shape("sum", op.sum, {tokens, width});
+  c.shape("y", op.y, {tokens, width});
+  c.shape("rstd", op.rstd, {tokens});
+  c.compute_dtype("x", op.x);
+  c.dtype("delta", op.delta, op.x.dtype);
+  c.wide_dtype("w", op.w, op.x.dtype);
+  c.dtype("sum", op.sum, op.x.dtype);
+  c.dtype("y", op.y, op.x.dtype);
+  c.dtype("rstd", op.rstd, stat_dtype(op.x.dtype));
+  c.same_or_disjoint("sum", op.sum, "x", op.x);
+  c.same_or_disjoint("sum", op.sum, "delta", op.delta);
+  c.disjoint("sum", op.sum, "w", op.w);
+  c.disjoint("y", op.y, "x", op.x);
+  c.disjoint("y", op.y, "delta", op.delta);
+  c.disjoint("y", op.y, "w", op.w);
+  c.disjoint("y", op.y, "sum", op.sum);
+  c.disjoint("y", op.y, "rstd", op.rstd);
+}
+
+void check(const RmsNormBwd& op) {
+  const Checker c(RmsNormBwd::kName);
+  c.shape("dy", op.dy, {Checker::kAny, Checker::kAny});
+  const std::int64_t tokens = op.dy.shape[0], width = op.dy.shape[1];
+  c.shape("s", op.s, {tokens, width});
+  c.shape("w", op.w, {width});
+  c.shape("rstd", op.rstd, {tokens});
+  c.optional_shape("dresidual", op.dresidual, {tokens, width});
+  c.shape("dx", op.dx, {tokens, width});
+  c.shape("dw", op.dw, {width});
+  c.compute_dtype("dy", op.dy);
+  c.dtype("s", op.s, op.dy.dtype);
+  c.wide_dtype("w", op.w, op.dy.dtype);
+  c.dtype("rstd", op.rstd, stat_dtype(op.dy.dtype));
+  c.dtype("dresidual", op.dresidual, op.dy.dtype);
+  c.dtype("dx", op.dx, op.dy.dtype);
+  c.wide_dtype("dw", op.dw, op.dy.dtype);
+  c.same_or_disjoint("dx", op.dx, "dresidual", op.dresidual);
+  c.disjoint("dx", op.dx, "dy", op.dy);
+  c.disjoint("dx", op.dx, "s", op.s);
+  c.disjoint("dx", op.dx, "w", op.w);
+  c.disjoint("dx", op.dx, "dw", op.dw);
+  c.disjoint("dw", op.dw, "dy", op.dy);
+  c.disjoint("dw", op.dw, "s", op.s);
+  c.disjoint("dw", op.dw, "w", op.w);
+}
+
+}  // namespace strait::kernels

@@ -1,0 +1,60 @@
+#include "kernels/optimizer.h"
+
+namespace strait::kernels {
+namespace {
+
+bool in_unit_interval(double x) {
+  return x >= 0 && x < 1;
+}
+
+}  // namespace
+
+void check(const AdamW& op) {
+  const Checker c(AdamW::kName);
+  c.shape("w", op.w, {Checker::kAny});
+  const std::int64_t n = op.w.shape[0];
+  c.shape("g", op.g, {n});
+  c.shape("m", op.m, {n});
+  c.shape("v", op.v, {n});
+  c.shape("grad_scale", op.grad_scale, {1});
+  c.compute_dtype("w", op.w);
+  c.wide_dtype("g", op.g, op.w.dtype);
+  c.dtype("m", op.m, stat_dtype(op.w.dtype));
+  c.dtype("v", op.v, stat_dtype(op.w.dtype));
+  c.dtype("grad_scale", op.grad_scale, DType::f64);
+  c.disjoint("w", op.w, "g", op.g);
+  c.disjoint("w", op.w, "m", op.m);
+  c.disjoint("w", op.w, "v", op.v);
+  c.disjoint("m", op.m, "g", op.g);
+  c.disjoint("m", op.m, "v", op.v);
+  c.disjoint("v", op.v, "g", op.g);
+  c.that(op.step >= 1,
+         "step: counts from 1, got " + std::to_string(op.step) + "; bias correction divides by 0");
+  c.that(in_unit_interval(op.beta1) && in_unit_interval(op.beta2),
+         "beta1, beta2: expected in [0, 1), got " + std::to_string(op.beta1) + ", " +
+             std::to_string(op.beta2));
+}
+
+void check(const SumSquares& op) {
+  const Checker c(SumSquares::kName);
+  c.shape("x", op.x, {Checker::kAny});
+  c.shape("out", op.out, {1});
+  c.compute_dtype("x", op.x);
+  c.dtype("out", op.out, DType::f64);
+  c.disjoint("out", op.out, "x", op.x);
+}
+
+void check(const ClipScale& op) {
+  const Checker c(ClipScale::kName);
+  c.shape("sum_squares", op.sum_squares, {1});
+  c.shape("norm", op.norm, {1});
+  c.shape("scale", op.scale, {1});
+  c.dtype("sum_squares", op.sum_squares, DType::f64);
+  c.dtype("norm", op.norm, DType::f64);
+  c.dtype("scale", op.scale, DType::f64);
+  c.disjoint("norm", op.norm, "sum_squares", op.sum_squares);
+  c.disjoint("scale", op.scale, "sum_squares", op.sum_squares);
+  c.disjoint("scale", op.scale, "norm", op.norm);
+}
+
+}  // namespace strait::kernels

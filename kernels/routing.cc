@@ -1,0 +1,119 @@
+#include "kernels/routing.h"
+
+#include <cmath>
+
+namespace strait::kernels {
+namespace {
+
+void check_real(const Checker& c, const char* field, const ConstTensor& t) {
+  c.that(t.dtype == DType::f32 || t.dtype == DType::f64,
+         std::string(field) + " must be f32 or f64, got " + name_of(t.dtype));
+}
+
+/// A [rows, cols] tensor of routing data: packed, of the dtype of the scores unless named
+/// otherwise.
+void check_matrix(const Checker& c, const char* field, const ConstTensor& t, std::int64_t rows,
+                  std::int64_t cols, DType dtype) {
+  c.shape(field, t, {rows, cols});
+  c.dtype(field, t, dtype);
+  c.contiguous(field, t);
+}
+
+/// The fields that the three per-token ops share. `expert` must have between 1 and E columns.
+void check_choices(const Checker& c, const ConstTensor& logits, const ConstTensor& scores,
+                   const ConstTensor& expert) {
+  check_real(c, "logits", logits);
+  check_matrix(c, "logits", logits, Checker::kAny, Checker::kAny, logits.dtype);
+  const std::int64_t tokens = logits.shape[0], experts = logits.shape[1];
+  check_matrix(c, "scores", scores, tokens, experts, logits.dtype);
+  check_matrix(c, "expert", expert, tokens, Checker::kAny, DType::i32);
+  const std::int64_t chosen = expert.shape[1];
+  c.that(chosen >= 1 && chosen <= experts, "experts per token must be in 1.." +
+                                               std::to_string(experts) + " (experts), got " +
+                                               std::to_string(chosen));
+}
+
+void check_rule(const Checker& c, const RouterRule& rule, std::int64_t experts,
+                std::int64_t chosen) {
+  c.that(std::isfinite(rule.scale), "rule.scale must be finite, got " + std::to_string(rule.scale));
+  c.that(rule.groups >= 1 && experts % rule.groups == 0,
+         "rule.groups must divide " + std::to_string(experts) + " experts, got " +
+             std::to_string(rule.groups));
+  c.that(rule.top_groups >= 1 && rule.top_groups <= rule.groups,
+         "rule.top_groups must be in 1.." + std::to_string(rule.groups) + " (groups), got " +
+             std::to_string(rule.top_groups));
+  const std::int64_t reachable = rule.top_groups * (experts / rule.groups);
+  c.that(chosen <= reachable, "the kept groups hold " + std::to_string(reachable) + " experts, " +
+                                  std::to_string(chosen) +
+                                  " are to be chosen; raise rule.top_groups or choose fewer");
+}
+
+/// `fraction` is [R, E] with R sequences of equal length.
+void check_fraction(const Checker& c, const ConstTensor& fraction, const ConstTensor& logits) {
+  check_matrix(c, "fraction", fraction, Checker::kAny, logits.shape[1], logits.dtype);
+  const std::int64_t sequences = fraction.shape[0];
+  const std::int64_t tokens = logits.shape[0];
+  c.that(sequences >= 1 && tokens >= sequences && tokens % sequences == 0,
+         "fraction must have a row per sequence, dividing " + std::to_string(tokens) +
+             " tokens, got " + std::to_string(sequences) + " rows");
+}
+
+void check_sum(const Checker& c, const char* field, const ConstTensor& t) {
+  c.shape(field, t, {1});
+  c.dtype(field, t, DType::f64);
+}
+
+}  // namespace
+
+void check(const RouteFwd& op) {
+  const Checker c(RouteFwd::kName);
+  check_choices(c, op.logits, op.scores, op.expert);
+  const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
+  const std::int64_t chosen = op.expert.shape[1];
+  check_matrix(c, "weight", op.weight, tokens, chosen, op.logits.dtype);
+  c.optional_shape("bias", op.bias, {experts});
+  if (op.bias.defined()) c.dtype("bias", op.bias, op.logits.dtype);
+  c.shape("counts", op.counts, {experts});
+  c.dtype("counts", op.counts, DType::i64);
+  check_rule(c, op.rule, experts, chosen);
+  c.disjoint("scores", op.scores, "logits", op.logits);
+  c.disjoint("weight", op.weight, "scores", op.scores);
+}
+
+void check(const RouteLosses& op) {
+  const Checker c(RouteLosses::kName);
+  check_choices(c, op.logits, op.scores, op.expert);
+  check_fraction(c, op.fraction, op.logits);
+  check_sum(c, "aux", op.aux);
+  check_sum(c, "z", op.z);
+  c.disjoint("fraction", op.fraction, "scores", op.scores);
+  c.disjoint("aux", op.aux, "z", op.z);
+}
+
+void check(const RouteBwd& op) {
+  const Checker c(RouteBwd::kName);
+  check_choices(c, op.logits, op.scores, op.expert);
+  const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
+  const std::int64_t chosen = op.expert.shape[1];
+  check_matrix(c, "dweight", op.dweight, tokens, chosen, op.logits.dtype);
+  check_matrix(c, "dlogits", op.dlogits, tokens, experts, op.logits.dtype);
+  check_rule(c, op.rule, experts, chosen);
+  c.that(op.aux_coef == 0 || op.fraction.defined(),
+         "fraction is needed when aux_coef is not 0 (" + std::to_string(op.aux_coef) +
+             "); run RouteLosses first and pass its fraction");
+  if (op.fraction.defined()) check_fraction(c, op.fraction, op.logits);
+  c.disjoint("dlogits", op.dlogits, "logits", op.logits);
+  c.disjoint("dlogits", op.dlogits, "scores", op.scores);
+  c.disjoint("dlogits", op.dlogits, "dweight", op.dweight);
+}
+
+void check(const RouterBiasUpdate& op) {
+  const Checker c(RouterBiasUpdate::kName);
+  c.shape("counts", op.counts, {Checker::kAny});
+  c.dtype("counts", op.counts, DType::i64);
+  c.shape("bias", op.bias, {op.counts.shape[0]});
+  check_real(c, "bias", op.bias);
+  c.that(std::isfinite(op.rate), "rate must be finite, got " + std::to_string(op.rate));
+}
+
+}  // namespace strait::kernels

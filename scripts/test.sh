@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds with warnings as errors, runs every test, prints the counts last.
+#
+#   scripts/test.sh [--preset PRESET]   one build (default: cpu, in build/)
+#   scripts/test.sh --all               cpu, then the same tests under asan and ubsan
+#
+# Exit 0: all passed; 1: a build or test failed, or an area has no test; 2: bad option.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/mpi_env.sh
+
+presets=(cpu)
+while [[ $# -gt 0 ]]; do
+  case "$1" in
+    --all) presets=(cpu asan ubsan); shift ;;
+    --preset) presets=("${2:?test: --preset needs the name of a preset}"); shift 2 ;;
+    *) echo "test: unknown option '$1'; see the head of scripts/test.sh" >&2; exit 2 ;;
+  esac
+done
+
+# Threads of tests that run side by side must not spin while they wait for each other.
+export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+# Open MPI keeps memory until the process ends, which the leak check would report in every test.
+export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
+export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
+
+# Builds preset $1 and runs its tests; leaves tests.json and junit.xml in the folder $2.
+# A failed test is found by count_tests.py, which reads those files.
+run_preset() {
+  scripts/build.sh "$1" -DSTRAIT_WERROR=ON -DSTRAIT_TESTS=ON
+  rm -f "$2/tests.json" "$2/junit.xml"
+  ctest --test-dir "$2" --show-only=json-v1 >"$2/tests.json"
+  ctest --test-dir "$2" --output-on-failure --parallel "$(core_count)" --timeout 900 \
+    --output-junit junit.xml || echo "test: ctest reports failures in $2"
+}
+
+scripts/install_deps.sh --dev
+folders=()
+for preset in "${presets[@]}"; do
+  folder=build-$preset
+  if [[ $preset == cpu ]]; then folder=build; fi
+  folders+=("$folder")
+  run_preset "$preset" "$folder"
+done
+python3 scripts/count_tests.py "${folders[@]}"

@@ -1,0 +1,116 @@
+#include "config/load.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <system_error>
+
+#include "config/nearest.h"
+#include "config/parse.h"
+#include "config/read_json.h"
+#include "config/reject.h"
+#include "config/schema.h"
+#include "core/files.h"
+
+namespace strait::config {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFolder = "configs";
+constexpr const char* kSuffix = ".json";
+
+/// The folders that bare names are looked up in, after `first`.
+std::vector<fs::path> config_folders(const fs::path& first) {
+  return {first, kFolder, fs::path(STRAIT_SOURCE_DIR) / kFolder};
+}
+
+/// The nearest name among the configs of the folders, for messages; empty when they hold none.
+std::string nearest_config(const std::string& name, const std::vector<fs::path>& folders) {
+  std::set<std::string> found;
+  for (const fs::path& folder : folders) {
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+      if (entry.path().extension() == kSuffix) found.insert(entry.path().filename().string());
+    }
+  }
+  if (found.empty()) return {};
+  const std::vector<std::string_view> names(found.begin(), found.end());
+  return std::string(nearest_word(fs::path(name).filename().string(), names));
+}
+
+/// The file that a name stands for, seen from `first`: a path or a bare name, ".json" optional.
+/// `asker` opens the message when there is none.
+fs::path find_config(const std::string& name, const fs::path& first, const std::string& asker) {
+  const std::vector<fs::path> folders = config_folders(first);
+  for (const fs::path& folder : folders) {
+    for (const char* suffix : {"", kSuffix}) {
+      const fs::path path = folder / (name + suffix);
+      std::error_code ignored;
+      if (fs::is_regular_file(path, ignored)) return path.lexically_normal();
+    }
+  }
+  const std::string nearest = nearest_config(name, folders);
+  reject(asker, "no config " + show(name) +
+                    "; expected a path of a JSON file, or the name of one in configs/" +
+                    (nearest.empty() ? "" : "; nearest is " + nearest));
+}
+
+Text read_config(const fs::path& path) {
+  std::error_code error;
+  const std::uintmax_t bytes = fs::file_size(path, error);
+  if (!error && bytes > kMaxJsonBytes) {
+    reject(path.string(), "is " + std::to_string(bytes) + " bytes; a config has at most " +
+                              std::to_string(kMaxJsonBytes));
+  }
+  return {core::read_file(path), path.string()};
+}
+
+Text find_base(const std::string& name, const std::string& origin) {
+  return read_config(find_config(name, fs::path(origin).parent_path(), origin + ": extends"));
+}
+
+}  // namespace
+
+std::string origin_of(const Source& source) {
+  if (source.name.empty()) {
+    reject("--config", "missing; expected a config such as --config quickstart.json");
+  }
+  return find_config(source.name, {}, "--config").string();
+}
+
+Config read_text(const std::string& json, const std::string& origin,
+                 const std::vector<std::string>& overrides) {
+  Config config;
+  parse_into(config, {json, origin}, find_base);
+  for (const std::string& assignment : overrides) parse_override(config, assignment);
+  return config;
+}
+
+Config read(const Source& source) {
+  const Text text = read_config(origin_of(source));
+  return read_text(text.json, text.origin, source.overrides);
+}
+
+Config load_text(const std::string& json, const std::string& origin,
+                 const std::vector<std::string>& overrides, std::int64_t ranks) {
+  const Config config = read_text(json, origin, overrides);
+  validate(config, origin);
+  return resolve(config, {.ranks = ranks}, origin);
+}
+
+Config load(const Source& source, std::int64_t ranks) {
+  const std::string origin = origin_of(source);
+  const Config config = read(source);
+  validate(config, origin);
+  return resolve(config, {.ranks = ranks}, origin);
+}
+
+fs::path locate(const std::string& path) {
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) return path;
+  const fs::path in_tree = fs::path(STRAIT_SOURCE_DIR) / path;
+  return fs::exists(in_tree, ignored) ? in_tree : fs::path(path);
+}
+
+}  // namespace strait::config

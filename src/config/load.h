@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "config/resolve.h"
+#include "config/validate.h"
+
+// The way of a config: file -> "extends" (one level) -> overrides -> parse -> validate -> resolve.
+// Everything wrong with the input is an InputError that names the path of the key, the value, what
+// was expected and the nearest valid key.
+namespace strait::config {
+
+/// What a program's command line says about the configuration.
+struct Source {
+  std::string name = {};  // --config: a path, or a bare name looked up in configs/
+  std::vector<std::string> overrides = {};  // --set a.b=c, in order; c is JSON, else a string
+};
+
+/// The three stages for programs that act in between: with init.from the caller fills
+/// config.model from the checkpoint after read() and before validate() (declared in validate.h).
+///
+///   const std::string origin = origin_of(source);
+///   Config config = read(source);
+///   validate(config, origin);
+///   config = resolve(config, {.ranks = ranks}, origin);
+Config read(const Source& source);
+Config read_text(const std::string& json, const std::string& origin,
+                 const std::vector<std::string>& overrides);
+
+/// The path of the file that `source` names, as messages say it. Throws InputError when there is
+/// none: the name, where it was looked for, and the nearest config there is.
+std::string origin_of(const Source& source);
+
+/// All three stages, for the built-in tokenizer and without CUDA. `ranks` is the number of MPI
+/// ranks.
+Config load(const Source& source, std::int64_t ranks);
+
+/// The same from JSON text (`origin` names it in messages).
+Config load_text(const std::string& json, const std::string& origin,
+                 const std::vector<std::string>& overrides, std::int64_t ranks);
+
+/// The config as JSON text, every key present in the order of the table;
+/// load_text(to_json(c)) == c for a resolved c on as many ranks.
+std::string to_json(const Config& config);
+
+/// Every key with type, default, unit and meaning, for --help-config.
+std::string help_text();
+
+/// A path as given if it exists from the current folder, else under the source tree, else as given.
+std::filesystem::path locate(const std::string& path);
+
+}  // namespace strait::config

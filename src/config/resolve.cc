@@ -1,0 +1,136 @@
+#include "config/resolve.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "config/load.h"
+#include "config/rules.h"
+
+namespace strait::config {
+namespace {
+
+namespace fs = std::filesystem;
+
+void resolve_device(const Rules& rules, const World& world) {
+  if (world.cuda) return;
+  const Config& config = rules.config();
+  if (config.run.device == Device::cuda) {
+    rules.fail("run.device",
+               "this is a build without CUDA; expected cpu or auto, or build with it");
+  }
+  if (config.precision.compute == Compute::bf16) {
+    rules.fail("precision.compute", "needs a build with CUDA; expected f32 or f64 on the cpu");
+  }
+}
+
+std::int64_t tokenizer_size(const Rules& rules, const World& world) {
+  const std::string& name = rules.config().data.tokenizer;
+  if (world.vocab_of) return world.vocab_of(name);
+  if (name != "bytes") rules.fail("data.tokenizer", "unknown tokenizer; nearest is \"bytes\"");
+  return kByteTokens;
+}
+
+void resolve_model(Config& config, const Rules& rules, const World& world) {
+  const std::int64_t tokens = tokenizer_size(rules, world);
+  if (awaits_import(config)) return;
+  Model& model = config.model;
+  if (model.vocab_size == 0) model.vocab_size = tokens;
+  if (model.vocab_size < tokens) {
+    rules.fail("model.vocab_size", "must be at least the " + std::to_string(tokens) +
+                                       " tokens of " + rules.quote("data.tokenizer") +
+                                       "; raise it, or leave it out to use that number");
+  }
+  model.attention.n_kv_heads = kv_heads(model.attention);
+  model.attention.head_dim = head_dim(model);
+}
+
+void resolve_file(std::string& file, const char* path, const Rules& rules) {
+  if (file.empty()) return;
+  const fs::path found = locate(file);
+  std::error_code ignored;
+  if (!fs::exists(found, ignored)) {
+    rules.fail(path,
+               "no such file, neither from the current folder nor in the source tree; "
+               "expected a .txt file or a token shard, such as data/sample.txt");
+  }
+  if (fs::is_directory(found, ignored)) {
+    rules.fail(path, "is a folder; expected a .txt file or a token shard");
+  }
+  file = found.string();
+}
+
+void resolve_init(std::string& folder, const Rules& rules) {
+  if (folder.empty()) return;
+  const fs::path found = locate(folder);
+  std::error_code ignored;
+  if (!fs::is_directory(found, ignored)) {
+    rules.fail("init.from", "no such folder; expected one with config.json and *.safetensors");
+  }
+  if (!fs::exists(found / "config.json", ignored)) {
+    rules.fail("init.from", "has no config.json; expected a Hugging Face checkpoint");
+  }
+  folder = found.string();
+}
+
+void resolve_ranks(Config& config, const Rules& rules, const World& world) {
+  Parallel& parallel = config.parallel;
+  const std::int64_t others = parallel.cp * parallel.tp;
+  if (parallel.dp == 0) parallel.dp = world.ranks / others;
+  if (parallel.dp * others != world.ranks) {
+    rules.fail("parallel.dp", "dp * cp * tp = " + std::to_string(parallel.dp * others) +
+                                  " must equal the number of ranks, " +
+                                  std::to_string(world.ranks) + "; leave dp at 0, or start " +
+                                  std::to_string(parallel.dp * others) + " ranks (mpirun -n)");
+  }
+  Train& train = config.train;
+  if (train.batch_size % parallel.dp != 0) {
+    rules.fail("train.batch_size", "must be divisible by " + rules.quote("parallel.dp") +
+                                       " (ranks that split the batch); try " +
+                                       multiples_near(train.batch_size, parallel.dp));
+  }
+  const std::int64_t per_rank = train.batch_size / parallel.dp;
+  if (train.micro_batch == 0) train.micro_batch = per_rank;
+  if (per_rank % train.micro_batch != 0) {
+    rules.fail("train.micro_batch", "must divide the " + std::to_string(per_rank) +
+                                        " sequences of a rank (" + rules.quote("train.batch_size") +
+                                        ", " + rules.quote("parallel.dp") +
+                                        "); leave it at 0 for all");
+  }
+}
+
+}  // namespace
+
+Config resolve(Config config, const World& world, const std::string& origin) {
+  const Rules rules(config, origin);
+  if (config.run.name.empty()) config.run.name = fs::path(origin).stem().string();
+  resolve_device(rules, world);
+  resolve_model(config, rules, world);
+  resolve_init(config.init.from, rules);
+  resolve_file(config.data.train, "data.train", rules);
+  resolve_file(config.data.val, "data.val", rules);
+  resolve_ranks(config, rules, world);
+  return config;
+}
+
+std::int64_t kv_heads(const Attention& attention) {
+  return attention.n_kv_heads == 0 ? attention.n_heads : attention.n_kv_heads;
+}
+
+std::int64_t head_dim(const Model& model) {
+  const Attention& attention = model.attention;
+  if (attention.kind == AttentionKind::mla) return attention.mla.nope_dim + attention.mla.rope_dim;
+  return attention.head_dim == 0 ? model.d_model / attention.n_heads : attention.head_dim;
+}
+
+FfnKind ffn_kind(const Ffn& ffn, std::int64_t layer) {
+  if (ffn.kind == FfnKind::dense || layer < ffn.moe.first_dense) return FfnKind::dense;
+  const bool last_of_its_group = (layer - ffn.moe.first_dense + 1) % ffn.moe.every == 0;
+  return last_of_its_group ? FfnKind::moe : FfnKind::dense;
+}
+
+std::int64_t rope_dims(const Attention& attention) {
+  if (attention.kind == AttentionKind::mla) return attention.mla.rope_dim;
+  return std::llround(attention.rope.fraction * static_cast<double>(attention.head_dim));
+}
+
+}  // namespace strait::config

@@ -1,0 +1,133 @@
+#include <string>
+#include <vector>
+
+#include "config/schema_key.h"
+
+namespace strait::config {
+namespace {
+
+const Range kCount = between(0, kMaxCount);
+const Range kCountFromOne = between(1, kMaxCount);
+
+void append_run(std::vector<Key>& keys) {
+  keys.push_back(make_key<&Config::run, &Run::name>(
+      "run.name", {"", "name of the run; empty: the config's file name"}));
+  keys.push_back(make_key<&Config::run, &Run::dir>(
+      "run.dir", {"", "folder of results; empty: runs/<name>-<UTC time>"}));
+  keys.push_back(make_key<&Config::run, &Run::seed>(
+      "run.seed",
+      {"integer", "of initial weights and data order", between(0, 9007199254740992.0)}));
+  keys.push_back(make_key<&Config::run, &Run::device>(
+      "run.device", {"", "where kernels run; auto: cuda when there is one, else cpu"}));
+}
+
+void append_init_and_data(std::vector<Key>& keys) {
+  keys.push_back(make_key<&Config::init, &Init::from>(
+      "init.from", {"",
+                    "Hugging Face folder whose weights and model shape to start from; empty: "
+                    "random weights"}));
+  keys.push_back(make_key<&Config::data, &Data::train>(
+      "data.train", {"", "training text (.txt) or token shard", {}, true}));
+  keys.push_back(make_key<&Config::data, &Data::val>(
+      "data.val", {"", "validation text or shard; empty: the last documents of data.train"}));
+  keys.push_back(make_key<&Config::data, &Data::val_documents>(
+      "data.val_documents",
+      {"documents", "held out from the end of data.train when data.val is empty", kCountFromOne}));
+  keys.push_back(make_key<&Config::data, &Data::tokenizer>(
+      "data.tokenizer", {"", "turns text into tokens; \"bytes\" is built in"}));
+  keys.push_back(make_key<&Config::data, &Data::seq_len>(
+      "data.seq_len", {"tokens", "length of a packed sequence, S", between(1, kMaxSize)}));
+  keys.push_back(make_key<&Config::data, &Data::document_mask>(
+      "data.document_mask",
+      {"", "attention, convolutions and value shift restart at every document"}));
+}
+
+void append_optim(std::vector<Key>& keys) {
+  keys.push_back(make_key<&Config::optim, &Optim::lr>(
+      "optim.lr", {"per step", "peak learning rate of AdamW", above(0, 10)}));
+  keys.push_back(make_key<&Config::optim, &Optim::schedule>(
+      "optim.schedule", {"", "course of the learning rate after warm-up"}));
+  keys.push_back(make_key<&Config::optim, &Optim::warmup_steps>(
+      "optim.warmup_steps", {"steps", "linear warm-up from 0", kCount}));
+  keys.push_back(make_key<&Config::optim, &Optim::min_lr_ratio>(
+      "optim.min_lr_ratio", {"ratio", "last learning rate over optim.lr", between(0, 1)}));
+  keys.push_back(make_key<&Config::optim, &Optim::decay_fraction>(
+      "optim.decay_fraction",
+      {"ratio", "part of the steps, at the end, in which wsd decays", above(0, 1)}));
+  keys.push_back(make_key<&Config::optim, &Optim::beta1>(
+      "optim.beta1", {"ratio", "decay of the gradient's mean", below(0, 1)}));
+  keys.push_back(make_key<&Config::optim, &Optim::beta2>(
+      "optim.beta2", {"ratio", "decay of the gradient's mean square", below(0, 1)}));
+  keys.push_back(make_key<&Config::optim, &Optim::eps>(
+      "optim.eps", {"gradient", "added to the root of the mean square", above(0, 1)}));
+  keys.push_back(make_key<&Config::optim, &Optim::weight_decay>(
+      "optim.weight_decay", {"per lr", "decoupled, on matrices only", between(0, 1e3)}));
+  keys.push_back(make_key<&Config::optim, &Optim::clip_norm>(
+      "optim.clip_norm",
+      {"L2 norm", "largest global gradient norm; 0: no clipping", between(0, kMaxCount)}));
+}
+
+void append_train(std::vector<Key>& keys) {
+  keys.push_back(make_key<&Config::train, &Train::steps>(
+      "train.steps", {"steps", "optimizer steps of the run", kCountFromOne, true}));
+  keys.push_back(make_key<&Config::train, &Train::batch_size>(
+      "train.batch_size",
+      {"sequences", "per optimizer step, over all ranks", between(1, kMaxSize), true}));
+  keys.push_back(make_key<&Config::train, &Train::micro_batch>(
+      "train.micro_batch",
+      {"sequences", "per rank and pass; 0: batch_size / dp", between(0, kMaxSize)}));
+  keys.push_back(make_key<&Config::train, &Train::recompute>(
+      "train.recompute", {"", "what backward computes again instead of keeping"}));
+  keys.push_back(make_key<&Config::train, &Train::log_every>(
+      "train.log_every", {"steps", "between lines of progress", kCountFromOne}));
+}
+
+void append_ranks(std::vector<Key>& keys) {
+  const Range ranks = between(1, kMaxSize);
+  keys.push_back(make_key<&Config::parallel, &Parallel::dp>(
+      "parallel.dp",
+      {"ranks", "that split the batch; 0: all ranks / (cp tp)", between(0, kMaxSize)}));
+  keys.push_back(make_key<&Config::parallel, &Parallel::cp>(
+      "parallel.cp", {"ranks", "that split the sequence", ranks}));
+  keys.push_back(make_key<&Config::parallel, &Parallel::tp>(
+      "parallel.tp", {"ranks", "that split heads and widths", ranks}));
+  keys.push_back(make_key<&Config::parallel, &Parallel::ep>(
+      "parallel.ep", {"ranks", "of dp that split the experts", ranks}));
+  keys.push_back(make_key<&Config::precision, &Precision::compute>(
+      "precision.compute", {"", "number format of weights and activations in a pass"}));
+}
+
+void append_outputs(std::vector<Key>& keys) {
+  keys.push_back(make_key<&Config::checkpoint, &Checkpoint::every>(
+      "checkpoint.every", {"steps", "between checkpoints; 0: only at the end", kCount}));
+  keys.push_back(make_key<&Config::checkpoint, &Checkpoint::keep>(
+      "checkpoint.keep", {"checkpoints", "newest that stay on disk", kCountFromOne}));
+  keys.push_back(make_key<&Config::eval, &Eval::every>(
+      "eval.every", {"steps", "between evaluations; 0: only at the end", kCount}));
+  keys.push_back(make_key<&Config::eval, &Eval::sequences>(
+      "eval.sequences", {"sequences", "evaluated at most; 0: the whole split", kCount}));
+  keys.push_back(make_key<&Config::eval, &Eval::sample_tokens>(
+      "eval.sample_tokens",
+      {"tokens", "of text to generate at the end; 0: none", between(0, kMaxSize)}));
+  keys.push_back(make_key<&Config::eval, &Eval::sample_prompt>(
+      "eval.sample_prompt", {"", "text that the sample continues"}));
+  keys.push_back(make_key<&Config::eval, &Eval::sample_temperature>(
+      "eval.sample_temperature",
+      {"factor", "divides the logits of the sample; 0: always the likeliest", between(0, 1e3)}));
+}
+
+}  // namespace
+
+void append_run_keys(std::vector<Key>& keys) {
+  append_run(keys);
+}
+
+void append_training_keys(std::vector<Key>& keys) {
+  append_init_and_data(keys);
+  append_optim(keys);
+  append_train(keys);
+  append_ranks(keys);
+  append_outputs(keys);
+}
+
+}  // namespace strait::config

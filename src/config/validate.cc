@@ -1,0 +1,122 @@
+#include "config/validate.h"
+
+#include <cmath>
+#include <initializer_list>
+
+#include "config/reject.h"
+#include "config/rules.h"
+#include "config/schema.h"
+
+namespace strait::config {
+namespace {
+
+bool is_model_key(const Key& key) {
+  return key.path.starts_with("model.");
+}
+
+/// Parsing has looked at ranges already; a config may also be filled by code (an import).
+void validate_ranges(const Rules& rules) {
+  for (const Key& key : schema()) {
+    if (accepts(key, key.get(rules.config()))) continue;
+    rules.fail(key.path, "out of range; expected " + expected(key));
+  }
+}
+
+void validate_presence(const Rules& rules, const std::string& origin) {
+  const bool model_comes_later = awaits_import(rules.config());
+  for (const Key& key : schema()) {
+    if (!key.required || key.get(rules.config()) != default_of(key)) continue;
+    if (model_comes_later && is_model_key(key)) continue;
+    reject(origin, key.path + ": missing; expected " + expected(key) + " (" +
+                       std::string(key.meaning) + "), for example --set " + key.path +
+                       (key.type == Type::text ? "=data/sample.txt" : "=4"));
+  }
+}
+
+void validate_run(const Rules& rules) {
+  const std::string& name = rules.config().run.name;
+  if (name.find('/') != std::string::npos || name == "." || name == "..") {
+    rules.fail("run.name",
+               "names a folder inside runs/, so it may hold no '/'; to choose another "
+               "place set run.dir");
+  }
+}
+
+void validate_data(const Rules& rules) {
+  const Data& data = rules.config().data;
+  if (!data.val.empty() && data.val_documents != Data{}.val_documents) {
+    rules.fail("data.val_documents",
+               "has no effect with " + rules.quote("data.val") + "; leave one of the two out");
+  }
+  if (data.tokenizer.empty()) {
+    rules.fail("data.tokenizer", "expected the name of a tokenizer; \"bytes\" needs no file");
+  }
+}
+
+void validate_optim(const Rules& rules) {
+  const Optim& optim = rules.config().optim;
+  const std::int64_t steps = rules.config().train.steps;
+  if (optim.warmup_steps > steps) {
+    rules.fail("optim.warmup_steps", "must be at most " + rules.quote("train.steps") +
+                                         "; shorten the warm-up or train longer");
+  }
+  if (optim.schedule != ScheduleKind::wsd) {
+    if (optim.decay_fraction != Optim{}.decay_fraction) {
+      rules.fail("optim.decay_fraction", "has no effect with " + rules.quote("optim.schedule") +
+                                             "; leave it out or set optim.schedule to wsd");
+    }
+    return;
+  }
+  const double decay_steps = std::ceil(optim.decay_fraction * static_cast<double>(steps));
+  if (static_cast<double>(optim.warmup_steps) + decay_steps > static_cast<double>(steps)) {
+    rules.fail("optim.decay_fraction", "decay and " + rules.quote("optim.warmup_steps") +
+                                           " overlap within " + rules.quote("train.steps") +
+                                           "; lower either of the two");
+  }
+}
+
+void validate_train(const Rules& rules) {
+  const Train& train = rules.config().train;
+  if (train.micro_batch > 0 && train.batch_size % train.micro_batch != 0) {
+    rules.fail("train.batch_size", "must be divisible by " + rules.quote("train.micro_batch") +
+                                       "; try " +
+                                       multiples_near(train.batch_size, train.micro_batch));
+  }
+}
+
+void validate_parallel(const Rules& rules) {
+  for (const char* axis : {"parallel.cp", "parallel.tp", "parallel.ep"}) {
+    if (key_at(axis).get(rules.config()) == Value(std::int64_t{1})) continue;
+    rules.fail(axis,
+               "not available in this version: use dp; leave it at 1 and start more ranks "
+               "(mpirun -n N), which split the batch");
+  }
+}
+
+void validate_eval(const Rules& rules) {
+  const Eval& eval = rules.config().eval;
+  if (eval.sample_tokens == 0 && !eval.sample_prompt.empty()) {
+    rules.fail("eval.sample_prompt", "has no effect with " + rules.quote("eval.sample_tokens") +
+                                         "; set eval.sample_tokens, for example to 200");
+  }
+}
+
+}  // namespace
+
+void validate(const Config& config, const std::string& origin) {
+  const Rules rules(config, origin);
+  validate_ranges(rules);
+  validate_presence(rules, origin);
+  validate_run(rules);
+  if (!awaits_import(config)) {
+    validate_attention(rules);
+    validate_ffn(rules);
+  }
+  validate_data(rules);
+  validate_optim(rules);
+  validate_train(rules);
+  validate_parallel(rules);
+  validate_eval(rules);
+}
+
+}  // namespace strait::config

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+#include "config/config.h"
+
+// The words that stand for enum values in configs and messages, in the order of the enumerators.
+namespace strait::config {
+
+template <class Enum>
+struct Words;
+
+template <>
+struct Words<Device> {
+  static constexpr std::array<std::string_view, 3> kList{"auto", "cpu", "cuda"};
+};
+template <>
+struct Words<AttentionKind> {
+  static constexpr std::array<std::string_view, 5> kList{"mha", "gqa", "mla", "cca", "ccgqa"};
+};
+template <>
+struct Words<KeyTemperature> {
+  static constexpr std::array<std::string_view, 2> kList{"exp", "linear"};
+};
+template <>
+struct Words<RopePositions> {
+  static constexpr std::array<std::string_view, 2> kList{"document", "sequence"};
+};
+template <>
+struct Words<FfnKind> {
+  static constexpr std::array<std::string_view, 2> kList{"dense", "moe"};
+};
+template <>
+struct Words<RouterScore> {
+  static constexpr std::array<std::string_view, 2> kList{"softmax", "sigmoid"};
+};
+template <>
+struct Words<ScheduleKind> {
+  static constexpr std::array<std::string_view, 4> kList{"constant", "cosine", "linear", "wsd"};
+};
+template <>
+struct Words<Recompute> {
+  static constexpr std::array<std::string_view, 3> kList{"none", "ffn", "block"};
+};
+template <>
+struct Words<Compute> {
+  static constexpr std::array<std::string_view, 3> kList{"f64", "f32", "bf16"};
+};
+
+/// The word of an enum value, e.g. "ccgqa".
+template <class Enum>
+constexpr std::string_view word(Enum value) {
+  return Words<Enum>::kList[static_cast<std::size_t>(value)];
+}
+
+}  // namespace strait::config

@@ -1,0 +1,56 @@
+#include "core/arena.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "kernels/memory.h"
+
+namespace strait::core {
+namespace {
+
+constexpr std::size_t kAlignment = 256;
+// Address space (not memory) of a planning arena; no plan comes near it.
+constexpr std::size_t kPlanSpan = std::size_t{1} << 42;
+
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+Arena::Arena(std::string name)
+    : name_(std::move(name)), block_(kernels::allocate(Device::plan, kPlanSpan)) {}
+
+Arena::~Arena() {
+  kernels::release(device_, block_);
+}
+
+Tensor Arena::take(DType dtype, std::initializer_list<std::int64_t> shape) {
+  Tensor tensor(nullptr, dtype, shape);
+  const std::size_t begin = used_;
+  const std::size_t end = begin + aligned(std::max<std::size_t>(tensor.bytes(), 1));
+  if (!planning() && end > peak_) {
+    throw RuntimeFault("arena '" + name_ + "': " + tensor.shape_string() + " needs " +
+                       std::to_string(end) + " bytes in all, planned were " +
+                       std::to_string(peak_) + "; the plan and the step disagree");
+  }
+  if (end > kPlanSpan) {
+    throw InputError("memory plan: " + name_ + " needs more than 4 TiB on one rank (" +
+                     tensor.shape_string() + "); lower the model or batch sizes");
+  }
+  used_ = end;
+  if (planning()) peak_ = std::max(peak_, end);
+  tensor.data = static_cast<char*>(block_) + begin;
+  return tensor;
+}
+
+void Arena::allocate(Device device) {
+  used_ = 0;
+  if (device == Device::plan) return;
+  void* memory = kernels::allocate(device, std::max<std::size_t>(peak_, 1));
+  kernels::release(device_, block_);
+  block_ = memory;
+  device_ = device;
+}
+
+}  // namespace strait::core

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <ostream>
+#include <string>
+
+namespace strait::core {
+
+/// Writes a file whole or not at all: temporary name, fsync, rename, fsync of the folder.
+/// Throws RuntimeFault with path and reason; the old file stays.
+void write_file_atomically(const std::filesystem::path& path,
+                           const std::function<void(std::ostream&)>& write);
+
+/// Flushes a file's or folder's contents to the disk. Throws RuntimeFault.
+void sync_path(const std::filesystem::path& path);
+
+/// Renames a finished file or folder to its final name and syncs the parent folder.
+void publish(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// Whole file as a string. Throws InputError naming the path and the reason.
+std::string read_file(const std::filesystem::path& path);
+
+}  // namespace strait::core

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/tensor.h"
+
+namespace strait::core {
+
+/// Mesh axes (data, context, tensor, expert).
+enum class Axis : std::uint8_t { dp, cp, tp, ep };
+
+struct Init {
+  enum class Kind : std::uint8_t { constant, normal } kind = Kind::normal;
+  double value = 0.02;  // the constant, or the standard deviation
+  static Init constant(double value) { return {Kind::constant, value}; }
+  static Init normal(double stddev) { return {Kind::normal, stddev}; }
+};
+
+/// Named parts of a parameter along one dim: q, k, v of a fused projection, gate and up of an MLP.
+/// Initialisation, checkpoints, name maps and matrix optimizers see parts; GEMMs see the whole.
+struct Section {
+  std::string name;       // full name, "layers.0.attn.q.weight"
+  std::int64_t size = 0;  // global rows of the part
+};
+
+/// How a parameter lies over ranks: `dim` is divided over `axis` (each section by itself).
+struct Shard {
+  int dim = -1;  // -1: replicated
+  Axis axis = Axis::tp;
+  int parts = 1;  // ranks of the axis
+  int index = 0;  // this rank on it
+};
+
+enum class OptimGroup : std::uint8_t { vector, matrix };
+
+/// What a layer says about one of its parameters.
+struct ParamSpec {
+  std::string name;                    // "layers.0.attn.qkv.weight"
+  std::vector<std::int64_t> shape;     // global, at most 3 dims
+  std::vector<Section> sections = {};  // empty: one part of the parameter's own name
+  int section_dim = 0;
+  Shard shard = {};
+  std::vector<Axis> grad_axes = {Axis::dp, Axis::cp};  // gradients are summed over these axes
+  Init init = {};
+  bool decay = false;     // weight decay applies
+  bool trainable = true;  // false: state that is kept and saved, without gradient
+  OptimGroup group = OptimGroup::vector;
+};
+
+/// One parameter on this rank. Tensors are views into the table's arenas, local shapes.
+struct Param {
+  ParamSpec spec;
+  std::vector<std::int64_t> local_shape;
+  Tensor weight;
+  Tensor grad;    // undefined when not trainable
+  Tensor adam_m;  // flat [n], undefined when not trainable
+  Tensor adam_v;
+};
+
+/// A named part of a parameter: the unit of initialisation, checkpoints and export.
+struct Part {
+  std::string name;
+  const Param* param = nullptr;
+  std::vector<std::int64_t> global_shape;
+  int section_dim = 0;
+  std::int64_t local_begin = 0;  // along section_dim of the local tensor
+  std::int64_t local_size = 0;
+  /// The part's view of one of the parameter's tensors (weight, grad, or a flat state).
+  Tensor view(const Tensor& of_param) const;
+};
+
+/// All parameters of a model in registration order. Layers register in their constructors and keep
+/// the reference; allocate() then gives the tensors their memory.
+class ParamTable {
+ public:
+  explicit ParamTable(DType dtype);
+
+  /// The reference stays valid as long as the table. Throws InputError on a duplicate name or a
+  /// dim that the shard does not divide.
+  Param& add(ParamSpec spec);
+
+  /// Gives memory to weights, gradients and optimizer state (plan: fake addresses).
+  void allocate(Device device);
+
+  /// Fills the weights from `seed`, each element by its part's name and global index alone.
+  /// Writes host memory and copies.
+  void initialise(std::uint64_t seed, const Stream& stream);
+
+  DType dtype() const { return dtype_; }
+  std::deque<Param>& params() { return params_; }
+  const std::deque<Param>& params() const { return params_; }
+  std::vector<Part> parts() const;
+
+  /// Sum of local elements of trainable parameters.
+  std::int64_t trainable_elements() const;
+  /// All gradients as one contiguous flat tensor (with alignment gaps, which stay zero).
+  Tensor flat_grads() const { return flat_grads_; }
+
+  const Arena& weights() const { return weights_; }
+  const Arena& gradients() const { return gradients_; }
+  const Arena& optimizer() const { return optimizer_; }
+
+ private:
+  void bind();
+
+  DType dtype_;
+  std::deque<Param> params_;
+  Arena weights_{"weights"};
+  Arena gradients_{"gradients"};
+  Arena optimizer_{"optimizer"};
+  Tensor flat_grads_;
+};
+
+}  // namespace strait::core

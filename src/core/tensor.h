@@ -1,0 +1,15 @@
+#pragma once
+
+#include "kernels/launch.h"
+#include "kernels/tensor.h"
+
+// The names of the kernel boundary that all of src/ speaks.
+namespace strait {
+
+using kernels::ConstTensor;
+using kernels::Device;
+using kernels::DType;
+using kernels::Stream;
+using kernels::Tensor;
+
+}  // namespace strait

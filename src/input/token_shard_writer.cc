@@ -1,0 +1,83 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "input/token_shard.h"
+
+namespace strait::input {
+
+TokenShardWriter::TokenShardWriter(std::filesystem::path path, const Tokenizer& tokenizer)
+    : path_(std::move(path)), temporary_(path_.string() + ".tmp" + std::to_string(::getpid())) {
+  const std::string_view name = tokenizer.name();
+  if (name.size() > kTokenizerNameBytes) {
+    throw core::InputError(path_.string() + ": tokenizer name: expected at most " +
+                           std::to_string(kTokenizerNameBytes) + " bytes, got \"" +
+                           std::string(name) + "\"; shorten it");
+  }
+  std::copy(name.begin(), name.end(), header_.tokenizer.begin());
+  header_.vocab_size = static_cast<std::uint64_t>(tokenizer.vocab_size());
+  header_.eod = static_cast<std::uint64_t>(tokenizer.eod());
+  header_.token_bytes = header_.vocab_size - 1 <= std::numeric_limits<std::uint16_t>::max() ? 2 : 4;
+  out_.open(temporary_, std::ios::binary | std::ios::trunc);
+  if (!out_) {
+    throw core::InputError(temporary_.string() + ": cannot create: " + std::strerror(errno) +
+                           "; choose a folder that exists and can be written");
+  }
+  write_header();
+}
+
+TokenShardWriter::~TokenShardWriter() {
+  if (!out_.is_open()) return;
+  out_.close();
+  std::error_code ignored;
+  std::filesystem::remove(temporary_, ignored);
+}
+
+void TokenShardWriter::write_header() {
+  out_.write(reinterpret_cast<const char*>(&header_), sizeof header_);
+}
+
+void TokenShardWriter::put(std::int32_t token) {
+  const auto word = static_cast<std::uint32_t>(token);
+  out_.write(reinterpret_cast<const char*>(&word), header_.token_bytes);  // low bytes come first
+  ++header_.token_count;
+}
+
+void TokenShardWriter::append(std::span<const std::int32_t> document) {
+  if (document.empty()) return;
+  const auto vocab = static_cast<std::int64_t>(header_.vocab_size);
+  const auto eod = static_cast<std::int32_t>(header_.eod);
+  for (const std::int32_t token : document) {
+    if (token >= 0 && token < vocab && token != eod) continue;
+    throw core::InputError(path_.string() + ": document " + std::to_string(header_.document_count) +
+                           ": expected tokens in 0.." + std::to_string(vocab - 1) + " except EOD " +
+                           std::to_string(eod) + ", got " + std::to_string(token) +
+                           "; tokenize with the tokenizer the shard names");
+  }
+  for (const std::int32_t token : document) put(token);
+  put(eod);
+  ++header_.document_count;
+}
+
+void TokenShardWriter::finish() {
+  if (header_.document_count == 0) {
+    throw core::InputError(path_.string() + ": no document holds text; expected at least one");
+  }
+  out_.seekp(0);
+  write_header();
+  out_.flush();
+  if (!out_) {
+    throw core::RuntimeFault(temporary_.string() + ": cannot write: " + std::strerror(errno) +
+                             "; free space or choose another folder");
+  }
+  core::sync_path(temporary_);
+  core::publish(temporary_, path_);
+  out_.close();
+}
+
+}  // namespace strait::input

@@ -1,0 +1,91 @@
+#include "io/checkpoint_folder.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace strait::io {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "step_";
+constexpr std::string_view kTemporary = ".tmp-";
+constexpr std::size_t kDigits = 8;
+
+std::optional<std::int64_t> step_of(const std::string& name) {
+  if (name.rfind(kPrefix, 0) != 0) return {};
+  std::int64_t step = 0;
+  const char* end = name.data() + name.size();
+  const auto [at, error] = std::from_chars(name.data() + kPrefix.size(), end, step);
+  if (error != std::errc() || at != end || step_folder_name(step) != name) return {};
+  return step;
+}
+
+/// Removal by way of a temporary name: an interrupted one leaves no half folder under a final name.
+void retire(const fs::path& folder) {
+  const std::string name = std::string(kTemporary) + "old-" + folder.filename().string();
+  const fs::path aside = folder.parent_path() / name;
+  fs::remove_all(aside);
+  core::publish(folder, aside);
+}
+
+void remove_temporaries(const fs::path& checkpoints) {
+  std::vector<fs::path> leftovers;
+  for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints)) {
+    if (entry.path().filename().string().rfind(kTemporary, 0) == 0) {
+      leftovers.push_back(entry.path());
+    }
+  }
+  for (const fs::path& path : leftovers) fs::remove_all(path);
+}
+
+}  // namespace
+
+std::string step_folder_name(std::int64_t step) {
+  std::string digits = std::to_string(step);
+  if (digits.size() < kDigits) digits.insert(0, kDigits - digits.size(), '0');
+  return std::string(kPrefix) + digits;
+}
+
+std::vector<StepFolder> list_step_folders(const fs::path& checkpoints) {
+  std::vector<StepFolder> folders;
+  if (!fs::is_directory(checkpoints)) return folders;
+  for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints)) {
+    const auto step = step_of(entry.path().filename().string());
+    if (step && entry.is_directory()) folders.push_back({*step, entry.path()});
+  }
+  std::sort(folders.begin(), folders.end(),
+            [](const StepFolder& a, const StepFolder& b) { return a.step > b.step; });
+  return folders;
+}
+
+fs::path publish_step_folder(const fs::path& checkpoints, std::int64_t step,
+                             const std::function<void(const fs::path&)>& write) {
+  const std::string name = step_folder_name(step);
+  const fs::path temporary = checkpoints / (std::string(kTemporary) + name);
+  const fs::path final_path = checkpoints / name;
+  fs::remove_all(temporary);
+  fs::create_directories(temporary);
+  write(temporary);
+  core::sync_path(temporary);
+  if (fs::exists(final_path)) retire(final_path);
+  core::publish(temporary, final_path);
+  return final_path;
+}
+
+void prune_step_folders(const fs::path& checkpoints, std::int64_t keep, const fs::path& published,
+                        const std::function<bool(const fs::path&)>& complete) {
+  std::int64_t kept = 0;
+  for (const StepFolder& folder : list_step_folders(checkpoints)) {
+    if (keep == 0 || !complete(folder.path)) continue;
+    if (++kept > keep && folder.path != published) retire(folder.path);
+  }
+  remove_temporaries(checkpoints);
+}
+
+}  // namespace strait::io

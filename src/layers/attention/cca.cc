@@ -1,0 +1,170 @@
+#include "layers/attention/cca.h"
+
+#include <cmath>
+
+#include "layers/attention/rope.h"
+
+namespace strait::layers {
+namespace {
+
+LinearSpec proj_spec(const Build& build, const std::string& name) {
+  const config::Attention& a = build.model.attention;
+  const std::int64_t q = a.n_heads * a.head_dim, kv = a.n_kv_heads * a.head_dim;
+  LinearSpec spec{.name = name + ".proj",
+                  .in = build.model.d_model,
+                  .out = q + 2 * kv,
+                  .sections = {{name + ".q.weight", q}, {name + ".k.weight", kv}},
+                  .std = build.model.init_std};
+  if (a.cca.value_shift) {
+    spec.sections.push_back({name + ".v_cur.weight", kv / 2});
+    spec.sections.push_back({name + ".v_del.weight", kv / 2});
+  } else {
+    spec.sections.push_back({name + ".v.weight", kv});
+  }
+  return spec;
+}
+
+kernels::CcaMixSwitches switches_of(const config::Cca& cca) {
+  return {.convs = static_cast<int>(cca.convs),
+          .qk_mean = cca.qk_mean,
+          .temperature = cca.key_temperature == config::KeyTemperature::exp
+                             ? kernels::KeyTemperature::exp
+                             : kernels::KeyTemperature::linear};
+}
+
+Tensor weight_of(const core::Param* param) {
+  return param ? param->weight : Tensor{};
+}
+Tensor grad_of(const core::Param* param) {
+  return param ? param->grad : Tensor{};
+}
+
+}  // namespace
+
+CcaAttention::CcaAttention(const Build& build, const std::string& name)
+    : heads_(build.model.attention.n_heads),
+      kv_heads_(build.model.attention.n_kv_heads),
+      head_dim_(build.model.attention.head_dim),
+      delayed_(build.model.attention.cca.value_shift ? kv_heads_ * head_dim_ / 2 : 0),
+      switches_(switches_of(build.model.attention.cca)),
+      rope_(make_rope(build.model.attention, head_dim_)),
+      proj_(build, proj_spec(build, name)),
+      mix_(make_mix_params(build, name)),
+      o_(build, {.name = name + ".o",
+                 .in = heads_ * head_dim_,
+                 .out = build.model.d_model,
+                 .std = build.output_std()}),
+      core_(
+          {.heads = heads_, .kv_heads = kv_heads_, .key_dim = head_dim_, .value_dim = head_dim_}) {}
+
+CcaAttention::MixParams CcaAttention::make_mix_params(const Build& build, const std::string& name) {
+  const config::Attention& a = build.model.attention;
+  const config::Cca& cca = a.cca;
+  const std::int64_t heads = a.n_heads + a.n_kv_heads, d = a.head_dim;
+  const std::int64_t n0 = cca.taps_depthwise, n1 = cca.taps_grouped;
+  const auto bias = [&](const std::string& which, std::vector<std::int64_t> shape) {
+    return &build.table.add({.name = name + which + ".bias",
+                             .shape = std::move(shape),
+                             .init = core::Init::constant(0.0)});
+  };
+  MixParams mix;
+  if (cca.convs >= 1) {
+    mix.w0 = &build.table.add({.name = name + ".conv0.weight",
+                               .shape = {n0, heads * d},
+                               .init = core::Init::normal(1.0 / std::sqrt(n0))});
+    mix.b0 = bias(".conv0", {heads * d});
+  }
+  if (cca.convs >= 2) {
+    mix.w1 = &build.table.add({.name = name + ".conv1.weight",
+                               .shape = {heads, n1 * d, d},
+                               .init = core::Init::normal(1.0 / std::sqrt(n1 * d)),
+                               .decay = true});
+    mix.b1 = bias(".conv1", {heads, d});
+  }
+  const bool exp = cca.key_temperature == config::KeyTemperature::exp;
+  mix.temp = &build.table.add({.name = name + ".temp",
+                               .shape = {a.n_kv_heads},
+                               .init = core::Init::constant(exp ? 0.0 : 1.0)});
+  return mix;
+}
+
+CcaAttention::Projection CcaAttention::parts_of(Tensor projection) const {
+  const std::int64_t z = (heads_ + kv_heads_) * head_dim_;
+  const std::int64_t current = kv_heads_ * head_dim_ - delayed_;
+  Projection parts{.whole = projection,
+                   .z = projection.slice(1, 0, z),
+                   .v_cur = projection.slice(1, z, current),
+                   .v_del = {}};
+  if (delayed_ > 0) parts.v_del = projection.slice(1, z + current, delayed_);
+  return parts;
+}
+
+void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
+  const std::int64_t tokens = x.shape[0];
+  saved_.x = x;
+  saved_.proj = parts_of(ctx.saved.take(x.dtype, {tokens, proj_.out()}));
+  proj_.forward(ctx, x, saved_.proj.whole);
+  const auto heads = [&](std::int64_t n) {
+    return ctx.saved.take(x.dtype, {tokens, n, head_dim_});
+  };
+  const Tensor q = heads(heads_), k = heads(kv_heads_), v = heads(kv_heads_);
+  kernels::launch(kernels::CcaMixFwd{.z = saved_.proj.z,
+                                     .v_cur = saved_.proj.v_cur,
+                                     .v_del = saved_.proj.v_del,
+                                     .w0 = weight_of(mix_.w0),
+                                     .b0 = weight_of(mix_.b0),
+                                     .w1 = weight_of(mix_.w1),
+                                     .b1 = weight_of(mix_.b1),
+                                     .temp = weight_of(mix_.temp),
+                                     .positions = ctx.tokens->positions,
+                                     .doc_pos = ctx.tokens->doc_pos,
+                                     .q = q,
+                                     .k = k,
+                                     .v = v,
+                                     .chunk = ctx.tokens->seq_len,
+                                     .switches = switches_,
+                                     .rope = rope_},
+                  ctx.stream);
+  saved_.out = ctx.saved.take(x.dtype, {tokens, heads_ * head_dim_});
+  core_.forward(ctx, q, k, v, saved_.out.split_last(heads_, head_dim_));
+  o_.forward(ctx, saved_.out, y);
+}
+
+void CcaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
+  const core::Frame frame(ctx.scratch);
+  const std::int64_t tokens = dy.shape[0];
+  const Tensor dout = ctx.scratch.take(dy.dtype, {tokens, heads_ * head_dim_});
+  o_.backward(ctx, saved_.out, dy, dout);
+  const auto heads = [&](std::int64_t n) {
+    return ctx.scratch.take(dy.dtype, {tokens, n, head_dim_});
+  };
+  const Tensor dq = heads(heads_), dk = heads(kv_heads_), dv = heads(kv_heads_);
+  core_.backward(ctx, dout.split_last(heads_, head_dim_), dq, dk, dv);
+  const Projection dproj = parts_of(ctx.scratch.take(dy.dtype, {tokens, proj_.out()}));
+  kernels::launch(kernels::CcaMixBwd{.dq = dq,
+                                     .dk = dk,
+                                     .dv = dv,
+                                     .z = saved_.proj.z,
+                                     .w0 = weight_of(mix_.w0),
+                                     .b0 = weight_of(mix_.b0),
+                                     .w1 = weight_of(mix_.w1),
+                                     .b1 = weight_of(mix_.b1),
+                                     .temp = weight_of(mix_.temp),
+                                     .positions = ctx.tokens->positions,
+                                     .doc_pos = ctx.tokens->doc_pos,
+                                     .dz = dproj.z,
+                                     .dv_cur = dproj.v_cur,
+                                     .dv_del = dproj.v_del,
+                                     .dw0 = grad_of(mix_.w0),
+                                     .db0 = grad_of(mix_.b0),
+                                     .dw1 = grad_of(mix_.w1),
+                                     .db1 = grad_of(mix_.b1),
+                                     .dtemp = grad_of(mix_.temp),
+                                     .chunk = ctx.tokens->seq_len,
+                                     .switches = switches_,
+                                     .rope = rope_},
+                  ctx.stream);
+  proj_.backward(ctx, saved_.x, dproj.whole, dx);
+}
+
+}  // namespace strait::layers

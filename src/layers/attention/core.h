@@ -1,0 +1,38 @@
+#pragma once
+
+#include "layers/layer.h"
+
+namespace strait::layers {
+
+/// Sizes of the softmax attention inside an attention layer.
+struct CoreDims {
+  std::int64_t heads = 0;      // H
+  std::int64_t kv_heads = 0;   // G
+  std::int64_t key_dim = 0;    // dk
+  std::int64_t value_dim = 0;  // dv
+};
+
+/// Softmax attention over the keys of this rank, shared by all kinds of attention layers; scores
+/// are scaled by 1 / sqrt(dk). The one place that will exchange keys between context ranks.
+class AttentionCore {
+ public:
+  explicit AttentionCore(const CoreDims& dims);
+
+  /// q [T, H, dk], k [T, G, dk], v [T, G, dv] -> o [T, H, dv]; keeps the log-sum-exp. All four must
+  /// stay until backward.
+  void forward(Ctx& ctx, ConstTensor q, ConstTensor k, ConstTensor v, Tensor o);
+  /// dq, dk, dv assigned.
+  void backward(Ctx& ctx, ConstTensor dout, Tensor dq, Tensor dk, Tensor dv);
+
+  const CoreDims& dims() const { return dims_; }
+
+ private:
+  CoreDims dims_;
+  double scale_;
+  struct {
+    ConstTensor q, k, v, o;
+    Tensor lse;  // [H, T]
+  } saved_;
+};
+
+}  // namespace strait::layers

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "kernels/qk_norm_rope.h"
+#include "layers/attention/core.h"
+#include "layers/linear.h"
+#include "layers/rms_norm.h"
+
+namespace strait::layers {
+
+/// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434). Per head: n unrotated and r rotated
+/// key channels, the rotated key shared by all heads; queries from a latent of width cq (or
+/// straight from x when cq is 0), keys and values from a latent of width ckv. No absorption:
+/// training form.
+class MlaAttention final : public Layer {
+ public:
+  MlaAttention(const Build& build, const std::string& name);
+  void forward(Ctx& ctx, ConstTensor x, Tensor y) override;
+  void backward(Ctx& ctx, ConstTensor dy, Tensor dx) override;
+
+ private:
+  /// RMS norm of a latent, then its up-projection.
+  struct Latent {
+    std::int64_t begin, width;  // channels in the down-projection
+    RmsNorm norm;
+    Linear up;
+    struct {
+      Tensor in, normed, rstd;
+    } saved;
+    Latent(const Build& build, const std::string& name, const std::string& up_name,
+           std::int64_t begin, std::int64_t width, std::int64_t out);
+    Tensor forward(Ctx& ctx, Tensor down);
+    /// dup [T, out] -> its slice of ddown, assigned.
+    void backward(Ctx& ctx, ConstTensor dup, Tensor ddown);
+  };
+  Tensor query_up(Ctx& ctx, Tensor down);
+
+  config::Mla dims_;
+  std::int64_t heads_;
+  kernels::Rope rope_;
+  Linear down_;              // [q latent or queries | kv latent | rope key]
+  std::optional<Latent> q_;  // absent: queries come straight from down_
+  Latent kv_;
+  Linear o_;
+  AttentionCore core_;
+  struct {
+    ConstTensor x;
+    Tensor out;  // [T, H dv]
+  } saved_;
+};
+
+}  // namespace strait::layers

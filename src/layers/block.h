@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "layers/layer.h"
+#include "layers/moe/moe.h"
+#include "layers/rms_norm.h"
+
+namespace strait::layers {
+
+/// The residual stream between two norms: its value is h + delta. The addition is fused into the
+/// next norm, so a block hands on both terms.
+struct Residual {
+  Tensor h;      // [T, D]
+  Tensor delta;  // [T, D]; undefined in front of the first block
+};
+
+/// Pre-norm decoder block: x = h + delta; a = attention(norm(x)); h' = x + a;
+/// delta' = ffn(norm(h')).
+class Block {
+ public:
+  Block(const Build& build, std::int64_t index, config::Recompute recompute);
+
+  void begin_step(Ctx& ctx);
+  /// Reads in, writes `delta` and returns the residual after the block. `carry` [T, D] holds h'
+  /// when the block is to be recomputed; both buffers outlive the call until the next norm has read
+  /// them.
+  Residual forward(Ctx& ctx, const Residual& in, Tensor delta, Tensor carry);
+  /// d: gradient of (h' + delta') on entry, of (h + delta) on exit.
+  void backward(Ctx& ctx, Tensor d);
+  void end_step(Ctx& ctx);
+
+  /// The feed-forward when it is a mixture of experts, else null.
+  const MoeFfn* moe() const { return moe_; }
+
+ private:
+  void forward_inside(Ctx& ctx, Tensor delta);
+  void attention_half(Ctx& ctx, Tensor a);
+  void ffn_half(Ctx& ctx, Tensor delta);
+  void backward_inside(Ctx& ctx, Tensor d);
+
+  config::Recompute recompute_;
+  RmsNorm attn_norm_;
+  std::unique_ptr<Layer> attn_;
+  RmsNorm ffn_norm_;
+  std::unique_ptr<Layer> ffn_;
+  const MoeFfn* moe_ = nullptr;
+  struct {
+    Tensor x, x_normed, x_rstd;  // input sum and its norm
+    Tensor h, h_normed, h_rstd;  // after attention
+  } saved_;
+};
+
+}  // namespace strait::layers

@@ -1,0 +1,50 @@
+#include "layers/dense_ffn.h"
+
+#include "kernels/activation.h"
+
+namespace strait::layers {
+
+using kernels::launch;
+
+DenseFfn::DenseFfn(const Build& build, const std::string& name, std::int64_t width)
+    : width_(width),
+      gate_up_(build, {.name = name + ".gate_up",
+                       .in = build.model.d_model,
+                       .out = 2 * width,
+                       .sections = {{name + ".gate.weight", width}, {name + ".up.weight", width}},
+                       .std = build.model.init_std}),
+      down_(build, {.name = name + ".down",
+                    .in = width,
+                    .out = build.model.d_model,
+                    .std = build.output_std()}) {}
+
+void DenseFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
+  const std::int64_t tokens = x.shape[0];
+  saved_ = {x, ctx.saved.take(x.dtype, {tokens, 2 * width_}),
+            ctx.saved.take(x.dtype, {tokens, width_})};
+  gate_up_.forward(ctx, x, saved_.gate_up);
+  launch(kernels::SwigluFwd{.gate_up = saved_.gate_up, .y = saved_.hidden}, ctx.stream);
+  down_.forward(ctx, saved_.hidden, y);
+}
+
+Tensor DenseFfn::backward_hidden(Ctx& ctx, ConstTensor dy) {
+  const std::int64_t tokens = dy.shape[0];
+  const Tensor dhidden = ctx.scratch.take(dy.dtype, {tokens, width_});
+  const Tensor dgate_up = ctx.scratch.take(dy.dtype, {tokens, 2 * width_});
+  down_.backward(ctx, saved_.hidden, dy, dhidden);
+  launch(kernels::SwigluBwd{.dy = dhidden, .gate_up = saved_.gate_up, .dgate_up = dgate_up},
+         ctx.stream);
+  return dgate_up;
+}
+
+void DenseFfn::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
+  const core::Frame frame(ctx.scratch);
+  gate_up_.backward(ctx, saved_.x, backward_hidden(ctx, dy), dx);
+}
+
+void DenseFfn::backward_add(Ctx& ctx, ConstTensor dy, Tensor dx) {
+  const core::Frame frame(ctx.scratch);
+  gate_up_.backward_add(ctx, saved_.x, backward_hidden(ctx, dy), dx);
+}
+
+}  // namespace strait::layers

@@ -1,0 +1,42 @@
+#include "layers/linear.h"
+
+#include <cmath>
+
+#include "kernels/gemm.h"
+
+namespace strait::layers {
+
+using kernels::Gemm;
+using kernels::launch;
+
+double Build::output_std() const {
+  return model.init_std / std::sqrt(2.0 * static_cast<double>(model.n_layers));
+}
+
+Linear::Linear(const Build& build, LinearSpec spec)
+    : param_(build.table.add({.name = spec.name + ".weight",
+                              .shape = {spec.out, spec.in},
+                              .sections = std::move(spec.sections),
+                              .init = core::Init::normal(spec.std),
+                              .decay = true,
+                              .group = core::OptimGroup::matrix})) {}
+
+void Linear::forward(Ctx& ctx, ConstTensor x, Tensor y) const {
+  launch(Gemm{.a = x, .b = param_.weight, .c = y, .trans_b = true}, ctx.stream);
+}
+
+void Linear::weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const {
+  launch(Gemm{.a = dy, .b = x, .c = param_.grad, .trans_a = true, .accumulate = true}, ctx.stream);
+}
+
+void Linear::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
+  launch(Gemm{.a = dy, .b = param_.weight, .c = dx}, ctx.stream);
+  weight_gradient(ctx, x, dy);
+}
+
+void Linear::backward_add(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
+  launch(Gemm{.a = dy, .b = param_.weight, .c = dx, .accumulate = true}, ctx.stream);
+  weight_gradient(ctx, x, dy);
+}
+
+}  // namespace strait::layers

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "layers/layer.h"
+
+namespace strait::layers {
+
+/// What distinguishes one linear map from another.
+struct LinearSpec {
+  std::string name;  // of the weight, without ".weight"
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  std::vector<core::Section> sections = {};  // parts of `out`, full names
+  double std = 0.02;
+};
+
+/// y = x W^T without bias, W [out, in]. The caller keeps x for backward.
+class Linear {
+ public:
+  Linear(const Build& build, LinearSpec spec);
+
+  void forward(Ctx& ctx, ConstTensor x, Tensor y) const;
+  /// dx assigned, W.grad += dy^T x.
+  void backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
+  /// As backward, but adds to dx.
+  void backward_add(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
+
+  std::int64_t out() const { return param_.spec.shape[0]; }
+
+ private:
+  void weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const;
+  core::Param& param_;
+};
+
+}  // namespace strait::layers

@@ -1,0 +1,70 @@
+#include "layers/moe/experts.h"
+
+#include "kernels/activation.h"
+#include "kernels/gemm.h"
+
+namespace strait::layers {
+namespace {
+
+using kernels::launch;
+
+core::ParamSpec gate_up_spec(const Build& build, const std::string& name) {
+  const config::Moe& moe = build.model.ffn.moe;
+  return {.name = name + ".gate_up.weight",
+          .shape = {moe.n_experts, 2 * moe.d_expert, build.model.d_model},
+          .sections = {{name + ".gate.weight", moe.d_expert}, {name + ".up.weight", moe.d_expert}},
+          .section_dim = 1,
+          .init = core::Init::normal(build.model.init_std),
+          .decay = true,
+          .group = core::OptimGroup::matrix};
+}
+
+core::ParamSpec down_spec(const Build& build, const std::string& name) {
+  const config::Moe& moe = build.model.ffn.moe;
+  return {.name = name + ".down.weight",
+          .shape = {moe.n_experts, build.model.d_model, moe.d_expert},
+          .init = core::Init::normal(build.output_std()),
+          .decay = true,
+          .group = core::OptimGroup::matrix};
+}
+
+}  // namespace
+
+Experts::Experts(const Build& build, const std::string& name)
+    : width_(build.model.ffn.moe.d_expert),
+      gate_up_(build.table.add(gate_up_spec(build, name))),
+      down_(build.table.add(down_spec(build, name))) {}
+
+void Experts::forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, Tensor y) {
+  const std::int64_t rows = x.shape[0];
+  saved_ = {ctx.saved.take(x.dtype, {rows, 2 * width_}), ctx.saved.take(x.dtype, {rows, width_})};
+  launch(
+      kernels::GroupedGemm{
+          .a = x, .b = gate_up_.weight, .offsets = offsets, .c = saved_.gate_up, .trans_b = true},
+      ctx.stream);
+  launch(kernels::SwigluFwd{.gate_up = saved_.gate_up, .y = saved_.hidden}, ctx.stream);
+  launch(
+      kernels::GroupedGemm{
+          .a = saved_.hidden, .b = down_.weight, .offsets = offsets, .c = y, .trans_b = true},
+      ctx.stream);
+}
+
+void Experts::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets, Tensor dx) {
+  const core::Frame frame(ctx.scratch);
+  const std::int64_t rows = dy.shape[0];
+  const Tensor dhidden = ctx.scratch.take(dy.dtype, {rows, width_});
+  const Tensor dgate_up = ctx.scratch.take(dy.dtype, {rows, 2 * width_});
+  launch(kernels::GroupedGemm{.a = dy, .b = down_.weight, .offsets = offsets, .c = dhidden},
+         ctx.stream);
+  launch(
+      kernels::GroupedGemmWgrad{.a = dy, .b = saved_.hidden, .offsets = offsets, .dw = down_.grad},
+      ctx.stream);
+  launch(kernels::SwigluBwd{.dy = dhidden, .gate_up = saved_.gate_up, .dgate_up = dgate_up},
+         ctx.stream);
+  launch(kernels::GroupedGemm{.a = dgate_up, .b = gate_up_.weight, .offsets = offsets, .c = dx},
+         ctx.stream);
+  launch(kernels::GroupedGemmWgrad{.a = dgate_up, .b = x, .offsets = offsets, .dw = gate_up_.grad},
+         ctx.stream);
+}
+
+}  // namespace strait::layers

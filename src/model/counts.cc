@@ -1,0 +1,166 @@
+#include "model/counts.h"
+
+#include <algorithm>
+
+namespace strait::model {
+namespace {
+
+using config::AttentionKind;
+
+/// Sizes of one attention layer.
+struct AttentionCount {
+  std::int64_t projections = 0;
+  std::int64_t conv_weights = 0;  // multiplied once per token
+  std::int64_t other = 0;         // biases, norms, temperatures
+  std::int64_t core_width = 0;    // H (dk + dv)
+  std::int64_t cache = 0;         // elements per token
+};
+
+AttentionCount count_mla(const config::Model& model) {
+  const config::Attention& a = model.attention;
+  const config::Mla& m = a.mla;
+  const std::int64_t D = model.d_model, H = a.n_heads, key = m.nope_dim + m.rope_dim;
+  AttentionCount count;
+  count.projections = m.q_rank > 0 ? D * m.q_rank + m.q_rank * H * key : D * H * key;
+  count.projections += D * (m.kv_rank + m.rope_dim) + m.kv_rank * H * (m.nope_dim + m.value_dim) +
+                       H * m.value_dim * D;
+  count.other = m.q_rank + m.kv_rank;
+  count.core_width = H * (key + m.value_dim);
+  count.cache = m.kv_rank + m.rope_dim;
+  return count;
+}
+
+AttentionCount count_heads(const config::Model& model) {
+  const config::Attention& a = model.attention;
+  const std::int64_t D = model.d_model, q = a.n_heads * a.head_dim, kv = a.n_kv_heads * a.head_dim;
+  AttentionCount count;
+  count.projections = D * (q + 2 * kv) + q * D;
+  count.other = a.qk_norm ? 2 * a.head_dim : 0;
+  count.core_width = 2 * q;
+  count.cache = 2 * kv;
+  return count;
+}
+
+AttentionCount count_cca(const config::Model& model) {
+  const config::Attention& a = model.attention;
+  const std::int64_t latent = (a.n_heads + a.n_kv_heads) * a.head_dim;
+  AttentionCount count = count_heads(model);
+  count.other = a.n_kv_heads;
+  if (a.cca.convs >= 1) {
+    count.conv_weights += latent * a.cca.taps_depthwise;
+    count.other += latent;
+  }
+  if (a.cca.convs >= 2) {
+    count.conv_weights += latent * a.cca.taps_grouped * a.head_dim;
+    count.other += latent;
+  }
+  return count;
+}
+
+AttentionCount count_attention(const config::Model& model) {
+  switch (model.attention.kind) {
+    case AttentionKind::mla:
+      return count_mla(model);
+    case AttentionKind::cca:
+    case AttentionKind::ccgqa:
+      return count_cca(model);
+    default:
+      return count_heads(model);
+  }
+}
+
+PartCount dense(const std::string& part, std::int64_t parameters) {
+  return {part, parameters, parameters, 2.0 * static_cast<double>(parameters)};
+}
+
+void add_attention(const config::Model& model, ModelCounts& counts) {
+  const AttentionCount layer = count_attention(model);
+  const std::int64_t L = model.n_layers;
+  counts.parts.push_back(dense("attention projections", L * layer.projections));
+  if (layer.conv_weights > 0) {
+    counts.parts.push_back(dense("attention convolutions", L * layer.conv_weights));
+  }
+  if (layer.other > 0) {
+    counts.parts.push_back(
+        {"attention norms, biases, temperatures", L * layer.other, L * layer.other, 0});
+  }
+  counts.core_flops_per_pair = 2.0 * static_cast<double>(L * layer.core_width);
+  counts.cache_per_token = L * layer.cache;
+}
+
+void add_ffn(const config::Model& model, ModelCounts& counts) {
+  const config::Moe& moe = model.ffn.moe;
+  const std::int64_t D = model.d_model;
+  std::int64_t moe_layers = 0;
+  for (std::int64_t i = 0; i < model.n_layers; ++i) {
+    moe_layers += config::ffn_kind(model.ffn, i) == config::FfnKind::moe;
+  }
+  const std::int64_t dense_layers = model.n_layers - moe_layers;
+  if (dense_layers > 0) {
+    counts.parts.push_back(dense("feed-forward", dense_layers * 3 * D * model.ffn.d_ff));
+  }
+  if (moe_layers == 0) return;
+  counts.parts.push_back(dense("router", moe_layers * D * moe.n_experts));
+  const std::int64_t expert = 3 * D * moe.d_expert;
+  const std::int64_t active = moe_layers * moe.top_k * expert;
+  counts.parts.push_back(
+      {"experts", moe_layers * moe.n_experts * expert, active, 2.0 * static_cast<double>(active)});
+  if (moe.n_shared > 0) {
+    counts.parts.push_back(dense("shared experts", moe_layers * moe.n_shared * expert));
+  }
+}
+
+}  // namespace
+
+std::int64_t ModelCounts::parameters() const {
+  std::int64_t n = 0;
+  for (const PartCount& part : parts) n += part.parameters;
+  return n;
+}
+
+std::int64_t ModelCounts::active() const {
+  std::int64_t n = 0;
+  for (const PartCount& part : parts) n += part.active;
+  return n;
+}
+
+double ModelCounts::flops_per_token() const {
+  double flops = 0;
+  for (const PartCount& part : parts) flops += part.flops_per_token;
+  return flops;
+}
+
+double ModelCounts::forward_flops(double tokens, double pairs) const {
+  return tokens * flops_per_token() + pairs * core_flops_per_pair;
+}
+
+ModelCounts count_model(const config::Model& model) {
+  ModelCounts counts;
+  const std::int64_t table = model.vocab_size * model.d_model;
+  const std::int64_t norms = (2 * model.n_layers + 1) * model.d_model;
+  counts.parts.push_back({"embedding", table, table, 0});
+  add_attention(model, counts);
+  add_ffn(model, counts);
+  counts.parts.push_back({"norms", norms, norms, 0});
+  // A tied head multiplies by the embedding table, which is counted above.
+  const double head_flops = 2.0 * static_cast<double>(table);
+  const std::int64_t head = model.tie_embeddings ? 0 : table;
+  counts.parts.push_back({"head", head, head, head_flops});
+  return counts;
+}
+
+double pairs_of(const config::Attention& attention, double doc_pos, double doc_len) {
+  double pairs = attention.causal ? doc_pos + 0.5 : doc_len;
+  if (attention.window > 0) pairs = std::min(pairs, static_cast<double>(attention.window));
+  return pairs;
+}
+
+double document_pairs(const config::Attention& attention, std::int64_t length) {
+  double pairs = 0;
+  for (std::int64_t t = 0; t < length; ++t) {
+    pairs += pairs_of(attention, static_cast<double>(t), static_cast<double>(length));
+  }
+  return pairs;
+}
+
+}  // namespace strait::model

@@ -1,0 +1,97 @@
+#include "model/lm_head.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/cross_entropy.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+
+namespace strait::model {
+
+using kernels::launch;
+using layers::Ctx;
+
+namespace {
+
+// Logits held at once: enough rows for an efficient GEMM, 128 MiB in float.
+constexpr std::int64_t kLogitsElements = std::int64_t{1} << 25;
+
+core::Param& head_weight(const layers::Build& build, core::Param& embedding) {
+  if (build.model.tie_embeddings) return embedding;
+  return build.table.add({.name = "lm_head.weight",
+                          .shape = {build.model.vocab_size, build.model.d_model},
+                          .init = core::Init::normal(build.model.init_std),
+                          .decay = true});
+}
+
+/// Running (max, sum of exp, label logit) of each row at its start.
+Tensor fresh_stats(Ctx& ctx, DType stat, std::int64_t rows) {
+  const Tensor stats = ctx.scratch.take(stat, {rows, 3});
+  launch(kernels::Fill{.x = stats, .value = 0}, ctx.stream);
+  launch(
+      kernels::Fill{.x = stats.slice(1, 0, 1), .value = -std::numeric_limits<double>::infinity()},
+      ctx.stream);
+  return stats;
+}
+
+}  // namespace
+
+LmHead::LmHead(const layers::Build& build, core::Param& embedding)
+    : weight_(head_weight(build, embedding)) {}
+
+std::int64_t LmHead::chunk_rows(std::int64_t tokens) const {
+  return std::clamp<std::int64_t>(kLogitsElements / weight_.spec.shape[0], 1, tokens);
+}
+
+void LmHead::logits(Ctx& ctx, ConstTensor x, Tensor logits) const {
+  launch(kernels::Gemm{.a = x, .b = weight_.weight, .c = logits, .trans_b = true}, ctx.stream);
+}
+
+void LmHead::loss(Ctx& ctx, ConstTensor x, const LossOut& out) const {
+  run(ctx, x, out, {});
+}
+
+void LmHead::loss_and_gradient(Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const {
+  run(ctx, x, out, dx);
+}
+
+void LmHead::run(Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const {
+  const core::Frame frame(ctx.scratch);
+  const std::int64_t tokens = x.shape[0], rows = chunk_rows(tokens);
+  const DType stat = kernels::stat_dtype(x.dtype);
+  const Tensor chunk = ctx.scratch.take(x.dtype, {rows, weight_.spec.shape[0]});
+  const Tensor lse_chunk = ctx.scratch.take(stat, {rows});
+  for (std::int64_t begin = 0; begin < tokens; begin += rows) {
+    const core::Frame inner(ctx.scratch);
+    const std::int64_t n = std::min(rows, tokens - begin);
+    const ConstTensor xs = x.slice(0, begin, n);
+    const ConstTensor labels = ctx.tokens->labels.slice(0, begin, n);
+    const Tensor scores = chunk.slice(0, 0, n), lse = lse_chunk.slice(0, 0, n);
+    logits(ctx, xs, scores);
+    const Tensor stats = fresh_stats(ctx, stat, n);
+    launch(kernels::CrossEntropyStats{.logits = scores, .labels = labels, .stats = stats},
+           ctx.stream);
+    launch(
+        kernels::CrossEntropyLoss{
+            .stats = stats,
+            .labels = labels,
+            .lse = lse,
+            .loss = out.per_token.defined() ? out.per_token.slice(0, begin, n) : Tensor{},
+            .loss_sum = out.sum},
+        ctx.stream);
+    if (!dx.defined()) continue;
+    launch(kernels::CrossEntropyBwd{.logits = scores,
+                                    .labels = labels,
+                                    .lse = lse,
+                                    .dlogits = scores,
+                                    .scale = ctx.scale.per_token},
+           ctx.stream);
+    launch(kernels::Gemm{.a = scores, .b = weight_.weight, .c = dx.slice(0, begin, n)}, ctx.stream);
+    launch(
+        kernels::Gemm{.a = scores, .b = xs, .c = weight_.grad, .trans_a = true, .accumulate = true},
+        ctx.stream);
+  }
+}
+
+}  // namespace strait::model

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "layers/layer.h"
+
+namespace strait::model {
+
+/// Sums of a micro-batch's (or step's) token losses.
+struct LossOut {
+  Tensor sum;             // [1] f64, accumulated, nats
+  Tensor per_token = {};  // [T] stat dtype, or absent
+};
+
+/// Vocabulary projection and cross-entropy, in chunks of tokens so that the logits of a whole
+/// micro-batch never exist. A chunk's logits exist once, so its gradient is taken in the same pass.
+class LmHead {
+ public:
+  /// Shares `embedding`'s weight when model.tie_embeddings, else registers "lm_head.weight".
+  LmHead(const layers::Build& build, core::Param& embedding);
+
+  /// Adds up the losses of x [T, D] against ctx.tokens->labels.
+  void loss(layers::Ctx& ctx, ConstTensor x, const LossOut& out) const;
+  /// As loss; also dx [T, D] (assigned) and the weight gradient of ctx.scale.per_token * loss.
+  void loss_and_gradient(layers::Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const;
+  /// logits [T, V] of x [T, D].
+  void logits(layers::Ctx& ctx, ConstTensor x, Tensor logits) const;
+
+  /// Tokens of one chunk out of `tokens`.
+  std::int64_t chunk_rows(std::int64_t tokens) const;
+
+ private:
+  void run(layers::Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const;
+  core::Param& weight_;  // [V, D]
+};
+
+}  // namespace strait::model

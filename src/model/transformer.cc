@@ -1,0 +1,98 @@
+#include "model/transformer.h"
+
+#include "kernels/elementwise.h"
+#include "kernels/embedding.h"
+
+namespace strait::model {
+
+using core::Frame;
+using kernels::launch;
+using layers::Ctx;
+using layers::Pass;
+using layers::Residual;
+
+Transformer::Transformer(const layers::Build& build, config::Recompute recompute)
+    : width_(build.model.d_model),
+      dtype_(build.dtype()),
+      embedding_(build.table.add({.name = "embed.weight",
+                                  .shape = {build.model.vocab_size, build.model.d_model},
+                                  .init = core::Init::normal(build.model.init_std),
+                                  .decay = true})),
+      blocks_([&] {
+        std::vector<std::unique_ptr<layers::Block>> blocks;
+        for (std::int64_t i = 0; i < build.model.n_layers; ++i) {
+          blocks.push_back(std::make_unique<layers::Block>(build, i, recompute));
+        }
+        return blocks;
+      }()),
+      final_norm_(build, "final_norm", build.model.d_model, build.model.norm_eps),
+      head_(build, embedding_) {}
+
+void Transformer::begin_step(Ctx& ctx) {
+  ctx.state.release(0);
+  loss_ = {.sum = ctx.state.take(DType::f64, {1})};
+  launch(kernels::Fill{.x = loss_.sum, .value = 0}, ctx.stream);
+  for (auto& block : blocks_) block->begin_step(ctx);
+}
+
+void Transformer::end_step(Ctx& ctx) {
+  for (auto& block : blocks_) block->end_step(ctx);
+}
+
+void Transformer::embed(Ctx& ctx, Tensor h) const {
+  launch(kernels::EmbeddingFwd{.ids = ctx.tokens->ids, .w = embedding_.weight, .y = h}, ctx.stream);
+}
+
+Tensor Transformer::forward(Ctx& ctx) {
+  const Frame frame(ctx.scratch);
+  const std::int64_t tokens = ctx.tokens->tokens();
+  const Tensor delta = ctx.scratch.take(dtype_, {tokens, width_});
+  const Tensor carry = ctx.scratch.take(dtype_, {tokens, width_});
+  Residual stream{.h = ctx.saved.take(dtype_, {tokens, width_}), .delta = {}};
+  embed(ctx, stream.h);
+  for (auto& block : blocks_) stream = block->forward(ctx, stream, delta, carry);
+  saved_.sum = ctx.saved.take(dtype_, {tokens, width_});
+  saved_.rstd = ctx.saved.take(kernels::stat_dtype(dtype_), {tokens});
+  const Tensor y = ctx.saved.take(dtype_, {tokens, width_});
+  final_norm_.forward_residual(ctx, stream.h, stream.delta, saved_.sum, y, saved_.rstd);
+  return y;
+}
+
+void Transformer::backward(Ctx& ctx, Tensor d) {
+  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) (*block)->backward(ctx, d);
+  launch(kernels::EmbeddingBwd{.ids = ctx.tokens->ids, .dy = d, .dw = embedding_.grad}, ctx.stream);
+}
+
+void Transformer::forward_backward(Ctx& ctx) {
+  const Frame saved(ctx.saved), scratch(ctx.scratch);
+  ctx.pass = Pass::train;
+  const Tensor y = forward(ctx);
+  const Tensor dy = ctx.scratch.take(dtype_, {y.shape[0], width_});
+  const Tensor d = ctx.scratch.take(dtype_, {y.shape[0], width_});
+  head_.loss_and_gradient(ctx, y, loss_, dy);
+  final_norm_.backward(ctx, dy, saved_.sum, saved_.rstd, d);
+  backward(ctx, d);
+}
+
+void Transformer::evaluate(Ctx& ctx, Tensor per_token) {
+  const Frame saved(ctx.saved);
+  ctx.pass = Pass::eval;
+  const Tensor y = forward(ctx);
+  head_.loss(ctx, y, {.sum = loss_.sum, .per_token = per_token});
+}
+
+void Transformer::logits(Ctx& ctx, std::int64_t first, Tensor logits) {
+  const Frame saved(ctx.saved);
+  ctx.pass = Pass::eval;
+  head_.logits(ctx, forward(ctx).slice(0, first, logits.shape[0]), logits);
+}
+
+std::vector<layers::RouterTotals> Transformer::router_totals() const {
+  std::vector<layers::RouterTotals> totals;
+  for (const auto& block : blocks_) {
+    if (block->moe()) totals.push_back(block->moe()->router_totals());
+  }
+  return totals;
+}
+
+}  // namespace strait::model

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "layers/block.h"
+#include "model/lm_head.h"
+
+namespace strait::model {
+
+/// A decoder language model: embedding, blocks, final norm, head. The call order is the model.
+class Transformer {
+ public:
+  /// Registers all parameters in build.table.
+  Transformer(const layers::Build& build, config::Recompute recompute);
+
+  /// Clears the sums of an optimizer step (or of an evaluation).
+  void begin_step(layers::Ctx& ctx);
+  /// One micro-batch: adds its loss to loss_sum() and its gradients to the table.
+  void forward_backward(layers::Ctx& ctx);
+  /// One micro-batch's loss alone, added to loss_sum(); per_token [T] may be absent.
+  void evaluate(layers::Ctx& ctx, Tensor per_token = {});
+  /// Logits [rows, V] of tokens [first, first + rows) of ctx.tokens; all are run through the model.
+  void logits(layers::Ctx& ctx, std::int64_t first, Tensor logits);
+  /// After the last micro-batch of a training step.
+  void end_step(layers::Ctx& ctx);
+
+  /// Sum of token losses in nats since begin_step, on this rank; [1] f64.
+  Tensor loss_sum() const { return loss_.sum; }
+  /// Router totals of each MoE layer, in layer order.
+  std::vector<layers::RouterTotals> router_totals() const;
+
+ private:
+  /// Embedding to final norm; the result [T, D] lives in ctx.saved.
+  Tensor forward(layers::Ctx& ctx);
+  void backward(layers::Ctx& ctx, Tensor d);
+  void embed(layers::Ctx& ctx, Tensor h) const;
+
+  std::int64_t width_;
+  DType dtype_;
+  core::Param& embedding_;
+  std::vector<std::unique_ptr<layers::Block>> blocks_;
+  layers::RmsNorm final_norm_;
+  LmHead head_;
+  LossOut loss_;
+  struct {
+    Tensor sum, rstd;  // input of the final norm
+  } saved_;
+};
+
+}  // namespace strait::model

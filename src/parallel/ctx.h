@@ -1,0 +1,34 @@
+#pragma once
+
+#include "core/arena.h"
+#include "core/tensor.h"
+#include "parallel/mesh.h"
+#include "parallel/sequence_shard.h"
+
+namespace strait::parallel {
+
+/// Why a forward runs. `recompute` repeats a training forward: it saves, but counts nothing again.
+enum class Pass : std::uint8_t { train, recompute, eval };
+
+/// Factors that turn sums of this rank's micro-batch into its share of the step's mean loss.
+struct LossScale {
+  double per_token = 1.0;     // 1 / (counted labels of the whole optimizer step)
+  double per_sequence = 1.0;  // 1 / (sequences of the whole optimizer step)
+};
+
+/// What every forward and backward gets handed. Owns nothing.
+///  saved    activations from forward to backward of one micro-batch
+///  scratch  freed when the function that took it returns
+///  state    sums and counts of one optimizer step, taken in Layer::begin_step
+struct Ctx {
+  Stream stream;
+  Groups& groups;
+  core::Arena& saved;
+  core::Arena& scratch;
+  core::Arena& state;
+  const TokenBatch* tokens = nullptr;
+  Pass pass = Pass::eval;
+  LossScale scale = {};
+};
+
+}  // namespace strait::parallel

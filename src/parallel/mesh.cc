@@ -1,0 +1,37 @@
+#include "parallel/mesh.h"
+
+namespace strait::parallel {
+
+Mesh Mesh::make(const config::Parallel& parallel, int world_rank, int world_size) {
+  Mesh mesh;
+  mesh.cp = static_cast<int>(parallel.cp);
+  mesh.tp = static_cast<int>(parallel.tp);
+  mesh.ep = static_cast<int>(parallel.ep);
+  mesh.dp = world_size / (mesh.cp * mesh.tp);
+  mesh.tp_rank = world_rank % mesh.tp;
+  mesh.cp_rank = world_rank / mesh.tp % mesh.cp;
+  mesh.dp_rank = world_rank / (mesh.tp * mesh.cp);
+  mesh.ep_rank = mesh.dp_rank % mesh.ep;
+  return mesh;
+}
+
+Groups::Groups(const Mesh& mesh, Communicator& world) : world_(&world) {
+  const int tp_group = mesh.dp_rank * mesh.cp + mesh.cp_rank;
+  const int cp_group = mesh.dp_rank * mesh.tp + mesh.tp_rank;
+  const int dp_group = mesh.cp_rank * mesh.tp + mesh.tp_rank;
+  const int ep_group = (mesh.dp_rank / mesh.ep) * mesh.cp * mesh.tp + dp_group;
+  axes_[static_cast<int>(core::Axis::dp)] = world.split(dp_group);
+  axes_[static_cast<int>(core::Axis::cp)] = world.split(cp_group);
+  axes_[static_cast<int>(core::Axis::tp)] = world.split(tp_group);
+  axes_[static_cast<int>(core::Axis::ep)] = world.split(ep_group);
+}
+
+Groups::Groups() : alone_(make_single()), world_(alone_.get()) {
+  for (auto& axis : axes_) axis = make_single();
+}
+
+Communicator& Groups::axis(core::Axis axis) {
+  return *axes_[static_cast<int>(axis)];
+}
+
+}  // namespace strait::parallel

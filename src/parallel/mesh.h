@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+
+#include "config/config.h"
+#include "core/param_table.h"
+#include "parallel/communicator.h"
+
+namespace strait::parallel {
+
+/// Position of this rank in the mesh world = dp x cp x tp; tp varies fastest, then cp, then dp.
+/// Expert ranks are groups of neighbours on the dp axis: ep divides dp.
+struct Mesh {
+  int dp = 1, cp = 1, tp = 1, ep = 1;
+  int dp_rank = 0, cp_rank = 0, tp_rank = 0, ep_rank = 0;
+
+  /// Precondition: the config was resolved for `world_size` ranks.
+  static Mesh make(const config::Parallel& parallel, int world_rank, int world_size);
+};
+
+/// The communicators of a mesh. Owns them; `world` is borrowed and outlives it.
+class Groups {
+ public:
+  Groups(const Mesh& mesh, Communicator& world);
+  /// One rank alone, for tools and tests.
+  Groups();
+
+  Communicator& world() { return *world_; }
+  Communicator& axis(core::Axis axis);
+
+ private:
+  std::unique_ptr<Communicator> alone_;
+  Communicator* world_;
+  std::unique_ptr<Communicator> axes_[4];
+};
+
+}  // namespace strait::parallel

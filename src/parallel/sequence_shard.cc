@@ -1,0 +1,72 @@
+#include "parallel/sequence_shard.h"
+
+#include <algorithm>
+
+#include "kernels/memory.h"
+
+namespace strait::parallel {
+
+SequenceShard::SequenceShard(const MaskRule& rule, std::int64_t max_sequences, std::int64_t seq_len)
+    : rule_(rule), max_sequences_(max_sequences), seq_len_(seq_len) {
+  host_.resize(static_cast<std::size_t>(3 * max_sequences * seq_len));
+}
+
+void SequenceShard::bind(core::Arena& inputs) {
+  storage_ = inputs.take(DType::i32, {6, max_sequences_ * seq_len_});
+}
+
+void SequenceShard::shape_batch(std::int64_t sequences) {
+  const std::int64_t tokens = sequences * seq_len_;
+  batch_.sequences = sequences;
+  batch_.seq_len = seq_len_;
+  const auto row = [&](std::int64_t i) {
+    Tensor all = storage_.slice(0, i, 1);
+    return Tensor(all.data, DType::i32, {tokens});
+  };
+  batch_.ids = row(0);
+  batch_.labels = row(1);
+  batch_.doc_pos = row(2);
+  batch_.positions = row(3);
+  batch_.spans = {row(4), row(5)};
+}
+
+const TokenBatch& SequenceShard::blank() {
+  shape_batch(max_sequences_);
+  return batch_;
+}
+
+void SequenceShard::fill_spans(std::span<const std::int32_t> doc_pos) {
+  const auto tokens = static_cast<std::int32_t>(doc_pos.size());
+  std::int32_t* positions = host_.data();
+  std::int32_t* k_begin = positions + tokens;
+  std::int32_t* k_end = k_begin + tokens;
+  std::int32_t document_end = tokens;
+  for (std::int32_t t = tokens - 1; t >= 0; --t) {
+    const auto in_sequence = static_cast<std::int32_t>(t % seq_len_);
+    positions[t] = rule_.positions_from_document ? doc_pos[t] : in_sequence;
+    k_begin[t] = t - doc_pos[t];
+    if (rule_.window > 0) {
+      k_begin[t] = std::max(k_begin[t], t + 1 - static_cast<std::int32_t>(rule_.window));
+    }
+    k_end[t] = rule_.causal ? t + 1 : document_end;
+    if (doc_pos[t] == 0) document_end = t;
+  }
+}
+
+const TokenBatch& SequenceShard::load(std::span<const std::int32_t> ids,
+                                      std::span<const std::int32_t> labels,
+                                      std::span<const std::int32_t> doc_pos, const Stream& stream) {
+  shape_batch(static_cast<std::int64_t>(ids.size()) / seq_len_);
+  fill_spans(doc_pos);
+  const std::size_t bytes = ids.size_bytes();
+  const std::size_t tokens = ids.size();
+  kernels::copy_to_device(batch_.ids.data, ids.data(), bytes, stream);
+  kernels::copy_to_device(batch_.labels.data, labels.data(), bytes, stream);
+  kernels::copy_to_device(batch_.doc_pos.data, doc_pos.data(), bytes, stream);
+  kernels::copy_to_device(batch_.positions.data, host_.data(), bytes, stream);
+  kernels::copy_to_device(batch_.spans.k_begin.data, host_.data() + tokens, bytes, stream);
+  kernels::copy_to_device(batch_.spans.k_end.data, host_.data() + 2 * tokens, bytes, stream);
+  return batch_;
+}
+
+}  // namespace strait::parallel

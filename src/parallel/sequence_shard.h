@@ -1,0 +1,65 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/tensor.h"
+
+namespace strait::parallel {
+
+/// Key rows each query row may attend to, as intervals (see kernels/attention.h).
+struct Spans {
+  Tensor k_begin;  // [T] i32
+  Tensor k_end;    // [T] i32
+};
+
+/// The tokens of one micro-batch on this rank and all that depends on their global position.
+/// T = sequences * seq_len. Tensors live in device memory owned by a SequenceShard.
+struct TokenBatch {
+  std::int64_t sequences = 0;
+  std::int64_t seq_len = 0;
+  Tensor ids;        // [T] i32
+  Tensor labels;     // [T] i32, kIgnoreLabel where not counted
+  Tensor positions;  // [T] i32 RoPE positions
+  Tensor doc_pos;    // [T] i32 tokens before this one in its document
+  Spans spans;
+  std::int64_t tokens() const { return sequences * seq_len; }
+};
+
+/// Which keys a query sees, and where RoPE counts from.
+struct MaskRule {
+  bool causal = true;
+  std::int64_t window = 0;              // own token included; 0: no window
+  bool positions_from_document = true;  // else from the sequence start
+};
+
+/// The only code that knows where sequences are cut: it turns samples into a TokenBatch. With one
+/// context rank a rank holds whole sequences. Device memory comes from `inputs`, once.
+class SequenceShard {
+ public:
+  SequenceShard(const MaskRule& rule, std::int64_t max_sequences, std::int64_t seq_len);
+
+  /// Takes the device tensors. Call once while `inputs` plans and once after it allocated.
+  void bind(core::Arena& inputs);
+
+  /// Rows of `sequences` sequences: ids, labels, doc_pos each [sequences * seq_len], on the host.
+  /// In the plan device only shapes are set.
+  const TokenBatch& load(std::span<const std::int32_t> ids, std::span<const std::int32_t> labels,
+                         std::span<const std::int32_t> doc_pos, const Stream& stream);
+  /// A batch of the full size without data, for planning.
+  const TokenBatch& blank();
+
+ private:
+  void shape_batch(std::int64_t sequences);
+  void fill_spans(std::span<const std::int32_t> doc_pos);
+
+  MaskRule rule_;
+  std::int64_t max_sequences_;
+  std::int64_t seq_len_;
+  Tensor storage_;  // [6, max T] i32
+  TokenBatch batch_;
+  std::vector<std::int32_t> host_;  // staging: positions, k_begin, k_end
+};
+
+}  // namespace strait::parallel

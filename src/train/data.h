@@ -1,0 +1,23 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "config/config.h"
+#include "input/dataset.h"
+#include "input/loader.h"
+
+namespace strait::train {
+
+/// Tokenizer, token sources and loaders of a run.
+struct Data {
+  std::unique_ptr<input::Tokenizer> tokenizer;
+  std::unique_ptr<input::Dataset> dataset;
+  std::unique_ptr<input::Loader> train;
+  std::optional<input::EvalLoader> validation;  // absent without a validation split
+};
+
+/// Opens everything that the config names. Throws InputError.
+Data open_data(const config::Config& config);
+
+}  // namespace strait::train

@@ -1,0 +1,58 @@
+#include "train/engine.h"
+
+namespace strait::train {
+namespace {
+
+parallel::MaskRule mask_rule(const config::Config& config) {
+  const config::Attention& attention = config.model.attention;
+  return {.causal = attention.causal,
+          .window = attention.window,
+          .positions_from_document = attention.rope.positions == config::RopePositions::document};
+}
+
+}  // namespace
+
+DType compute_dtype(config::Compute compute) {
+  switch (compute) {
+    case config::Compute::f64:
+      return DType::f64;
+    case config::Compute::f32:
+      return DType::f32;
+    case config::Compute::bf16:
+      return DType::bf16;
+  }
+  return DType::f32;
+}
+
+Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, parallel::Groups& groups)
+    : config_(config),
+      mesh_(mesh),
+      table_(compute_dtype(config.precision.compute)),
+      model_({.model = config_.model, .mesh = mesh_, .table = table_}, config.train.recompute),
+      shard_(mask_rule(config), config.train.micro_batch, config.data.seq_len),
+      ctx_{.stream = {.device = Device::plan},
+           .groups = groups,
+           .saved = saved_,
+           .scratch = scratch_,
+           .state = state_} {
+  table_.allocate(Device::plan);
+  shard_.bind(inputs_);
+}
+
+void Engine::allocate(Device device) {
+  ctx_.stream.device = device;
+  table_.allocate(device);
+  for (core::Arena* arena : {&saved_, &scratch_, &state_, &inputs_}) arena->allocate(device);
+  shard_.bind(inputs_);
+  table_.initialise(static_cast<std::uint64_t>(config_.run.seed), ctx_.stream);
+}
+
+std::vector<const core::Arena*> Engine::arenas() const {
+  return {&saved_, &scratch_, &state_, &inputs_};
+}
+
+std::int64_t Engine::micro_batches() const {
+  return config_.train.batch_size / (mesh_.dp * config_.train.micro_batch);
+}
+
+}  // namespace strait::train

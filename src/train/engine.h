@@ -1,0 +1,46 @@
+#pragma once
+
+#include "model/transformer.h"
+
+namespace strait::train {
+
+/// A model with its parameters and memory on one rank. It starts in planning (every arena measures,
+/// nothing is allocated); allocate() gives it memory and initial weights. Owns all but the groups.
+class Engine {
+ public:
+  Engine(const config::Config& config, const parallel::Mesh& mesh, parallel::Groups& groups);
+
+  /// Ends planning: allocates every arena at its measured size and fills the weights from run.seed.
+  void allocate(Device device);
+
+  const config::Config& config() const { return config_; }
+  const parallel::Mesh& mesh() const { return mesh_; }
+  core::ParamTable& table() { return table_; }
+  const core::ParamTable& table() const { return table_; }
+  model::Transformer& model() { return model_; }
+  parallel::SequenceShard& shard() { return shard_; }
+  parallel::Ctx& ctx() { return ctx_; }
+  /// Arenas beside those of the table: activations, scratch, step state, inputs.
+  std::vector<const core::Arena*> arenas() const;
+
+  /// Sequences of one micro-batch on this rank, and micro-batches of one step.
+  std::int64_t micro_batch() const { return config_.train.micro_batch; }
+  std::int64_t micro_batches() const;
+
+ private:
+  config::Config config_;
+  parallel::Mesh mesh_;
+  core::ParamTable table_;
+  model::Transformer model_;
+  parallel::SequenceShard shard_;
+  core::Arena saved_{"activations"};
+  core::Arena scratch_{"scratch"};
+  core::Arena state_{"step state"};
+  core::Arena inputs_{"inputs"};
+  parallel::Ctx ctx_;
+};
+
+/// The compute dtype that precision.compute names.
+DType compute_dtype(config::Compute compute);
+
+}  // namespace strait::train

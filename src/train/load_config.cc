@@ -1,0 +1,24 @@
+#include "train/load_config.h"
+
+#include "input/tokenizer.h"
+#include "io/hf_import.h"
+
+namespace strait::train {
+
+config::Config load_config(const config::Source& source, std::int64_t ranks) {
+  const std::string origin = config::origin_of(source);
+  config::Config config = config::read(source);
+  if (!config.init.from.empty() && config.model.d_model == 0) {
+    config.model = io::model_from_hf(config::locate(config.init.from));
+  }
+  config::validate(config, origin);
+  return config::resolve(
+      std::move(config),
+      {.ranks = ranks,
+       .cuda = false,
+       .vocab_of =
+           [](const std::string& name) { return input::make_tokenizer(name)->vocab_size(); }},
+      origin);
+}
+
+}  // namespace strait::train

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "config/load.h"
+
+namespace strait::train {
+
+/// The resolved config of a program: config::load plus what lies outside of the config folder (the
+/// model of init.from, the tokenizer's vocabulary). Throws InputError.
+config::Config load_config(const config::Source& source, std::int64_t ranks);
+
+}  // namespace strait::train

@@ -1,0 +1,81 @@
+#include "train/metrics.h"
+
+#include <cmath>
+#include <cstdio>
+
+namespace strait::train {
+namespace {
+
+std::string duration(double seconds) {
+  const auto s = static_cast<std::int64_t>(std::llround(seconds));
+  char text[48];
+  if (s >= 3600) {
+    std::snprintf(text, sizeof text, "%lldh%02lldm", static_cast<long long>(s / 3600),
+                  static_cast<long long>(s / 60 % 60));
+  } else {
+    std::snprintf(text, sizeof text, "%lldm%02llds", static_cast<long long>(s / 60),
+                  static_cast<long long>(s % 60));
+  }
+  return text;
+}
+
+io::JsonLine step_line(const StepMetrics& m) {
+  io::JsonLine line;
+  line.add("step", m.step)
+      .add("tokens", m.tokens)
+      .add("loss", m.loss)
+      .add("lr", m.lr)
+      .add("grad_norm", m.grad_norm)
+      .add("step_s", m.seconds)
+      .add("tok_s", m.tokens_per_second)
+      .add("tflop_s", m.flops_per_second * 1e-12)
+      .add("mfu", std::nan(""));  // a CPU's peak is not known
+  if (m.balance) {
+    line.add("moe_aux", m.balance->aux)
+        .add("moe_z", m.balance->z)
+        .add("moe_max_load", m.balance->max_load)
+        .add("moe_min_load", m.balance->min_load);
+  }
+  return line;
+}
+
+}  // namespace
+
+Metrics::Metrics(core::Log& log, std::unique_ptr<io::JsonLinesWriter> writer, std::int64_t steps,
+                 std::int64_t log_every)
+    : log_(log), writer_(std::move(writer)), steps_(steps), log_every_(log_every) {}
+
+void Metrics::step(const StepMetrics& m) {
+  if (!writer_) return;
+  writer_->write(step_line(m));
+  smooth_seconds_ = smooth_seconds_ == 0 ? m.seconds : 0.9 * smooth_seconds_ + 0.1 * m.seconds;
+  if (m.step % log_every_ != 0 && m.step != steps_) return;
+  char text[160];
+  std::snprintf(text, sizeof text,
+                "step %lld/%lld  loss %.4f  lr %.2e  |g| %.2f  %.0f tok/s  ETA %s",
+                static_cast<long long>(m.step), static_cast<long long>(steps_), m.loss, m.lr,
+                m.grad_norm, m.tokens_per_second,
+                duration(smooth_seconds_ * static_cast<double>(steps_ - m.step)).c_str());
+  log_.progress(text);
+}
+
+void Metrics::evaluation(std::int64_t step, const EvalResult& result) {
+  if (!writer_) return;
+  writer_->write(io::JsonLine()
+                     .add("event", "eval")
+                     .add("step", step)
+                     .add("val_loss", result.loss)
+                     .add("val_bpb", result.bits_per_byte)
+                     .add("val_labels", result.labels));
+  char text[120];
+  std::snprintf(text, sizeof text, "step %lld  validation: %.4f nats, %.4f bits per byte",
+                static_cast<long long>(step), result.loss, result.bits_per_byte);
+  log_.info(text);
+}
+
+void Metrics::event(const std::string& name, std::int64_t step, const std::string& detail) {
+  if (!writer_) return;
+  writer_->write(io::JsonLine().add("event", name).add("step", step).add("detail", detail));
+}
+
+}  // namespace strait::train

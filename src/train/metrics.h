@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/log.h"
+#include "io/json_lines.h"
+#include "train/evaluate.h"
+
+namespace strait::train {
+
+/// Balance of one step's routing, over all MoE layers.
+struct BalanceMetrics {
+  double aux = 0;       // mean over layers and sequences of the balance loss; 1 is balanced
+  double z = 0;         // mean over layers and tokens of logsumexp^2
+  double max_load = 0;  // largest share of an expert times the number of experts
+  double min_load = 0;  // smallest
+};
+
+/// What is known after one optimizer step.
+struct StepMetrics {
+  std::int64_t step = 0;    // from 1
+  std::int64_t tokens = 0;  // since the start of the run
+  double loss = 0;          // nats per counted label
+  double lr = 0;
+  double grad_norm = 0;  // before clipping
+  double seconds = 0;    // of the step
+  double tokens_per_second = 0;
+  double flops_per_second = 0;  // model FLOPs, 3 x forward
+  std::optional<BalanceMetrics> balance;
+};
+
+/// Writes metrics.jsonl and the progress line; only rank 0's instance has a file.
+class Metrics {
+ public:
+  /// `writer` may be null: then nothing is written. Borrows the log.
+  Metrics(core::Log& log, std::unique_ptr<io::JsonLinesWriter> writer, std::int64_t steps,
+          std::int64_t log_every);
+
+  void step(const StepMetrics& metrics);
+  void evaluation(std::int64_t step, const EvalResult& result);
+  void event(const std::string& name, std::int64_t step, const std::string& detail);
+  /// Bytes of metrics.jsonl so far; 0 without a file.
+  std::int64_t offset() const { return writer_ ? writer_->offset() : 0; }
+
+ private:
+  core::Log& log_;
+  std::unique_ptr<io::JsonLinesWriter> writer_;
+  std::int64_t steps_;
+  std::int64_t log_every_;
+  double smooth_seconds_ = 0;  // moving average, for the ETA
+};
+
+}  // namespace strait::train

@@ -1,0 +1,108 @@
+#include "train/plan.h"
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+
+#include "core/error.h"
+#include "train/step.h"
+
+namespace strait::train {
+namespace {
+
+/// MemAvailable of /proc/meminfo in bytes; 0 where the system does not say.
+double available_bytes() {
+  std::ifstream in("/proc/meminfo");
+  std::string key, unit;
+  double kib = 0;
+  while (in >> key >> kib) {
+    if (key == "MemAvailable:") return kib * 1024;
+    std::getline(in, unit);
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::size_t StepPlan::total_bytes() const {
+  std::size_t total = 0;
+  for (const MemoryItem& item : memory) total += item.bytes;
+  return total;
+}
+
+void WorkCounter::on_launch(const char* op, const kernels::Work& work) {
+  OpCount& count = ops_[op];
+  ++count.launches;
+  count.work.flops += work.flops;
+  count.work.bytes += work.bytes;
+}
+
+StepPlan plan_step(Engine& engine) {
+  parallel::Ctx& ctx = engine.ctx();
+  WorkCounter counter;
+  ctx.stream.observer = &counter;
+  const auto blank = [&](std::int64_t) -> const parallel::TokenBatch& {
+    return engine.shard().blank();
+  };
+  run_step(engine, {.micro_batch = blank, .micro_batches = engine.micro_batches()});
+  ctx.stream.observer = nullptr;
+
+  engine.model().begin_step(ctx);
+  ctx.tokens = &engine.shard().blank();
+  engine.model().evaluate(ctx);
+  {
+    const core::Frame frame(ctx.scratch);
+    const DType dtype = engine.table().dtype();
+    engine.model().logits(ctx, 0, ctx.scratch.take(dtype, {1, engine.config().model.vocab_size}));
+  }
+  ctx.state.release(0);
+
+  StepPlan plan{.memory = {}, .ops = counter.ops()};
+  const core::ParamTable& table = engine.table();
+  for (const core::Arena* arena : {&table.weights(), &table.gradients(), &table.optimizer()}) {
+    plan.memory.push_back({arena->name(), arena->peak()});
+  }
+  for (const core::Arena* arena : engine.arenas()) {
+    plan.memory.push_back({arena->name(), arena->peak()});
+  }
+  return plan;
+}
+
+std::string human_bytes(double bytes) {
+  constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  while (bytes >= 1024 && unit + 1 < kUnits.size()) {
+    bytes /= 1024;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.2f %s", bytes, kUnits[unit]);
+  return text;
+}
+
+std::string memory_table(const StepPlan& plan) {
+  std::string out;
+  const auto row = [&](const std::string& name, std::size_t bytes) {
+    char line[96];
+    std::snprintf(line, sizeof line, "  %-12s %12s %16zu B\n", name.c_str(),
+                  human_bytes(static_cast<double>(bytes)).c_str(), bytes);
+    out += line;
+  };
+  for (const MemoryItem& item : plan.memory) row(item.category, item.bytes);
+  row("total", plan.total_bytes());
+  return out;
+}
+
+void require_memory(const StepPlan& plan, int ranks_here) {
+  const double needed = static_cast<double>(plan.total_bytes()) * ranks_here;
+  const double available = available_bytes();
+  if (available == 0 || needed <= available) return;
+  throw core::InputError(
+      "this run needs " + human_bytes(needed) + " on this machine (" + std::to_string(ranks_here) +
+      " x " + human_bytes(static_cast<double>(plan.total_bytes())) + "), which has " +
+      human_bytes(available) + " free; per rank:\n" + memory_table(plan) +
+      "lower train.micro_batch or data.seq_len, set train.recompute to ffn or block (activations), "
+      "use a smaller model, or a machine with more memory");
+}
+
+}  // namespace strait::train

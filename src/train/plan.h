@@ -1,0 +1,53 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "train/engine.h"
+
+namespace strait::train {
+
+struct MemoryItem {
+  std::string category;  // "weights", "gradients", "optimizer", "activations", ...
+  std::size_t bytes = 0;
+};
+
+/// Launches of one op kind in a step.
+struct OpCount {
+  std::int64_t launches = 0;
+  kernels::Work work;
+};
+
+/// What a training step takes, found by running it without arithmetic.
+struct StepPlan {
+  std::vector<MemoryItem> memory;
+  std::map<std::string, OpCount> ops;
+  std::size_t total_bytes() const;
+};
+
+/// Counts launches and work by op kind while attached to a stream.
+class WorkCounter final : public kernels::LaunchObserver {
+ public:
+  void on_launch(const char* op, const kernels::Work& work) override;
+  const std::map<std::string, OpCount>& ops() const { return ops_; }
+
+ private:
+  std::map<std::string, OpCount> ops_;
+};
+
+/// Dry-runs one training step, one evaluation batch and one sampled token on a planning engine; the
+/// arenas learn their sizes. Touches no device.
+StepPlan plan_step(Engine& engine);
+
+/// "weights 1.2 GiB" a line, and the total.
+std::string memory_table(const StepPlan& plan);
+
+/// Throws InputError with bytes by category and what to change when `ranks_here` copies of the plan
+/// do not fit into the free memory of this machine.
+void require_memory(const StepPlan& plan, int ranks_here);
+
+/// 1536 -> "1.5 KiB".
+std::string human_bytes(double bytes);
+
+}  // namespace strait::train

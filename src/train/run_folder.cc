@@ -1,0 +1,110 @@
+#include "train/run_folder.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <vector>
+
+#include "core/build_info.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "io/json_lines.h"
+
+namespace strait::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kRuns = "runs";
+
+std::string utc_time(const char* format) {
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  char text[64];
+  std::strftime(text, sizeof text, format, &utc);
+  return text;
+}
+
+/// Newest runs/<name>-<time>; empty when there is none. The time sorts as text.
+fs::path newest_run(const std::string& name) {
+  fs::path newest;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(kRuns, ignored)) {
+    const std::string file = entry.path().filename().string();
+    if (!file.starts_with(name + "-2") || !holds_run(entry.path())) continue;
+    if (newest.empty() || newest.filename().string() < file) newest = entry.path();
+  }
+  return newest;
+}
+
+fs::path fresh_path(const std::string& name) {
+  const fs::path base = kRuns / (name + "-" + utc_time("%Y%m%dT%H%M%SZ"));
+  fs::path path = base;
+  for (int i = 2; fs::exists(path); ++i) path = base.string() + "." + std::to_string(i);
+  return path;
+}
+
+fs::path resumed_path(const config::Run& run, const std::string& asked) {
+  if (!asked.empty() && asked != "auto") return asked;
+  if (!run.dir.empty()) return run.dir;
+  return newest_run(run.name);
+}
+
+}  // namespace
+
+bool holds_run(const fs::path& folder) {
+  return fs::exists(folder / "config.json") || fs::exists(folder / "metrics.jsonl");
+}
+
+RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume) {
+  if (resume.asked) {
+    const fs::path path = resumed_path(run, resume.dir);
+    if (!path.empty() && holds_run(path)) return {path, true};
+    if (resume.dir != "auto") {
+      throw core::InputError("--resume " + (path.empty() ? run.name : path.string()) +
+                             ": holds no run (no config.json); name a run folder, or use "
+                             "--resume auto to start one when there is none");
+    }
+  }
+  if (run.dir.empty()) return {fresh_path(run.name), false};
+  if (holds_run(run.dir)) {
+    throw core::InputError("run.dir = \"" + run.dir +
+                           "\": already holds a run; pass --resume to go on with it, or choose "
+                           "another folder");
+  }
+  return {run.dir, false};
+}
+
+void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
+                        const std::string& device) {
+  try {
+    fs::create_directories(folder.checkpoints());
+    fs::create_directories(folder.path / "plots");
+    if (!folder.resumes) {
+      core::write_file_atomically(folder.path / "config.json",
+                                  [&](std::ostream& out) { out << config_json; });
+    }
+    char host[256] = "unknown";
+    ::gethostname(host, sizeof host - 1);
+    io::JsonLine provenance;
+    provenance.add("revision", core::revision())
+        .add("build", core::build_flags())
+        .add("device", device)
+        .add("host", host)
+        .add("ranks", ranks)
+        .add("started", utc_time("%Y-%m-%dT%H:%M:%SZ"))
+        .add("resumed", folder.resumes);
+    const std::string name =
+        folder.resumes ? "provenance-" + utc_time("%Y%m%dT%H%M%SZ") + ".json" : "provenance.json";
+    io::write_json_file(folder.path / name, provenance);
+  } catch (const std::exception& error) {
+    throw core::InputError("run.dir = \"" + folder.path.string() + "\": cannot be written (" +
+                           error.what() +
+                           "); choose a folder you may write to with --set run.dir=");
+  }
+}
+
+}  // namespace strait::train

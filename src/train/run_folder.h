@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "config/config.h"
+
+// The folder a run lives in: config.json, provenance.json, metrics.jsonl, log.txt, checkpoints/,
+// plots/.
+namespace strait::train {
+
+/// How the command line asks to go on with an earlier run.
+struct ResumeRequest {
+  bool asked = false;
+  std::string dir;  // "auto": run.dir, else the newest runs/<name>-*; empty: run.dir
+};
+
+/// Where the run goes and whether it goes on.
+struct RunFolder {
+  std::filesystem::path path;
+  bool resumes = false;
+
+  std::filesystem::path checkpoints() const { return path / "checkpoints"; }
+  std::filesystem::path metrics() const { return path / "metrics.jsonl"; }
+  std::filesystem::path log() const { return path / "log.txt"; }
+};
+
+/// Picks the folder; called by rank 0 alone. Throws InputError when an explicit run.dir already
+/// holds a run and no resume was asked, or when a resume was asked and there is nothing to resume.
+RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume);
+
+/// Makes the folder and writes config.json and provenance.json; a resumed run keeps both and adds
+/// provenance-<UTC time>.json. Called by rank 0. Throws InputError when it cannot be written.
+void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
+                        const std::string& device);
+
+/// True when the folder holds a run (its config.json).
+bool holds_run(const std::filesystem::path& folder);
+
+}  // namespace strait::train

@@ -1,0 +1,73 @@
+#include "train/sample.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/rng.h"
+#include "kernels/memory.h"
+
+namespace strait::train {
+namespace {
+
+std::vector<double> to_doubles(const Tensor& row, const Stream& stream) {
+  std::vector<char> host(row.bytes());
+  kernels::copy_to_host(host.data(), row.data, host.size(), stream);
+  kernels::synchronise(stream);
+  std::vector<double> out(static_cast<std::size_t>(row.numel()));
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = row.dtype == DType::f64 ? reinterpret_cast<const double*>(host.data())[i]
+                                     : reinterpret_cast<const float*>(host.data())[i];
+  }
+  return out;
+}
+
+/// Index drawn from softmax(logits / temperature) with the uniform number u.
+std::int32_t draw(std::vector<double> logits, double temperature, double u) {
+  const auto best = std::max_element(logits.begin(), logits.end());
+  if (temperature <= 0) return static_cast<std::int32_t>(best - logits.begin());
+  const double top = *best;
+  for (double& value : logits) value = std::exp((value - top) / temperature);
+  const double total = std::accumulate(logits.begin(), logits.end(), 0.0);
+  double left = u * total;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    left -= logits[i];
+    if (left <= 0) return static_cast<std::int32_t>(i);
+  }
+  return static_cast<std::int32_t>(logits.size() - 1);
+}
+
+/// Logits of the token after `text`; the context is padded at its end, which causal models ignore.
+std::vector<double> next_logits(Engine& engine, const std::vector<std::int32_t>& text) {
+  parallel::Ctx& ctx = engine.ctx();
+  const auto length = static_cast<std::size_t>(engine.config().data.seq_len);
+  const std::size_t used = std::min(length, text.size());
+  std::vector<std::int32_t> ids(length, 0), labels(length, -1), doc_pos(length);
+  std::copy(text.end() - static_cast<std::ptrdiff_t>(used), text.end(), ids.begin());
+  std::iota(doc_pos.begin(), doc_pos.end(), 0);
+  ctx.tokens = &engine.shard().load(ids, labels, doc_pos, ctx.stream);
+  const core::Frame frame(ctx.scratch);
+  const Tensor row =
+      ctx.scratch.take(engine.table().dtype(), {1, engine.config().model.vocab_size});
+  engine.model().begin_step(ctx);
+  engine.model().logits(ctx, static_cast<std::int64_t>(used) - 1, row);
+  return to_doubles(row, ctx.stream);
+}
+
+}  // namespace
+
+std::vector<std::int32_t> sample(Engine& engine, std::vector<std::int32_t> prompt,
+                                 const SampleOptions& options) {
+  const core::Rng rng(options.seed, "sample");
+  std::vector<std::int32_t> text = std::move(prompt);
+  const std::size_t begin = text.size();
+  for (std::int64_t i = 0; i < options.tokens; ++i) {
+    const double u = rng.uniform(static_cast<std::uint64_t>(i));
+    const std::int32_t token = draw(next_logits(engine, text), options.temperature, u);
+    if (token == options.stop) break;
+    text.push_back(token);
+  }
+  return {text.begin() + static_cast<std::ptrdiff_t>(begin), text.end()};
+}
+
+}  // namespace strait::train

@@ -1,0 +1,133 @@
+#include "train/session.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "core/error.h"
+#include "io/checkpoint.h"
+#include "io/hf_import.h"
+#include "train/load_config.h"
+#include "train/loop.h"
+#include "train/plan.h"
+
+namespace strait::train {
+namespace {
+
+using parallel::Communicator;
+using parallel::together;
+
+config::Source source_of(const TrainOptions& options) {
+  config::Source source = options.source;
+  if (source.name.empty()) source.name = options.resume.dir + "/config.json";
+  return source;
+}
+
+/// Ranks that share this machine's memory.
+int ranks_here(Communicator& world) {
+  char host[256] = "";
+  ::gethostname(host, sizeof host - 1);
+  const auto hosts = world.gather_all(host);
+  return static_cast<int>(std::ranges::count(hosts, std::string(host)));
+}
+
+RunFolder agree_on_folder(const config::Config& config, const TrainOptions& options,
+                          Communicator& world) {
+  RunFolder folder;
+  together(world, [&] {
+    if (world.rank() != 0) return;
+    folder = choose_run_folder(config.run, options.resume);
+    prepare_run_folder(folder, config::to_json(config), world.size(), "cpu");
+  });
+  folder.path = world.broadcast(folder.path.string(), 0);
+  folder.resumes = world.broadcast(folder.resumes ? "1" : "0", 0) == "1";
+  return folder;
+}
+
+/// Where a run begins: nothing done, or the state of a checkpoint.
+io::CheckpointState start_state(Engine& engine, const RunFolder& folder, core::Log& log) {
+  const config::Config& config = engine.config();
+  if (folder.resumes) {
+    const io::FoundCheckpoint found = io::find_checkpoint(folder.checkpoints());
+    for (const std::string& reason : found.skipped) log.warn(reason);
+    if (found.folder) {
+      const io::CheckpointState state = io::read_checkpoint_state(*found.folder);
+      io::load_checkpoint(*found.folder, engine.table(), engine.ctx().stream);
+      log.info("resumes " + found.folder->string() + " after step " + std::to_string(state.step));
+      return state;
+    }
+    log.warn(folder.checkpoints().string() + ": holds no complete checkpoint; starts at step 0");
+  }
+  if (!config.init.from.empty()) {
+    for (const std::string& note : io::load_hf_weights(
+             config::locate(config.init.from), engine.table(), config.model, engine.ctx().stream)) {
+      log.info(note);
+    }
+  }
+  return {};
+}
+
+void run(Engine& engine, const Data& data, const RunFolder& folder, core::Log& log) {
+  Communicator& world = engine.ctx().groups.world();
+  io::CheckpointState state;
+  std::unique_ptr<io::JsonLinesWriter> writer;
+  together(world, [&] {
+    engine.allocate(Device::cpu);
+    state = start_state(engine, folder, log);
+    if (world.rank() != 0) return;
+    log.open_file(folder.log().string());
+    writer = std::make_unique<io::JsonLinesWriter>(folder.metrics(), state.metrics_bytes);
+  });
+  log.info("run folder " + folder.path.string());
+  const config::Config& config = engine.config();
+  Metrics metrics(log, std::move(writer), config.train.steps, config.train.log_every);
+  if (state.step > 0) metrics.event("resume", state.step, "");
+  if (state.step >= config.train.steps) {
+    log.info("all " + std::to_string(config.train.steps) + " steps are done; raise train.steps");
+    return;
+  }
+  Loop({engine, data, folder, log, metrics}).run(state.step, state.tokens);
+}
+
+std::string describe(const Engine& engine, const StepPlan& plan, int ranks) {
+  const auto counts = model::count_model(engine.config().model);
+  char text[256];
+  std::snprintf(text, sizeof text,
+                "%.2fM parameters (%.2fM active), %d rank%s on cpu, %lld x %lld tokens a step\n"
+                "memory of a rank:\n",
+                static_cast<double>(counts.parameters()) * 1e-6,
+                static_cast<double>(counts.active()) * 1e-6, ranks, ranks == 1 ? "" : "s",
+                static_cast<long long>(engine.config().train.batch_size),
+                static_cast<long long>(engine.config().data.seq_len));
+  return text + memory_table(plan);
+}
+
+}  // namespace
+
+void train(const TrainOptions& options, Communicator& world) {
+  core::Log log(world.rank());
+  config::Config config;
+  Data data;
+  together(world, [&] {
+    config = load_config(source_of(options), world.size());
+    data = open_data(config);
+  });
+  const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
+  parallel::Groups groups(mesh, world);
+  std::unique_ptr<Engine> engine;
+  StepPlan plan;
+  const int local_ranks = ranks_here(world);
+  together(world, [&] {
+    engine = std::make_unique<Engine>(config, mesh, groups);
+    plan = plan_step(*engine);
+    if (!options.dry_run) require_memory(plan, local_ranks);
+  });
+  if (options.dry_run) log.info(config::to_json(config));
+  log.info(describe(*engine, plan, world.size()));
+  if (options.dry_run) return;
+  const RunFolder folder = agree_on_folder(config, options, world);
+  run(*engine, data, folder, log);
+}
+
+}  // namespace strait::train

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "config/load.h"
+#include "parallel/communicator.h"
+#include "train/run_folder.h"
+
+namespace strait::train {
+
+/// What the command line of ./train asks for.
+struct TrainOptions {
+  config::Source source;  // name empty: the config of the run that is resumed
+  ResumeRequest resume;
+  bool dry_run = false;  // print the resolved config and the plan, train nothing
+};
+
+/// One rank of a training run from options to the end. Throws InputError, RuntimeFault, or
+/// parallel::PeerFailed when another rank failed and has said why.
+void train(const TrainOptions& options, parallel::Communicator& world);
+
+}  // namespace strait::train

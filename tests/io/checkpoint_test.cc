@@ -1,0 +1,259 @@
+#include "io/checkpoint.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "tests/io/temp_folder.h"
+#include "tests/support/tensors.h"
+
+namespace strait::io {
+namespace {
+
+namespace fs = std::filesystem;
+using test::message_of;
+using test::TempFolder;
+
+/// A fused matrix, experts cut along the middle dim, a vector, and untrained state.
+void add_params(core::ParamTable& table, std::int64_t width = 6) {
+  table.add({.name = "qkv",
+             .shape = {9, width},
+             .sections = {{"q", 4}, {"k", 2}, {"v", 3}},
+             .section_dim = 0});
+  table.add({.name = "experts",
+             .shape = {3, 8, 5},
+             .sections = {{"gate", 4}, {"up", 4}},
+             .section_dim = 1});
+  table.add({.name = "norm", .shape = {7}});
+  table.add({.name = "bias", .shape = {3}, .trainable = false});
+}
+
+std::unique_ptr<core::ParamTable> make_table(DType dtype, std::int64_t width = 6) {
+  auto table = std::make_unique<core::ParamTable>(dtype);
+  add_params(*table, width);
+  table->allocate(Device::cpu);
+  return table;
+}
+
+/// Every tensor a checkpoint keeps.
+std::vector<Tensor> kept(const core::ParamTable& table) {
+  std::vector<Tensor> out;
+  for (const core::Param& param : table.params()) {
+    for (const Tensor& tensor : {param.weight, param.adam_m, param.adam_v}) {
+      if (tensor.defined()) out.push_back(tensor);
+    }
+  }
+  return out;
+}
+
+/// Arbitrary bits, so that NaN payloads, negative zeros and denormals take part.
+void scramble(const core::ParamTable& table, std::uint32_t seed) {
+  for (const Tensor& tensor : kept(table)) {
+    auto* words = tensor.as<std::uint32_t>();
+    for (std::size_t i = 0; i < tensor.bytes() / 4; ++i) {
+      seed = seed * 1664525u + 1013904223u;
+      words[i] = seed ^ (seed >> 13);
+    }
+  }
+}
+
+bool same_bits(const core::ParamTable& a, const core::ParamTable& b) {
+  const std::vector<Tensor> left = kept(a), right = kept(b);
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    if (std::memcmp(left[i].data, right[i].data, left[i].bytes()) != 0) return false;
+  }
+  return left.size() == right.size();
+}
+
+CheckpointState state_at(std::int64_t step) {
+  return {.step = step,
+          .tokens = step * 4096,
+          .metrics_bytes = 77,
+          .seed = -5,
+          .world_size = 3,
+          .revision = "abc \"def\"",
+          .config = "{\n  \"run\": {}\n}\n"};
+}
+
+class CheckpointTest : public ::testing::Test {
+ protected:
+  fs::path save(std::int64_t step, std::int64_t keep = 0) {
+    return save_checkpoint(root_, *table_, state_at(step), keep, Stream{});
+  }
+  std::vector<std::string> folders() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(root_)) {
+      names.push_back(entry.path().filename().string());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  TempFolder folder_;
+  fs::path root_ = folder_ / "checkpoints";
+  std::unique_ptr<core::ParamTable> table_ = make_table(DType::f32);
+};
+
+TEST_F(CheckpointTest, RoundTripIsBitExact) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    table_ = make_table(dtype);
+    scramble(*table_, 1);
+    const fs::path path = save(100);
+    EXPECT_EQ(path, root_ / "step_00000100");
+    const auto other = make_table(dtype);
+    EXPECT_FALSE(same_bits(*table_, *other));
+    load_checkpoint(path, *other, Stream{});
+    EXPECT_TRUE(same_bits(*table_, *other)) << name_of(dtype);
+    EXPECT_EQ(read_checkpoint_state(path), state_at(100));
+  }
+}
+
+TEST_F(CheckpointTest, EqualStateGivesEqualFiles) {
+  scramble(*table_, 2);
+  const fs::path path = save(1);
+  std::vector<std::string> first;
+  for (const char* file : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+    first.push_back(core::read_file(path / file));
+  }
+  save(1);
+  EXPECT_EQ(first[0], core::read_file(path / "model.safetensors"));
+  EXPECT_EQ(first[1], core::read_file(path / "optimizer.safetensors"));
+  EXPECT_EQ(first[2], core::read_file(path / "state.json"));
+}
+
+TEST_F(CheckpointTest, NewestIsFoundByNumberAndOldestArePruned) {
+  EXPECT_FALSE(find_checkpoint(root_).folder);
+  for (const std::int64_t step : {9, 100, 20, 123456789}) save(step);
+  EXPECT_EQ(find_checkpoint(root_).folder, root_ / "step_123456789");
+  EXPECT_EQ(folders().size(), 4u);
+  save(123456790, 2);
+  EXPECT_EQ(folders(), (std::vector<std::string>{"step_123456789", "step_123456790"}));
+}
+
+TEST_F(CheckpointTest, PruningKeepsWhatWasJustSaved) {
+  save(50);
+  save(60);
+  save(10, 2);
+  EXPECT_EQ(folders(),
+            (std::vector<std::string>{"step_00000010", "step_00000050", "step_00000060"}));
+}
+
+TEST_F(CheckpointTest, SavingAStepAgainReplacesIt) {
+  scramble(*table_, 3);
+  save(7);
+  scramble(*table_, 4);
+  const fs::path path = save(7);
+  EXPECT_EQ(folders(), std::vector<std::string>{"step_00000007"});
+  const auto other = make_table(DType::f32);
+  load_checkpoint(path, *other, Stream{});
+  EXPECT_TRUE(same_bits(*table_, *other));
+}
+
+TEST_F(CheckpointTest, InterruptedSavesAreIgnoredAndThenCleared) {
+  save(10);
+  const fs::path leftover = root_ / ".tmp-step_00000020";
+  fs::copy(root_ / "step_00000010", leftover);
+  fs::remove(leftover / "state.json");
+  fs::create_directory(root_ / "step_7");  // not a name this program gives
+  test::write_text(root_ / "step_00000099", "a file");
+  const FoundCheckpoint found = find_checkpoint(root_);
+  EXPECT_EQ(found.folder, root_ / "step_00000010");
+  EXPECT_TRUE(found.skipped.empty());
+  save(20);
+  EXPECT_FALSE(fs::exists(leftover));
+  EXPECT_EQ(find_checkpoint(root_).folder, root_ / "step_00000020");
+}
+
+TEST_F(CheckpointTest, DamagedNewestFallsBackAndSaysWhy) {
+  const std::pair<const char*, const char*> kDamage[] = {
+      {"state.json", "no state.json, the save was interrupted"},
+      {"model.safetensors", "model.safetensors is missing"},
+      {"optimizer.safetensors", "optimizer.safetensors is missing"}};
+  for (const auto& [file, why] : kDamage) {
+    save(10);
+    fs::remove(save(20) / file);
+    const FoundCheckpoint found = find_checkpoint(root_);
+    EXPECT_EQ(found.folder, root_ / "step_00000010");
+    ASSERT_EQ(found.skipped.size(), 1u);
+    EXPECT_NE(found.skipped[0].find(std::string("step_00000020: ") + why), std::string::npos)
+        << found.skipped[0];
+  }
+  fs::resize_file(save(20) / "model.safetensors", 100);
+  EXPECT_NE(find_checkpoint(root_).skipped.at(0).find("has 100 bytes, state.json says"),
+            std::string::npos);
+}
+
+TEST_F(CheckpointTest, DamagedFoldersAreNotCountedAsKept) {
+  save(10);
+  fs::remove(save(20) / "model.safetensors");
+  save(30, 2);
+  EXPECT_EQ(find_checkpoint(root_).folder, root_ / "step_00000030");
+  EXPECT_TRUE(fs::exists(root_ / "step_00000010"));
+}
+
+TEST_F(CheckpointTest, EveryDamagedStateIsRefusedWithAReason) {
+  const fs::path path = save(10);
+  const std::string whole = core::read_file(path / "state.json");
+  const std::pair<std::string, std::string> kTexts[] = {
+      {"", "not valid JSON"},
+      {"[]", "needs 'format'"},
+      {"{\"format\": 2}", "format 2, this program reads 1"},
+      {"{\"format\": 1}", "needs 'model.safetensors'"},
+      {"{\"format\": 1, \"files\": 3}", "needs 'model.safetensors'"}};
+  for (const auto& [text, why] : kTexts) {
+    test::write_text(path / "state.json", text);
+    const std::string message = message_of<core::InputError>([&] { read_checkpoint_state(path); });
+    EXPECT_NE(message.find(why), std::string::npos) << text << "\n" << message;
+  }
+  for (std::size_t size = 0; size + 2 < whole.size(); size += 7) {
+    test::write_text(path / "state.json", whole.substr(0, size));
+    EXPECT_THROW(read_checkpoint_state(path), core::InputError) << size;
+  }
+}
+
+TEST_F(CheckpointTest, AnotherModelIsRefusedAndNothingWritten) {
+  const fs::path path = save(10);
+  const auto refusal = [&](core::ParamTable& table) {
+    table.allocate(Device::cpu);
+    scramble(table, 5);
+    std::vector<std::vector<double>> before;
+    for (const Tensor& tensor : kept(table)) before.push_back(test::values(tensor));
+    const std::string message =
+        message_of<core::InputError>([&] { load_checkpoint(path, table, Stream{}); });
+    const std::vector<Tensor> after = kept(table);
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      const std::vector<double> now = test::values(after[i]);
+      EXPECT_EQ(std::memcmp(now.data(), before[i].data(), now.size() * sizeof(double)), 0);
+    }
+    return message;
+  };
+  core::ParamTable wide(DType::f32), deep(DType::f32), shallow(DType::f32), exact(DType::f64);
+  add_params(wide, 8);
+  EXPECT_NE(refusal(wide).find("q is [4, 6] F32, the model has [4, 8] F32"), std::string::npos);
+  add_params(exact);
+  EXPECT_NE(refusal(exact).find("q is [4, 6] F32, the model has [4, 6] F64"), std::string::npos);
+  add_params(deep);
+  deep.add({.name = "more", .shape = {2}});
+  EXPECT_NE(refusal(deep).find("has no tensor more, [2] F32"), std::string::npos);
+  shallow.add({.name = "norm", .shape = {7}});
+  EXPECT_NE(refusal(shallow).find("holds 'bias', which the model lacks"), std::string::npos);
+}
+
+TEST_F(CheckpointTest, FailedSaveKeepsTheOldOnes) {
+  scramble(*table_, 6);
+  const fs::path path = save(10);
+  const std::string before = core::read_file(path / "model.safetensors");
+  test::write_text(root_ / ".tmp-step_00000020", "in the way, removed");
+  save(20);
+  test::write_text(folder_ / "file", "no folder");
+  EXPECT_THROW(save_checkpoint(folder_ / "file" / "checkpoints", *table_, state_at(1), 0, Stream{}),
+               core::RuntimeFault);
+  EXPECT_EQ(before, core::read_file(path / "model.safetensors"));
+}
+
+}  // namespace
+}  // namespace strait::io

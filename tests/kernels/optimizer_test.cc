@@ -1,0 +1,181 @@
+#include "kernels/optimizer.h"
+
+#include <cmath>
+
+#include "kernels/elementwise.h"
+#include "tests/kernels/op_test.h"
+
+namespace strait::kernels {
+namespace {
+
+using namespace test;
+
+constexpr double kLr = 0.02, kBeta1 = 0.9, kBeta2 = 0.95, kEps = 1e-8, kDecay = 0.1;
+
+/// One parameter, written from the paper with sums in T.
+template <class T>
+struct ScalarAdam {
+  T w, m = 0, v = 0;
+  void step(T g, T clip, int t) {
+    g *= clip;
+    m = static_cast<T>(kBeta1) * m + static_cast<T>(1 - kBeta1) * g;
+    v = static_cast<T>(kBeta2) * v + static_cast<T>(1 - kBeta2) * g * g;
+    const T m_hat = m / (T(1) - static_cast<T>(std::pow(kBeta1, t)));
+    const T v_hat = v / (T(1) - static_cast<T>(std::pow(kBeta2, t)));
+    w -= static_cast<T>(kLr) *
+         (m_hat / (std::sqrt(v_hat) + static_cast<T>(kEps)) + static_cast<T>(kDecay) * w);
+  }
+};
+
+struct State {
+  State(Buffers& b, const Tensor& start, DType dtype)
+      : w(b.converted(start, dtype)),
+        m(b.zeros(dtype, {start.numel()})),
+        v(b.zeros(dtype, {start.numel()})) {}
+  Tensor w, m, v;
+};
+
+template <class T>
+std::vector<ScalarAdam<T>> scalars_from(const Tensor& start) {
+  std::vector<ScalarAdam<T>> out;
+  for (double w : values(start)) out.push_back({static_cast<T>(w)});
+  return out;
+}
+
+void step(Buffers& b, const State& s, const Tensor& g, const Tensor& clip, int t) {
+  run(AdamW{.w = s.w,
+            .g = b.converted(g, s.w.dtype),
+            .m = s.m,
+            .v = s.v,
+            .grad_scale = clip,
+            .lr = kLr,
+            .beta1 = kBeta1,
+            .beta2 = kBeta2,
+            .eps = kEps,
+            .decay = kDecay,
+            .step = t});
+}
+
+TEST(AdamW, FollowsScalarReferenceOverSteps) {
+  Buffers b;
+  const std::int64_t n = 533;
+  const Tensor start = b.normal(DType::f32, {n}), clip = b.zeros(DType::f64, {1}),
+               naive = b.zeros(DType::f32, {n});
+  const State narrow(b, start, DType::f32), wide(b, start, DType::f64);
+  auto doubles = scalars_from<double>(start);
+  auto floats = scalars_from<float>(start);
+  for (int t = 1; t <= 6; ++t) {
+    const Tensor g = b.normal(DType::f32, {n});
+    const double factor = t % 2 ? 1.0 : 0.37;
+    set(clip, 0, factor);
+    step(b, narrow, g, clip, t);
+    step(b, wide, g, clip, t);
+    for (std::int64_t i = 0; i < n; ++i) {
+      doubles[i].step(get(g, i), factor, t);
+      floats[i].step(static_cast<float>(get(g, i)), static_cast<float>(factor), t);
+    }
+  }
+  for (std::int64_t i = 0; i < n; ++i) {
+    EXPECT_NEAR(get(wide.w, i), doubles[i].w, 1e-13);
+    EXPECT_NEAR(get(wide.m, i), doubles[i].m, 1e-14);
+    EXPECT_NEAR(get(wide.v, i), doubles[i].v, 1e-14);
+    set(naive, i, floats[i].w);
+  }
+  expect_like_naive(narrow.w, naive, wide.w);
+}
+
+TEST(AdamW, LongTensorsMatchShortPieces) {
+  Buffers b;
+  const std::int64_t n = 40001;
+  const Tensor start = b.normal(DType::f32, {n}), g = b.normal(DType::f32, {n}),
+               clip = b.zeros(DType::f64, {1});
+  set(clip, 0, 1.0);
+  const State whole(b, start, DType::f32), pieces(b, start, DType::f32);
+  step(b, whole, g, clip, 1);
+  for (std::int64_t begin = 0; begin < n; begin += 1000) {
+    const std::int64_t length = std::min<std::int64_t>(1000, n - begin);
+    State piece = pieces;
+    for (Tensor* t : {&piece.w, &piece.m, &piece.v}) *t = t->slice(0, begin, length);
+    step(b, piece, g.slice(0, begin, length), clip, 1);
+  }
+  EXPECT_TRUE(bit_equal(whole.w, pieces.w));
+  EXPECT_TRUE(bit_equal(whole.v, pieces.v));
+}
+
+TEST(AdamW, RejectsMalformed) {
+  Buffers b;
+  const Tensor w = b.zeros(DType::f32, {4}), g = b.zeros(DType::f32, {4}),
+               m = b.zeros(DType::f32, {4}), v = b.zeros(DType::f32, {4}),
+               scale = b.zeros(DType::f64, {1});
+  const AdamW good{.w = w, .g = g, .m = m, .v = v, .grad_scale = scale};
+  run(good);
+  AdamW op = good;
+  op.step = 0;
+  expect_rejected(op, "step: counts from 1, got 0");
+  op = good;
+  op.beta2 = 1.0;
+  expect_rejected(op, "beta1, beta2: expected in [0, 1)");
+  op = good;
+  op.v = m;
+  expect_rejected(op, "m: [4] f32 overlaps v");
+  op = good;
+  op.m = b.zeros(DType::f64, {4});
+  expect_rejected(op, "m: expected dtype f32");
+  op = good;
+  op.g = b.zeros(DType::f32, {5});
+  expect_rejected(op, "g: expected shape [4], got [5]");
+  op = good;
+  op.grad_scale = b.zeros(DType::f32, {1});
+  expect_rejected(op, "grad_scale: expected dtype f64");
+}
+
+TEST(SumSquares, AccumulatesInDouble) {
+  Buffers b;
+  for (DType dtype : {DType::f64, DType::f32}) {
+    for (std::int64_t n : {0, 1, 31, 33, 50003}) {
+      const Tensor x = b.normal(dtype, {n}), out = b.zeros(DType::f64, {1});
+      set(out, 0, 2.0);
+      run(SumSquares{.x = x, .out = out});
+      EXPECT_NEAR(get(out, 0), 2.0 + dot(x, x), 1e-12 * (1 + dot(x, x)));
+      const Tensor again = b.zeros(DType::f64, {1});
+      set(again, 0, 2.0);
+      run(SumSquares{.x = x, .out = again});
+      EXPECT_TRUE(bit_equal(out, again));
+    }
+  }
+  const Tensor tiny = b.zeros(DType::f32, {3}), out = b.zeros(DType::f64, {1});
+  run(Fill{.x = tiny, .value = 1e-30});
+  run(SumSquares{.x = tiny, .out = out});  // the squares are below the range of float
+  EXPECT_NEAR(get(out, 0), 3e-60, 1e-66);
+}
+
+TEST(ClipScale, ScalesOnlyAboveTheLimit) {
+  Buffers b;
+  const Tensor squares = b.zeros(DType::f64, {1}), norm = b.poisoned(DType::f64, {1}),
+               scale = b.poisoned(DType::f64, {1});
+  auto clip = [&](double sum, double max_norm) {
+    set(squares, 0, sum);
+    run(ClipScale{.sum_squares = squares, .norm = norm, .scale = scale, .max_norm = max_norm});
+    return get(scale, 0);
+  };
+  EXPECT_EQ(clip(16.0, 1.0), 1.0 / (4.0 + 1e-6));
+  EXPECT_EQ(get(norm, 0), 4.0);
+  EXPECT_EQ(clip(0.25, 1.0), 1.0);
+  EXPECT_EQ(clip(0.0, 1.0), 1.0);
+  EXPECT_EQ(clip(16.0, 0.0), 1.0);
+  EXPECT_EQ(clip(16.0, -1.0), 1.0);
+}
+
+TEST(ClipScale, RejectsMalformed) {
+  Buffers b;
+  const Tensor one = b.zeros(DType::f64, {1}), two = b.zeros(DType::f64, {2});
+  expect_rejected(ClipScale{.sum_squares = one, .norm = one, .scale = one},
+                  "norm: [1] f64 overlaps");
+  expect_rejected(ClipScale{.sum_squares = two, .norm = one, .scale = one},
+                  "sum_squares: expected shape [1]");
+  expect_rejected(SumSquares{.x = two, .out = b.zeros(DType::f32, {1})}, "out: expected dtype f64");
+  expect_rejected(SumSquares{.x = two, .out = two.slice(0, 0, 1)}, "out: [1] f64 overlaps x");
+}
+
+}  // namespace
+}  // namespace strait::kernels
