@@ -62,7 +62,9 @@ void publish(const fs::path& from, const fs::path& to) {
 }
 
 std::string read_file(const fs::path& path) {
-  if (fs::is_directory(path)) throw InputError(path.string() + ": is a folder, expected a file");
+  std::error_code unreadable;
+  if (fs::is_directory(path, unreadable))
+    throw InputError(path.string() + ": is a folder, expected a file");
   std::ifstream in(path, std::ios::binary);
   if (!in) throw InputError(path.string() + ": cannot read: " + reason());
   std::ostringstream text;

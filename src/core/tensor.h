@@ -1,6 +1,8 @@
 #pragma once
 
+#include "kernels/check.h"
 #include "kernels/launch.h"
+#include "kernels/memory.h"
 #include "kernels/tensor.h"
 
 // The names of the kernel boundary that all of src/ speaks.

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "core/error.h"
-#include "kernels/memory.h"
 
 namespace strait::io {
 namespace {

@@ -73,6 +73,15 @@ void Metrics::evaluation(std::int64_t step, const EvalResult& result) {
   log_.info(text);
 }
 
+void Metrics::memory(std::int64_t step, std::size_t planned, std::size_t measured) {
+  if (!writer_) return;
+  writer_->write(io::JsonLine()
+                     .add("event", "memory")
+                     .add("step", step)
+                     .add("planned_bytes", planned)
+                     .add("resident_growth_bytes", measured));
+}
+
 void Metrics::event(const std::string& name, std::int64_t step, const std::string& detail) {
   if (!writer_) return;
   writer_->write(io::JsonLine().add("event", name).add("step", step).add("detail", detail));

@@ -41,6 +41,8 @@ class Metrics {
 
   void step(const StepMetrics& metrics);
   void evaluation(std::int64_t step, const EvalResult& result);
+  /// Planned bytes of this rank and the growth of its resident memory at its highest.
+  void memory(std::int64_t step, std::size_t planned, std::size_t measured);
   void event(const std::string& name, std::int64_t step, const std::string& detail);
   /// Bytes of metrics.jsonl so far; 0 without a file.
   std::int64_t offset() const { return writer_ ? writer_->offset() : 0; }

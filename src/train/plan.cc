@@ -2,28 +2,12 @@
 
 #include <array>
 #include <cstdio>
-#include <fstream>
 
 #include "core/error.h"
+#include "core/process_memory.h"
 #include "train/step.h"
 
 namespace strait::train {
-namespace {
-
-/// MemAvailable of /proc/meminfo in bytes; 0 where the system does not say.
-double available_bytes() {
-  std::ifstream in("/proc/meminfo");
-  std::string key, unit;
-  double kib = 0;
-  while (in >> key >> kib) {
-    if (key == "MemAvailable:") return kib * 1024;
-    std::getline(in, unit);
-  }
-  return 0;
-}
-
-}  // namespace
-
 std::size_t StepPlan::total_bytes() const {
   std::size_t total = 0;
   for (const MemoryItem& item : memory) total += item.bytes;
@@ -95,7 +79,7 @@ std::string memory_table(const StepPlan& plan) {
 
 void require_memory(const StepPlan& plan, int ranks_here) {
   const double needed = static_cast<double>(plan.total_bytes()) * ranks_here;
-  const double available = available_bytes();
+  const auto available = static_cast<double>(core::available_bytes());
   if (available == 0 || needed <= available) return;
   throw core::InputError(
       "this run needs " + human_bytes(needed) + " on this machine (" + std::to_string(ranks_here) +

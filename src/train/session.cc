@@ -1,13 +1,17 @@
 #include "train/session.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 #include "core/error.h"
+#include "core/process_memory.h"
 #include "io/checkpoint.h"
 #include "io/hf_import.h"
+#include "kernels/host_threads.h"
 #include "train/load_config.h"
 #include "train/loop.h"
 #include "train/plan.h"
@@ -30,6 +34,16 @@ int ranks_here(Communicator& world) {
   ::gethostname(host, sizeof host - 1);
   const auto hosts = world.gather_all(host);
   return static_cast<int>(std::ranges::count(hosts, std::string(host)));
+}
+
+/// Shares the machine's cores among its ranks, unless the user or the launcher already did.
+void share_cores(int ranks) {
+  if (std::getenv("OMP_NUM_THREADS")) return;
+  cpu_set_t allowed;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  const int mine = CPU_COUNT(&allowed);
+  const int all = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
+  kernels::set_host_threads(mine < all ? mine : all / ranks);
 }
 
 RunFolder agree_on_folder(const config::Config& config, const TrainOptions& options,
@@ -68,8 +82,20 @@ io::CheckpointState start_state(Engine& engine, const RunFolder& folder, core::L
   return {};
 }
 
-void run(Engine& engine, const Data& data, const RunFolder& folder, core::Log& log) {
+/// Says how the plan compares with what the process really took.
+void report_memory(std::size_t planned, std::size_t before, std::int64_t step, core::Log& log,
+                   Metrics& metrics) {
+  const std::size_t growth = core::peak_resident_bytes() - before;
+  const std::string text =
+      "planned " + std::to_string(planned) + " B, resident growth " + std::to_string(growth) + " B";
+  log.info("memory of rank 0: " + text);
+  metrics.memory(step, planned, growth);
+}
+
+void run(Engine& engine, const StepPlan& plan, const Data& data, const RunFolder& folder,
+         core::Log& log) {
   Communicator& world = engine.ctx().groups.world();
+  const std::size_t before = core::resident_bytes();
   io::CheckpointState state;
   std::unique_ptr<io::JsonLinesWriter> writer;
   together(world, [&] {
@@ -88,6 +114,7 @@ void run(Engine& engine, const Data& data, const RunFolder& folder, core::Log& l
     return;
   }
   Loop({engine, data, folder, log, metrics}).run(state.step, state.tokens);
+  report_memory(plan.total_bytes(), before, config.train.steps, log, metrics);
 }
 
 std::string describe(const Engine& engine, const StepPlan& plan, int ranks) {
@@ -118,6 +145,7 @@ void train(const TrainOptions& options, Communicator& world) {
   std::unique_ptr<Engine> engine;
   StepPlan plan;
   const int local_ranks = ranks_here(world);
+  share_cores(local_ranks);
   together(world, [&] {
     engine = std::make_unique<Engine>(config, mesh, groups);
     plan = plan_step(*engine);
@@ -127,7 +155,7 @@ void train(const TrainOptions& options, Communicator& world) {
   log.info(describe(*engine, plan, world.size()));
   if (options.dry_run) return;
   const RunFolder folder = agree_on_folder(config, options, world);
-  run(*engine, data, folder, log);
+  run(*engine, plan, data, folder, log);
 }
 
 }  // namespace strait::train

@@ -13,9 +13,10 @@
 
 namespace strait::config {
 
-/// Writes a file below the test's folder and returns its path.
+/// Writes a file below the build folder and returns its path.
 inline std::string write_temporary(const std::string& name, const std::string& text) {
-  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / "strait" / name;
+  const std::filesystem::path path =
+      std::filesystem::path(STRAIT_BINARY_DIR) / "tests/config_files" / name;
   std::filesystem::create_directories(path.parent_path());
   std::ofstream(path, std::ios::binary) << text;
   return path.string();

@@ -1,5 +1,5 @@
 #include "config/read_json.h"
-#include "helpers.h"
+#include "tests/config/helpers.h"
 
 namespace strait::config {
 namespace {

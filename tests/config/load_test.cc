@@ -1,7 +1,7 @@
 #include "config/load.h"
 
 #include "config/words.h"
-#include "helpers.h"
+#include "tests/config/helpers.h"
 
 namespace strait::config {
 namespace {

@@ -1,6 +1,6 @@
 #include "config/resolve.h"
 
-#include "helpers.h"
+#include "tests/config/helpers.h"
 
 namespace strait::config {
 namespace {

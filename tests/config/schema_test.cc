@@ -4,7 +4,7 @@
 
 #include "config/nearest.h"
 #include "core/files.h"
-#include "helpers.h"
+#include "tests/config/helpers.h"
 
 namespace strait::config {
 namespace {

@@ -26,11 +26,12 @@ config::Model patched(const std::string& name, const Patch& patch) {
   std::map<std::string, std::string> entries;
   std::string line, key;
   while (std::getline(lines, line)) {
+    if (line == "{" || line == "}") continue;
     if (line.rfind("  \"", 0) == 0) {
       key = line.substr(3, line.find('"', 3) - 3);
       line.erase(0, key.size() + 6);
     }
-    if (line != "{" && line != "}") entries[key] += line;
+    entries[key] += line;
   }
   std::string text;
   for (auto& [entry, value] : entries) {

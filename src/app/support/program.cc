@@ -7,7 +7,6 @@
 
 #include "config/nearest.h"
 #include "core/error.h"
-#include "kernels/check.h"
 #include "parallel/communicator.h"
 
 namespace strait::app {

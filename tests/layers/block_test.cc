@@ -1,0 +1,117 @@
+#include "layers/block.h"
+
+#include "tests/layers/harness.h"
+#include "tests/layers/small_models.h"
+
+namespace strait::test {
+namespace {
+
+using config::AttentionKind;
+using config::Recompute;
+
+const Documents kPacked = {{3, 1, 3}, {5, 2}};
+
+/// One block with residual input h + delta and loss = sum((h' + delta') * probe) plus the balance
+/// losses of its router.
+class BlockCheck {
+ public:
+  BlockCheck(const config::Model& model, Recompute recompute, bool first)
+      : model_(model), harness_(model, kPacked), block_(harness_.build(), 0, recompute) {
+    const std::int64_t T = harness_.tokens(), D = model.d_model;
+    h_ = buffers_.normal(DType::f64, {T, D});
+    if (!first) delta_ = buffers_.normal(DType::f64, {T, D});
+    probe_ = buffers_.normal(DType::f64, {T, D});
+    delta_out_ = buffers_.poisoned(DType::f64, {T, D});
+    carry_ = buffers_.poisoned(DType::f64, {T, D});
+    d_ = buffers_.poisoned(DType::f64, {T, D});
+    harness_.allocate([&] { step(); });
+  }
+
+  void run() {
+    harness_.clear_gradients();
+    step();
+    const auto loss = [&] { return this->loss(); };
+    EXPECT_LE(gradient_error(h_, d_, loss), kGradientTolerance) << "h";
+    if (delta_.defined()) {
+      EXPECT_LE(gradient_error(delta_, d_, loss), kGradientTolerance) << "delta";
+    }
+    harness_.expect_parameter_gradients(loss);
+  }
+
+ private:
+  layers::Residual forward() {
+    harness_.ctx().state.release(0);
+    block_.begin_step(harness_.ctx());
+    return block_.forward(harness_.ctx(), {h_, delta_}, delta_out_, carry_);
+  }
+
+  void step() {
+    layers::Ctx& ctx = harness_.ctx();
+    const core::Frame saved(ctx.saved);
+    forward();
+    for (std::int64_t i = 0; i < d_.numel(); ++i) set(d_, i, get(probe_, i));
+    block_.backward(ctx, d_);
+  }
+
+  double loss() {
+    const core::Frame saved(harness_.ctx().saved);
+    const layers::Residual out = forward();
+    double total = dot(out.h, probe_) + dot(out.delta, probe_);
+    if (block_.moe()) {
+      const layers::RouterTotals& totals = block_.moe()->router_totals();
+      const parallel::LossScale& scale = harness_.ctx().scale;
+      total += model_.ffn.moe.aux_coef * scale.per_sequence * get(totals.aux, 0);
+      total += model_.ffn.moe.z_coef * scale.per_token * get(totals.z, 0);
+    }
+    return total;
+  }
+
+  config::Model model_;
+  Harness harness_;
+  layers::Block block_;
+  Buffers buffers_;
+  Tensor h_, delta_, probe_, delta_out_, carry_, d_;
+};
+
+const config::Moe kExperts{.n_experts = 4,
+                           .top_k = 2,
+                           .d_expert = 5,
+                           .n_shared = 1,
+                           .renormalise = true,
+                           .aux_coef = 0.6,
+                           .z_coef = 0.2};
+
+TEST(Block, DenseGradientsUnderEveryRecomputePolicy) {
+  for (const Recompute recompute : {Recompute::none, Recompute::ffn, Recompute::block}) {
+    SCOPED_TRACE(static_cast<int>(recompute));
+    BlockCheck(with_attention(AttentionKind::gqa), recompute, false).run();
+  }
+}
+
+TEST(Block, MoeGradientsUnderEveryRecomputePolicy) {
+  for (const Recompute recompute : {Recompute::none, Recompute::ffn, Recompute::block}) {
+    SCOPED_TRACE(static_cast<int>(recompute));
+    BlockCheck(with_experts(with_attention(AttentionKind::ccgqa), kExperts), recompute, false)
+        .run();
+  }
+}
+
+TEST(Block, FirstBlockHasNoDelta) {
+  for (const Recompute recompute : {Recompute::none, Recompute::ffn, Recompute::block}) {
+    SCOPED_TRACE(static_cast<int>(recompute));
+    BlockCheck(with_attention(AttentionKind::mha), recompute, true).run();
+  }
+}
+
+TEST(Block, LayerPatternChoosesTheFeedForward) {
+  config::Moe moe = kExperts;
+  moe.first_dense = 1;
+  Harness harness(with_experts(with_attention(AttentionKind::mha), moe), kPacked);
+  const layers::Block dense(harness.build(), 0, Recompute::none);
+  const layers::Block experts(harness.build(), 1, Recompute::none);
+  EXPECT_EQ(dense.moe(), nullptr);
+  EXPECT_NE(experts.moe(), nullptr);
+}
+
+}  // namespace
+}  // namespace strait::test

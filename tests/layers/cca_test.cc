@@ -1,0 +1,103 @@
+#include "layers/attention/factory.h"
+#include "tests/layers/layer_check.h"
+#include "tests/layers/small_models.h"
+
+namespace strait::test {
+namespace {
+
+using config::AttentionKind;
+
+const Documents kPacked = {{3, 1, 4}, {5, 2, 1}};
+
+config::Model ccgqa() {
+  return with_heads(AttentionKind::ccgqa, 4, 2, 4);
+}
+
+void check_attention(const config::Model& model, const Documents& documents = kPacked) {
+  check_layer(model, documents,
+              [](const layers::Build& build) { return layers::make_attention(build, "attn"); });
+}
+
+TEST(CcaAttention, EqualHeads) {
+  check_attention(with_heads(AttentionKind::cca, 3, 3, 4));
+}
+
+TEST(CcaAttention, Grouped) {
+  check_attention(ccgqa());
+}
+
+TEST(CcaAttention, OneHead) {
+  check_attention(with_heads(AttentionKind::cca, 1, 1, 6));
+}
+
+TEST(CcaAttention, OneKeyValueHead) {
+  check_attention(with_heads(AttentionKind::ccgqa, 3, 1, 4));
+}
+
+TEST(CcaAttention, OneTokenSequences) {
+  check_attention(ccgqa(), {{1}, {1}});
+}
+
+TEST(CcaAttention, DocumentsOfOneToken) {
+  check_attention(ccgqa(), {{1, 1, 1, 1, 1}});
+}
+
+TEST(CcaAttention, SwitchesOfTheMix) {
+  for (const std::int64_t convs : {0, 1, 2}) {
+    for (const bool qk_mean : {false, true}) {
+      for (const bool value_shift : {false, true}) {
+        config::Model model = ccgqa();
+        model.attention.cca.convs = convs;
+        model.attention.cca.qk_mean = qk_mean;
+        model.attention.cca.value_shift = value_shift;
+        SCOPED_TRACE(testing::Message() << "convs " << convs << ", qk-mean " << qk_mean
+                                        << ", value shift " << value_shift);
+        check_attention(model, {{3, 1, 3}});
+      }
+    }
+  }
+}
+
+TEST(CcaAttention, LinearTemperature) {
+  config::Model model = ccgqa();
+  model.attention.cca.key_temperature = config::KeyTemperature::linear;
+  check_attention(model);
+}
+
+TEST(CcaAttention, LongerTaps) {
+  config::Model model = ccgqa();
+  model.attention.cca.taps_depthwise = 3;
+  model.attention.cca.taps_grouped = 4;
+  check_attention(model);
+}
+
+TEST(CcaAttention, OneTap) {
+  config::Model model = ccgqa();
+  model.attention.cca.taps_depthwise = 1;
+  model.attention.cca.taps_grouped = 1;
+  check_attention(model);
+}
+
+TEST(CcaAttention, OddHeadWithoutShiftAndRope) {
+  config::Model model = with_heads(AttentionKind::ccgqa, 3, 1, 5);
+  model.attention.rope.fraction = 0;
+  model.attention.cca.value_shift = false;
+  check_attention(model);
+}
+
+TEST(CcaAttention, HalfRopeSequencePositions) {
+  config::Model model = ccgqa();
+  model.attention.rope.fraction = 0.5;
+  model.attention.rope.interleaved = true;
+  model.attention.rope.positions = config::RopePositions::sequence;
+  check_attention(model);
+}
+
+TEST(CcaAttention, Window) {
+  config::Model model = ccgqa();
+  model.attention.window = 2;
+  check_attention(model);
+}
+
+}  // namespace
+}  // namespace strait::test

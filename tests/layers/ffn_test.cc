@@ -1,0 +1,103 @@
+#include "layers/dense_ffn.h"
+#include "tests/layers/layer_check.h"
+#include "tests/layers/small_models.h"
+
+namespace strait::test {
+namespace {
+
+using config::RouterScore;
+
+const Documents kTwoSequences = {{3, 2, 2}, {6, 1}};
+
+config::Moe four_experts() {
+  return {.n_experts = 4, .top_k = 2, .d_expert = 5, .aux_coef = 0.7, .z_coef = 0.3};
+}
+
+void check_moe(const config::Moe& moe, const Documents& documents = kTwoSequences) {
+  check_layer(with_experts(small_model(), moe), documents, [](const layers::Build& build) {
+    return std::make_unique<layers::MoeFfn>(build, "ffn");
+  });
+}
+
+TEST(DenseFfn, Gradients) {
+  for (const std::int64_t width : {1, 7, 16}) {
+    check_layer(small_model(), kTwoSequences, [&](const layers::Build& build) {
+      return std::make_unique<layers::DenseFfn>(build, "ffn", width);
+    });
+  }
+}
+
+TEST(DenseFfn, OneToken) {
+  check_layer(small_model(1), {{1}}, [](const layers::Build& build) {
+    return std::make_unique<layers::DenseFfn>(build, "ffn", 3);
+  });
+}
+
+TEST(MoeFfn, SoftmaxTopOne) {
+  config::Moe moe = four_experts();
+  moe.top_k = 1;
+  check_moe(moe);
+}
+
+TEST(MoeFfn, SoftmaxTopTwo) {
+  check_moe(four_experts());
+}
+
+TEST(MoeFfn, SoftmaxRenormalised) {
+  config::Moe moe = four_experts();
+  moe.renormalise = true;
+  moe.scale = 1.7;
+  check_moe(moe);
+}
+
+TEST(MoeFfn, EveryExpertOfEveryToken) {
+  config::Moe moe = four_experts();
+  moe.n_experts = moe.top_k = 3;
+  check_moe(moe);
+}
+
+TEST(MoeFfn, OneExpert) {
+  config::Moe moe = four_experts();
+  moe.n_experts = moe.top_k = 1;
+  check_moe(moe);
+}
+
+TEST(MoeFfn, Sigmoid) {
+  config::Moe moe = four_experts();
+  moe.score = RouterScore::sigmoid;
+  check_moe(moe);
+}
+
+TEST(MoeFfn, SigmoidGroupsBiasAndShared) {
+  const config::Moe moe{.n_experts = 6,
+                        .top_k = 2,
+                        .d_expert = 3,
+                        .n_shared = 2,
+                        .score = RouterScore::sigmoid,
+                        .renormalise = true,
+                        .groups = 3,
+                        .top_groups = 2,
+                        .scale = 2.5,
+                        .selection_bias = true,
+                        .aux_coef = 0.5,
+                        .z_coef = 0.2};
+  check_moe(moe);
+}
+
+TEST(MoeFfn, SharedExpertWithoutBalanceLosses) {
+  config::Moe moe = four_experts();
+  moe.n_shared = 1;
+  moe.aux_coef = moe.z_coef = 0;
+  check_moe(moe);
+}
+
+TEST(MoeFfn, OneToken) {
+  check_moe(four_experts(), {{1}});
+}
+
+TEST(MoeFfn, SequencesOfOneToken) {
+  check_moe(four_experts(), {{1}, {1}, {1}});
+}
+
+}  // namespace
+}  // namespace strait::test
