@@ -150,9 +150,10 @@ ModelCounts count_model(const config::Model& model) {
 }
 
 double pairs_of(const config::Attention& attention, double doc_pos, double doc_len) {
-  double pairs = attention.causal ? doc_pos + 0.5 : doc_len;
-  if (attention.window > 0) pairs = std::min(pairs, static_cast<double>(attention.window));
-  return pairs;
+  if (!attention.causal) return doc_len;
+  double seen = doc_pos + 1;
+  if (attention.window > 0) seen = std::min(seen, static_cast<double>(attention.window));
+  return seen - 0.5;
 }
 
 double document_pairs(const config::Attention& attention, std::int64_t length) {

@@ -14,9 +14,6 @@ using layers::Ctx;
 
 namespace {
 
-// Logits held at once: enough rows for an efficient GEMM, 128 MiB in float.
-constexpr std::int64_t kLogitsElements = std::int64_t{1} << 25;
-
 core::Param& head_weight(const layers::Build& build, core::Param& embedding) {
   if (build.model.tie_embeddings) return embedding;
   return build.table.add({.name = "lm_head.weight",
@@ -37,11 +34,11 @@ Tensor fresh_stats(Ctx& ctx, DType stat, std::int64_t rows) {
 
 }  // namespace
 
-LmHead::LmHead(const layers::Build& build, core::Param& embedding)
-    : weight_(head_weight(build, embedding)) {}
+LmHead::LmHead(const layers::Build& build, core::Param& embedding, std::int64_t logits_elements)
+    : weight_(head_weight(build, embedding)), logits_elements_(logits_elements) {}
 
 std::int64_t LmHead::chunk_rows(std::int64_t tokens) const {
-  return std::clamp<std::int64_t>(kLogitsElements / weight_.spec.shape[0], 1, tokens);
+  return std::clamp<std::int64_t>(logits_elements_ / weight_.spec.shape[0], 1, tokens);
 }
 
 void LmHead::logits(Ctx& ctx, ConstTensor x, Tensor logits) const {

@@ -14,8 +14,13 @@ struct LossOut {
 /// micro-batch never exist. A chunk's logits exist once, so its gradient is taken in the same pass.
 class LmHead {
  public:
+  /// Logits held at once: enough rows for an efficient GEMM, 128 MiB in float.
+  static constexpr std::int64_t kLogitsElements = std::int64_t{1} << 25;
+
   /// Shares `embedding`'s weight when model.tie_embeddings, else registers "lm_head.weight".
-  LmHead(const layers::Build& build, core::Param& embedding);
+  /// A chunk holds at most `logits_elements` logits, but at least one token.
+  LmHead(const layers::Build& build, core::Param& embedding,
+         std::int64_t logits_elements = kLogitsElements);
 
   /// Adds up the losses of x [T, D] against ctx.tokens->labels.
   void loss(layers::Ctx& ctx, ConstTensor x, const LossOut& out) const;
@@ -30,6 +35,7 @@ class LmHead {
  private:
   void run(layers::Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const;
   core::Param& weight_;  // [V, D]
+  std::int64_t logits_elements_;
 };
 
 }  // namespace strait::model

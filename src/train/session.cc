@@ -24,7 +24,10 @@ using parallel::together;
 
 config::Source source_of(const TrainOptions& options) {
   config::Source source = options.source;
-  if (source.name.empty()) source.name = options.resume.dir + "/config.json";
+  if (!source.name.empty()) return source;
+  source.name = options.resume.dir + "/config.json";
+  // The stored config is resolved for the ranks of its time; this job may have others.
+  source.overrides.insert(source.overrides.begin(), "parallel.dp=0");
   return source;
 }
 

@@ -1,25 +1,27 @@
 #!/usr/bin/env python3
-"""Measures what a naive float32 evaluation of each case loses, and writes naive_f32.json.
+"""Measures what a naive float32 evaluation of each case here loses; writes naive_f32.json.
 
-  naive_float.py [FOLDER]     FOLDER holds the cases, by default the one this script lives in
-
-Each case is evaluated twice by the plain PyTorch code below (eager, one operator at a time, gradients by autograd): in
-float64 and in float32, on the same weights and inputs. The error of a tensor is the relative L2 distance between the
-two. Per case, naive_f32.json keeps the worst error among the outputs and among the gradients and, for models, the root
-mean square error of a token's loss in nats. The float64 evaluation is itself held against the stored reference, which
-other code made; the script ends with exit code 1 where they disagree. Needs torch, numpy and safetensors, which the
+Each case is evaluated by the plain PyTorch code below (eager, one operator at a time, gradients by
+autograd), once in float64 and ORDERS times in float32, each time with the model's channels in
+another order: no order of summation is the naive one, and the rounding errors of tensors with a few
+elements depend on it. An entry holds the largest distance of float32 from the stored reference:
+relative L2, the worst among the outputs and among the gradients; for models also the root mean
+square error of a token's loss in nats; crc32 says which reference it was. The float64 run proves
+the code: exit code 1 where it disagrees with the reference. Needs torch and safetensors, which the
 build does not.
 """
 import json
 import sys
+import zlib
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-MODELS = ("llama_mha", "llama_gqa", "qwen3_gqa", "qwen3_moe", "qwen3_moe_unnormed", "deepseek_v3_mla_dense",
-          "deepseek_v3_mla_moe", "deepseek_v3_no_q_lora")
+MODELS = ("llama_mha", "llama_gqa", "qwen3_gqa", "qwen3_moe", "qwen3_moe_unnormed",
+          "deepseek_v3_mla_dense", "deepseek_v3_mla_moe", "deepseek_v3_no_q_lora")
+ORDERS = 8
 
 
 def rms_norm(x, w, eps):
@@ -83,11 +85,13 @@ class Model:
             low = rms_norm(x @ w[at + "q_a_proj.weight"].T, w[at + "q_a_layernorm.weight"], 1e-6)
             q = low @ w[at + "q_b_proj.weight"].T
         q_nope, q_rope = heads(q, n).split([nope, rope], -1)
-        low, k_rope = (x @ w[at + "kv_a_proj_with_mqa.weight"].T).split([c["kv_lora_rank"], rope], -1)
+        low = x @ w[at + "kv_a_proj_with_mqa.weight"].T
+        low, k_rope = low.split([c["kv_lora_rank"], rope], -1)
         kv = rms_norm(low, w[at + "kv_a_layernorm.weight"], 1e-6) @ w[at + "kv_b_proj.weight"].T
         k_nope, v = heads(kv, n).split([nope, c["v_head_dim"]], -1)
         q_rope = rotate(q_rope, self.theta, rope, c["rope_interleave"])
-        k_rope = rotate(k_rope[:, None], self.theta, rope, c["rope_interleave"]).expand(-1, n, -1, -1)
+        k_rope = rotate(k_rope[:, None], self.theta, rope, c["rope_interleave"])
+        k_rope = k_rope.expand(-1, n, -1, -1)
         o = attend(torch.cat([q_nope, q_rope], -1), torch.cat([k_nope, k_rope], -1), v)
         return joined(o) @ w[at + "o_proj.weight"].T
 
@@ -138,7 +142,8 @@ class Model:
             normed = rms_norm(h, w[at + "post_attention_layernorm.weight"], c["rms_norm_eps"])
             h = h + (self.moe if at + "mlp.gate.weight" in w else self.mlp)(normed, at + "mlp.")
         h = rms_norm(h, w["model.norm.weight"], c["rms_norm_eps"])
-        return h @ w["model.embed_tokens.weight" if c["tie_word_embeddings"] else "lm_head.weight"].T
+        tied = c["tie_word_embeddings"]
+        return h @ w["model.embed_tokens.weight" if tied else "lm_head.weight"].T
 
 
 def fused(grads):
@@ -159,19 +164,42 @@ def fused(grads):
     return out
 
 
-def run_model(folder, dtype):
+def model_dim(name, tensor):
+    """Which dim of a tensor runs over the D channels of the model, or None."""
+    if name in ("x", "dy", "y", "dx"):
+        return 2
+    if tensor.dim() == 1:
+        return 0 if name.endswith(("layernorm.weight", "model.norm.weight")) \
+            and "_a_layernorm" not in name else None
+    if name.endswith(("o_proj.weight", "down_proj.weight", "o.weight")):
+        return 0
+    inner = ("q_b_proj.weight", "kv_b_proj.weight", "w0", "w1", "b1", "q", "k", "v")
+    return None if name.endswith(inner) else 1
+
+
+def reorder(tensors, order):
+    """The same tensors with their D channels in another order."""
+    dims = {k: model_dim(k, t) for k, t in tensors.items()}
+    return {k: t if dims[k] is None else t.index_select(dims[k], order)
+            for k, t in tensors.items()}
+
+
+def run_model(folder, dtype, order):
     """(outputs, gradients) of a folder's model."""
-    weights = {k: v.to(dtype) for k, v in load_file(folder / "model.safetensors").items()}
+    weights = reorder(load_file(folder / "model.safetensors"), order)
+    weights = {k: v.to(dtype) for k, v in weights.items()}
     for name, w in weights.items():
         w.requires_grad_(not name.endswith("e_score_correction_bias"))
     ids = load_file(folder / "reference.safetensors")["input_ids"]
     model = Model(json.loads((folder / "config.json").read_text()), weights)
     logits = model.logits(ids)
-    loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    scores, labels = logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()
+    loss = torch.nn.functional.cross_entropy(scores, labels, reduction="none")
     loss.mean().backward()
-    grads = {k: torch.zeros_like(w) if w.grad is None else w.grad for k, w in weights.items() if w.requires_grad}
+    grads = {k: w.grad for k, w in weights.items() if w.requires_grad}
     outputs = {"logits": logits.detach(), "token_loss": loss.detach().view(ids.shape[0], -1)}
-    return outputs, {"grad." + k: v for k, v in fused(grads).items()}
+    grads = fused(reorder(grads, order.argsort()))
+    return outputs, {"grad." + k: v for k, v in grads.items()}
 
 
 def cca_qkv(w, config, x):
@@ -193,13 +221,15 @@ def cca_qkv(w, config, x):
     return q.transpose(1, 2), k.transpose(1, 2), heads(v, g)
 
 
-def run_layer(file, dtype):
+def run_layer(file, dtype, order):
     """(outputs, gradients) of one CCA layer file."""
     with safe_open(file, "pt") as stored:
         metadata = stored.metadata()
     config, documents = (json.loads(metadata[key]) for key in ("config", "doc_lens"))
     tensors = load_file(file)
-    w = {k[5:]: tensors[k[5:]].to(dtype).requires_grad_() for k in tensors if k.startswith("grad.")}
+    weights = {k[5:] for k in tensors if k.startswith("grad.")}
+    tensors = reorder({k: tensors[k] for k in weights | {"x", "dy"}}, order)
+    w = {k: tensors[k].to(dtype).requires_grad_() for k in weights}
     x = tensors["x"].to(dtype).requires_grad_()
     width = int(config["head_dim"] * config.get("rope_frac", 1))
     parts = []
@@ -210,8 +240,11 @@ def run_layer(file, dtype):
         parts.append((*(t.transpose(1, 2) for t in (q, k, v)), y))
     q, k, v, y = (torch.cat(part, 1) for part in zip(*parts))
     y.backward(tensors["dy"].to(dtype))
-    outputs = {"q": q.detach(), "k": k.detach(), "v": v.detach(), "y": y.detach()}
-    return outputs, {"dx": x.grad, **{"grad." + k: t.grad for k, t in w.items()}}
+    back = order.argsort()
+    outputs = reorder({"q": q, "k": k, "v": v, "y": y}, back)
+    grads = reorder({"dx": x.grad, **{k: t.grad for k, t in w.items()}}, back)
+    grads = {k if k == "dx" else "grad." + k: t for k, t in grads.items()}
+    return {k: t.detach() for k, t in outputs.items()}, grads
 
 
 def distance(got, want):
@@ -222,37 +255,46 @@ def worst(got, want):
     return max(distance(got[name], want[name]) for name in want)
 
 
-def measure(run, path, stored, limits):
-    """Naive errors of one case, and whether float64 agrees with the stored reference."""
-    (wide, wide_grads), (narrow, narrow_grads) = run(path, torch.float64), run(path, torch.float32)
-    naive = {"outputs": worst(narrow, wide), "gradients": worst(narrow_grads, wide_grads)}
-    if "token_loss" in wide:
-        error = narrow["token_loss"].double() - wide["token_loss"]
-        naive["token_loss"] = error.square().mean().sqrt().item()
-    wanted = {k for k in stored if k.startswith("grad.")}
-    assert wanted <= set(wide_grads), wanted - set(wide_grads)
-    off = (worst(wide, {k: stored[k] for k in wide}), worst(wide_grads, {k: stored[k] for k in wide_grads}))
-    print(f"{path.stem:24} naive outputs {naive['outputs']:.2e} gradients {naive['gradients']:.2e};"
-          f" float64 against the reference {off[0]:.1e} {off[1]:.1e}")
-    return naive, off[0] <= limits[0] and off[1] <= limits[1]
+def measure(run, path, reference, limits):
+    """Entry of one case, and whether float64 agrees with the stored reference."""
+    stored = load_file(reference)
+    width = stored["x"].shape[2] if "x" in stored else stored["grad.model.norm.weight"].shape[0]
+    random = torch.Generator().manual_seed(1)
+    wide, wide_grads = run(path, torch.float64, torch.arange(width))
+    outputs, grads = {k: stored[k] for k in wide}, {k: stored[k] for k in wide_grads}
+    off = worst(wide, outputs), worst(wide_grads, grads)
+    entry = {"crc32": zlib.crc32(reference.read_bytes()), "outputs": 0.0, "gradients": 0.0}
+    for _ in range(ORDERS):
+        order = torch.randperm(width, generator=random)
+        narrow, narrow_grads = run(path, torch.float32, order)
+        entry["outputs"] = max(entry["outputs"], worst(narrow, outputs))
+        entry["gradients"] = max(entry["gradients"], worst(narrow_grads, grads))
+        if "token_loss" in outputs:
+            error = narrow["token_loss"].double() - outputs["token_loss"].double()
+            loss = error.square().mean().sqrt().item()
+            entry["token_loss"] = max(entry.get("token_loss", 0.0), loss)
+    print(f"{path.stem:24} float32 {entry['outputs']:.1e} {entry['gradients']:.1e}"
+          f"   float64 {off[0]:.1e} {off[1]:.1e}")
+    return entry, off[0] <= limits[0] and off[1] <= limits[1]
 
 
-def main(argv):
-    folder = Path(argv[1] if len(argv) > 1 else Path(__file__).parent)
+def main():
+    here = Path(__file__).parent
     torch.set_num_threads(1)
+    runs = [(run_model, here / name, here / name / "reference.safetensors", (2e-6, 1e-5))
+            for name in MODELS]
+    runs += [(run_layer, file, file, (1e-10, 1e-10))
+             for file in sorted((here / "cca_layers").glob("*.safetensors"))]
     cases, agree = {}, True
-    for name in MODELS:
-        stored = load_file(folder / name / "reference.safetensors")
-        cases[name], good = measure(run_model, folder / name, stored, (2e-6, 1e-5))
-        agree &= good
-    for file in sorted((folder / "cca_layers").glob("*.safetensors")):
-        cases[file.stem], good = measure(run_layer, file, load_file(file), (1e-10, 1e-10))
-        agree &= good
-    made = f"tests/golden/naive_float.py, PyTorch {torch.__version__}, float32 against float64, one thread"
-    report = {"made_by": made, "cases": {k: {m: float(f"{v:.2e}") for m, v in c.items()} for k, c in cases.items()}}
-    (Path(__file__).parent / "naive_f32.json").write_text(json.dumps(report, indent=2) + "\n")
+    for run, path, reference, limits in runs:
+        entry, good = measure(run, path, reference, limits)
+        cases[path.stem] = {k: v if k == "crc32" else float(f"{v:.2e}") for k, v in entry.items()}
+        agree = agree and good
+    made = f"tests/golden/naive_float.py, PyTorch {torch.__version__}, float32 on one thread"
+    text = json.dumps({"made_by": made, "cases": cases}, indent=2)
+    (here / "naive_f32.json").write_text(text + "\n", encoding="utf-8")
     return 0 if agree else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(main())

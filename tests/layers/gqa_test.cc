@@ -1,18 +1,9 @@
-#include "layers/attention/factory.h"
-#include "tests/layers/layer_check.h"
-#include "tests/layers/small_models.h"
+#include "tests/layers/attention_check.h"
 
 namespace strait::test {
 namespace {
 
 using config::AttentionKind;
-
-const Documents kPacked = {{3, 1, 4}, {5, 2, 1}};
-
-void check_attention(const config::Model& model, const Documents& documents = kPacked) {
-  check_layer(model, documents,
-              [](const layers::Build& build) { return layers::make_attention(build, "attn"); });
-}
 
 TEST(GqaAttention, MultiHead) {
   check_attention(with_heads(AttentionKind::mha, 3, 3, 4));

@@ -46,12 +46,13 @@ inline void randomise(core::ParamTable& table, std::uint64_t seed = 7) {
   }
 }
 
-/// Parameters, arenas and tokens of one layer under test, in double on the CPU. Construct, build
+/// Parameters, arenas and tokens of one layer under test, on the CPU. Construct, build
 /// the layer with build(), then allocate() with a function that runs it once.
 class Harness {
  public:
-  Harness(const config::Model& model, const Documents& documents)
+  Harness(const config::Model& model, const Documents& documents, DType dtype = DType::f64)
       : model_(model),
+        table_(dtype),
         doc_pos_(document_positions(documents)),
         shard_(rule(model.attention), static_cast<std::int64_t>(documents.size()),
                sequence_length(documents)) {
@@ -109,7 +110,7 @@ class Harness {
   config::Model model_;
   parallel::Mesh mesh_;
   parallel::Groups groups_;
-  core::ParamTable table_{DType::f64};
+  core::ParamTable table_;
   std::vector<std::int32_t> ids_, labels_, doc_pos_;
   parallel::SequenceShard shard_;
   core::Arena saved_{"activations"}, scratch_{"scratch"}, state_{"step state"}, inputs_{"inputs"};

@@ -1,16 +1,7 @@
-#include "layers/attention/factory.h"
-#include "tests/layers/layer_check.h"
-#include "tests/layers/small_models.h"
+#include "tests/layers/attention_check.h"
 
 namespace strait::test {
 namespace {
-
-const Documents kPacked = {{3, 1, 4}, {5, 2, 1}};
-
-void check_attention(const config::Model& model, const Documents& documents = kPacked) {
-  check_layer(model, documents,
-              [](const layers::Build& build) { return layers::make_attention(build, "attn"); });
-}
 
 TEST(MlaAttention, QueryLatent) {
   check_attention(with_mla(3, 4));

@@ -17,6 +17,9 @@ class CcaAttention final : public Layer {
   void forward(Ctx& ctx, ConstTensor x, Tensor y) override;
   void backward(Ctx& ctx, ConstTensor dy, Tensor dx) override;
 
+  /// The softmax attention inside; it shows q, k and v of the last forward.
+  const AttentionCore& core() const { return core_; }
+
  private:
   /// Parameters of the mix; absent ones are null (see the switches).
   struct MixParams {

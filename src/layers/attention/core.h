@@ -26,13 +26,17 @@ class AttentionCore {
 
   const CoreDims& dims() const { return dims_; }
 
+  /// What forward keeps for backward; valid as long as the caller's tensors.
+  struct Saved {
+    ConstTensor q, k, v, o;
+    Tensor lse;  // [H, T]
+  };
+  const Saved& saved() const { return saved_; }
+
  private:
   CoreDims dims_;
   double scale_;
-  struct {
-    ConstTensor q, k, v, o;
-    Tensor lse;  // [H, T]
-  } saved_;
+  Saved saved_;
 };
 
 }  // namespace strait::layers

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "core/tensor.h"
+#include "io/safetensors.h"
+#include "tests/golden/comparison.h"
+
+// A golden case: inputs and results that other code computed, and how far ours are from them.
+namespace strait::golden {
+
+enum class CaseKind { model, layer };
+
+struct Result {
+  std::optional<double> loss;  // |difference| in nats; layers have none
+  Worst outputs;               // logits and token losses; q, k, v, y of a layer
+  Worst gradients;             // every parameter; dx of a layer
+};
+
+/// A folder in Hugging Face layout with config.json, model.safetensors and reference.safetensors:
+/// the whole model, one micro-batch, each sequence one document. All functions here throw
+/// InputError for a case that cannot be run.
+Result run_model_case(const std::filesystem::path& folder, config::Compute compute);
+
+/// One CCA layer, forward and backward; its config and documents are in the file's metadata.
+Result run_layer_case(const std::filesystem::path& file, config::Compute compute);
+
+/// A float tensor of a case; shape and finiteness are checked.
+std::vector<double> read_floats(const io::SafetensorsReader& file, const std::string& name,
+                                const std::vector<std::int64_t>& shape);
+
+/// Values of a tensor on the device, row-major; f32 or f64, strided except in its last dim.
+std::vector<double> download(const ConstTensor& tensor, const Stream& stream);
+/// Rounds values to the tensor's dtype and copies them to it.
+void upload(std::span<const double> values, const Tensor& tensor, const Stream& stream);
+
+}  // namespace strait::golden

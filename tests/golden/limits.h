@@ -1,0 +1,24 @@
+#pragma once
+
+#include <filesystem>
+
+#include "tests/golden/case.h"
+
+namespace strait::golden {
+
+/// The most a case may be off; README.md says where the numbers come from.
+struct Limits {
+  double loss = 0;       // nats
+  double outputs = 0;    // relative L2
+  double gradients = 0;  // relative L2
+};
+
+/// In f64 by kind. In f32 twice what a naive float evaluation of this very case loses, where
+/// naive_f32.json has that measured (same name and same reference, byte for byte), else a fixed
+/// limit. `path` is the folder or the layer file.
+Limits limits_of(const std::filesystem::path& path, CaseKind kind, config::Compute compute);
+
+/// The case's name: the last part of its path, without ".safetensors".
+std::string name_of(const std::filesystem::path& path);
+
+}  // namespace strait::golden

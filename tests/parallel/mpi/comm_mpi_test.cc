@@ -1,0 +1,130 @@
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "parallel/comm_mpi.h"
+#include "parallel/mesh.h"
+
+// Run under mpirun with several ranks: every rank runs every test.
+namespace strait::parallel {
+namespace {
+
+Communicator* g_world = nullptr;
+
+/// What rank `rank` contributes; stored, so that the compiler cannot fuse it into a sum.
+template <class T>
+std::vector<T> values_of(int rank, std::int64_t n) {
+  std::vector<T> values(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) {
+    values[i] = static_cast<T>(1000.0 / (3.0 + rank) + 0.37 * static_cast<double>(i));
+  }
+  return values;
+}
+
+template <class T>
+void expect_rank_order_sum(std::int64_t n, DType dtype) {
+  std::vector<T> x = values_of<T>(g_world->rank(), n);
+  g_world->all_reduce_sum(Tensor(x.data(), dtype, {n}), Stream{});
+  std::vector<T> want = values_of<T>(0, n);
+  for (int r = 1; r < g_world->size(); ++r) {
+    const std::vector<T> term = values_of<T>(r, n);
+    for (std::int64_t i = 0; i < n; ++i) want[i] += term[i];
+  }
+  for (std::int64_t i = 0; i < n; ++i) ASSERT_EQ(x[i], want[i]) << "element " << i << " of " << n;
+}
+
+TEST(CommMpi, SumsInRankOrderBitForBit) {
+  for (const std::int64_t n : {1, 2, 3, 7, 1000}) {
+    expect_rank_order_sum<double>(n, DType::f64);
+    expect_rank_order_sum<float>(n, DType::f32);
+    expect_rank_order_sum<std::int64_t>(n, DType::i64);
+  }
+}
+
+TEST(CommMpi, SumsOverSeveralBlocks) {
+  expect_rank_order_sum<float>((std::int64_t{1} << 20) + 17, DType::f32);
+}
+
+TEST(CommMpi, RefusesDtypesWithoutASum) {
+  std::int32_t x = 1;
+  if (g_world->size() == 1) GTEST_SKIP() << "a group of one sums nothing";
+  EXPECT_THROW(g_world->all_reduce_sum(Tensor(&x, DType::i32, {1}), Stream{}), core::RuntimeFault);
+}
+
+TEST(CommMpi, BroadcastsAndGathersTexts) {
+  const std::string mine = "rank " + std::to_string(g_world->rank());
+  const int last = g_world->size() - 1;
+  EXPECT_EQ(g_world->broadcast(mine, last), "rank " + std::to_string(last));
+  EXPECT_EQ(g_world->broadcast("", 0), "");
+  const auto all = g_world->gather_all(mine);
+  ASSERT_EQ(static_cast<int>(all.size()), g_world->size());
+  for (int r = 0; r < g_world->size(); ++r) EXPECT_EQ(all[r], "rank " + std::to_string(r));
+}
+
+TEST(CommMpi, SplitsByColorInRankOrder) {
+  const int rank = g_world->rank(), size = g_world->size();
+  const auto part = g_world->split(rank % 2);
+  EXPECT_EQ(part->size(), (size + 1 - rank % 2) / 2);
+  EXPECT_EQ(part->rank(), rank / 2);
+  double x = rank;
+  part->all_reduce_sum(Tensor(&x, DType::f64, {1}), Stream{});
+  double want = 0;
+  for (int r = rank % 2; r < size; r += 2) want += r;
+  EXPECT_EQ(x, want);
+}
+
+TEST(CommMpi, GroupsFollowTheMesh) {
+  const Mesh mesh = Mesh::make({}, g_world->rank(), g_world->size());
+  Groups groups(mesh, *g_world);
+  EXPECT_EQ(groups.axis(core::Axis::dp).size(), g_world->size());
+  EXPECT_EQ(groups.axis(core::Axis::dp).rank(), g_world->rank());
+  for (const core::Axis axis : {core::Axis::cp, core::Axis::tp, core::Axis::ep}) {
+    EXPECT_EQ(groups.axis(axis).size(), 1);
+  }
+}
+
+TEST(Together, OneFailureStopsEveryRankWithOneMessage) {
+  const int last = g_world->size() - 1;
+  bool said = false, silent = false;
+  try {
+    together(*g_world, [&] {
+      if (g_world->rank() == last) throw core::InputError("bad value");
+    });
+  } catch (const core::InputError& error) {
+    said = std::string(error.what()) == "bad value";
+  } catch (const PeerFailed& peer) {
+    silent = peer.exit_code == core::kBadInput;
+  }
+  EXPECT_EQ(said, g_world->rank() == last);
+  EXPECT_EQ(silent, g_world->rank() != last);
+}
+
+TEST(Together, LowestFailingRankSpeaks) {
+  bool said = false;
+  try {
+    together(*g_world, [&] { throw core::RuntimeFault("disk full"); });
+  } catch (const core::RuntimeFault&) {
+    said = true;
+  } catch (const PeerFailed& peer) {
+    EXPECT_EQ(peer.exit_code, core::kRuntimeFault);
+  }
+  EXPECT_EQ(said, g_world->rank() == 0);
+}
+
+TEST(Together, PassesWhenAllRanksDo) {
+  int runs = 0;
+  together(*g_world, [&] { ++runs; });
+  EXPECT_EQ(runs, 1);
+}
+
+}  // namespace
+}  // namespace strait::parallel
+
+int main(int argc, char** argv) {
+  strait::parallel::MpiSession mpi(&argc, &argv);
+  ::testing::InitGoogleTest(&argc, argv);
+  strait::parallel::g_world = &mpi.world();
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,136 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/train/program.h"
+
+// The same run on any number of ranks, twice, with recompute, and across a stop.
+namespace strait::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A model small enough for seconds, with every part of the real ones; microbatches and documents.
+const std::string kSmall =
+    " --set model.n_layers=2 --set data.seq_len=48 --set train.batch_size=8 --set train.steps=20"
+    " --set optim.warmup_steps=3 --set eval.sequences=8 --set checkpoint.every=10";
+
+fs::path run(const std::string& folder, const std::string& config, const std::string& extra,
+             int ranks) {
+  const fs::path path = fresh_folder("same_run/" + folder) / "run";
+  const Outcome outcome = run_train(
+      "--config " + config + kSmall + " --set run.dir=" + path.string() + " " + extra, ranks);
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  return path;
+}
+
+void expect_bit_equal_runs(const fs::path& a, const fs::path& b) {
+  for (const char* key : {"loss", "grad_norm", "val_loss"}) {
+    const auto left = series(a, key), right = series(b, key);
+    ASSERT_FALSE(left.empty()) << key;
+    EXPECT_EQ(left, right) << key;
+  }
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+    const fs::path at = fs::path("checkpoints/step_00000020") / file;
+    const std::string left = read_text(a / at);
+    ASSERT_FALSE(left.empty()) << a / at;
+    EXPECT_TRUE(left == read_text(b / at)) << at << " differs";
+  }
+}
+
+class EveryKind : public ::testing::TestWithParam<std::string> {};
+
+INSTANTIATE_TEST_SUITE_P(SameRun, EveryKind,
+                         ::testing::Values("tiny_mha", "tiny_gqa", "tiny_mla", "tiny_cca",
+                                           "tiny_ccgqa", "tiny_mha_moe", "tiny_gqa_moe",
+                                           "tiny_mla_moe", "tiny_cca_moe", "tiny_ccgqa_moe"),
+                         [](const auto& info) { return info.param; });
+
+TEST_P(EveryKind, OneTwoAndFourRanksAgreeInDouble) {
+  const std::string kind = GetParam(), doubles = "--set precision.compute=f64";
+  const fs::path one = run(kind + "_n1", kind, doubles, 1);
+  const auto want = series(one, "loss");
+  ASSERT_EQ(want.size(), 20u);
+  for (const int ranks : {2, 4}) {
+    const auto got = series(run(kind + "_n" + std::to_string(ranks), kind, doubles, ranks), "loss");
+    ASSERT_EQ(got.size(), want.size());
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      EXPECT_NEAR(got[i], want[i], 1e-12 * std::abs(want[i])) << ranks << " ranks, step " << i + 1;
+    }
+  }
+}
+
+TEST_P(EveryKind, RecomputeChangesNoBit) {
+  const std::string kind = GetParam();
+  const fs::path none = run(kind + "_none", kind, "", 0);
+  for (const std::string policy : {"ffn", "block"}) {
+    expect_bit_equal_runs(none,
+                          run(kind + "_" + policy, kind, "--set train.recompute=" + policy, 0));
+  }
+}
+
+TEST(SameRun, TwiceIsBitEqual) {
+  for (const int ranks : {0, 2}) {
+    const std::string tag = std::to_string(ranks);
+    expect_bit_equal_runs(run("first" + tag, "tiny_ccgqa_moe", "", ranks),
+                          run("second" + tag, "tiny_ccgqa_moe", "", ranks));
+  }
+}
+
+TEST(SameRun, AnotherSeedIsAnotherRun) {
+  const auto a = series(run("seed1", "tiny_ccgqa_moe", "--set run.seed=1", 0), "loss");
+  const auto b = series(run("seed2", "tiny_ccgqa_moe", "--set run.seed=2", 0), "loss");
+  EXPECT_NE(a, b);
+}
+
+TEST(SameRun, MicroBatchesAddUpToTheBatch) {
+  const std::string doubles = "--set precision.compute=f64";
+  const auto whole = series(run("micro8", "tiny_ccgqa_moe", doubles, 0), "loss");
+  const auto parts =
+      series(run("micro2", "tiny_ccgqa_moe", doubles + " --set train.micro_batch=2", 0), "loss");
+  ASSERT_EQ(whole.size(), parts.size());
+  for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_NEAR(whole[i], parts[i], 1e-12 * whole[i]);
+}
+
+/// A run as it was when it had saved step 10 and then died at some later moment.
+fs::path died_after_ten(const fs::path& whole, const std::string& folder) {
+  const fs::path path = fresh_folder("same_run/" + folder) / "run";
+  fs::copy(whole, path, fs::copy_options::recursive);
+  fs::remove_all(path / "checkpoints/step_00000020");
+  const std::string metrics = read_text(path / "metrics.jsonl");
+  write_text(path / "metrics.jsonl", metrics.substr(0, metrics.size() * 3 / 4));
+  return path;
+}
+
+TEST(SameRun, ResumeIsBitEqualToNeverStopping) {
+  // With a selection bias there is state beside weights and optimizer.
+  const std::string biased =
+      "--set model.ffn.moe.selection_bias=true --set model.ffn.moe.bias_rate=0.01";
+  const std::vector<std::pair<std::string, std::string>> cases = {{"tiny_ccgqa_moe", biased},
+                                                                  {"tiny_mla", ""}};
+  for (const auto& [kind, extra] : cases) {
+    for (const int ranks : {0, 2}) {
+      const std::string tag = kind + std::to_string(ranks);
+      const fs::path whole = run("whole_" + tag, kind, extra, ranks);
+      const fs::path died = died_after_ten(whole, "died_" + tag);
+      const Outcome outcome = run_train("--resume " + died.string(), ranks);
+      ASSERT_EQ(outcome.code, 0) << outcome.output;
+      EXPECT_NE(outcome.output.find("after step 10"), std::string::npos) << outcome.output;
+      ASSERT_EQ(series(died, "loss").size(), 20u);
+      expect_bit_equal_runs(whole, died);
+    }
+  }
+}
+
+TEST(SameRun, ResumeOnOtherRanksGoesOn) {
+  const fs::path whole = run("ranks_whole", "tiny_ccgqa_moe", "--set precision.compute=f64", 2);
+  const fs::path died = died_after_ten(whole, "ranks_died");
+  const Outcome outcome = run_train("--resume " + died.string(), 1);
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  const auto want = series(whole, "loss"), got = series(died, "loss");
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-12 * want[i]);
+}
+
+}  // namespace
+}  // namespace strait::test
