@@ -1,6 +1,9 @@
 #include "kernels/launch.h"
 
 #include "kernels/cpu/run.h"
+#ifdef STRAIT_CUDA
+#include "kernels/cuda/run.h"
+#endif
 
 namespace strait::kernels {
 namespace {
@@ -17,6 +20,18 @@ Work work_of(const Op& op, Device device) {
   }
 }
 
+template <class Op>
+void run_cuda([[maybe_unused]] const Op& op, [[maybe_unused]] const Stream& stream) {
+#ifdef STRAIT_CUDA
+  const std::string why = cuda::unsupported(op);
+  if (!why.empty()) throw OpError(std::string(Op::kName) + ": " + why);
+  cuda::run(op, stream);
+#else
+  throw OpError(std::string(Op::kName) +
+                ": this build has no CUDA backend; set run.device to cpu or configure with CUDA");
+#endif
+}
+
 }  // namespace
 
 template <class Op>
@@ -29,8 +44,7 @@ void launch(const Op& op, const Stream& stream) {
     case Device::cpu:
       return cpu::run(op);
     case Device::cuda:
-      throw OpError(std::string(Op::kName) +
-                    ": this build has no CUDA backend; set run.device to cpu");
+      return run_cuda(op, stream);
   }
 }
 

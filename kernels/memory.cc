@@ -7,6 +7,9 @@
 #include <new>
 
 #include "kernels/check.h"
+#ifdef STRAIT_CUDA
+#include "kernels/cuda/memory.h"
+#endif
 
 namespace strait::kernels {
 namespace {
@@ -14,9 +17,42 @@ namespace {
 constexpr std::size_t kAlignment = 256;
 constexpr std::size_t kPage = 4096;
 
-[[noreturn]] void no_cuda() {
+#ifndef STRAIT_CUDA
+/// Stands in for the CUDA backend in a build without it.
+namespace cuda {
+
+[[noreturn]] void absent() {
   throw OpError("memory: built without CUDA; set run.device to cpu or configure with CUDA");
 }
+
+bool available() noexcept {
+  return false;
+}
+
+void* allocate(std::size_t) {
+  absent();
+}
+
+void release(void*) noexcept {}
+
+void copy_to_device(void*, const void*, std::size_t, const Stream&) {
+  absent();
+}
+
+void copy_to_host(void*, const void*, std::size_t, const Stream&) {
+  absent();
+}
+
+void synchronise(const Stream&) {
+  absent();
+}
+
+std::size_t workspace_bytes() {
+  return 0;
+}
+
+}  // namespace cuda
+#endif
 
 /// Reserves address space without memory behind it, so that plan tensors have distinct addresses
 /// for the aliasing checks and any access faults. The page before the address keeps the length.
@@ -39,8 +75,12 @@ void unreserve(void* pointer) {
 
 }  // namespace
 
+bool available(Device device) noexcept {
+  return device != Device::cuda || cuda::available();
+}
+
 void* allocate(Device device, std::size_t bytes) {
-  if (device == Device::cuda) no_cuda();
+  if (device == Device::cuda) return cuda::allocate(bytes);
   if (bytes > SIZE_MAX - 2 * kPage) throw std::bad_alloc();
   if (device == Device::plan) return reserve(bytes);
   const std::size_t rounded = (bytes / kAlignment + 1) * kAlignment;
@@ -53,16 +93,21 @@ void release(Device device, void* pointer) noexcept {
   if (!pointer) return;
   if (device == Device::plan) unreserve(pointer);
   if (device == Device::cpu) std::free(pointer);
+  if (device == Device::cuda) cuda::release(pointer);
 }
 
 void copy_to_device(void* device_pointer, const void* host, std::size_t bytes,
                     const Stream& stream) {
-  if (stream.device == Device::cuda) no_cuda();
+  if (stream.device == Device::cuda) {
+    return cuda::copy_to_device(device_pointer, host, bytes, stream);
+  }
   if (stream.device == Device::cpu && bytes > 0) std::memcpy(device_pointer, host, bytes);
 }
 
 void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, const Stream& stream) {
-  if (stream.device == Device::cuda) no_cuda();
+  if (stream.device == Device::cuda) {
+    return cuda::copy_to_host(host, device_pointer, bytes, stream);
+  }
   if (bytes == 0) return;
   if (stream.device == Device::cpu) std::memcpy(host, device_pointer, bytes);
   // A plan has no values; zeros keep what the host does next well defined.
@@ -70,7 +115,11 @@ void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, con
 }
 
 void synchronise(const Stream& stream) {
-  if (stream.device == Device::cuda) no_cuda();
+  if (stream.device == Device::cuda) cuda::synchronise(stream);
+}
+
+std::size_t workspace_bytes(Device device) {
+  return device == Device::cuda ? cuda::workspace_bytes() : 0;
 }
 
 }  // namespace strait::kernels

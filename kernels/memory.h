@@ -1,14 +1,33 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
+#include <string>
 
 #include "kernels/stream.h"
 
 // Raw memory of a device. Arenas own it; nothing else calls these in a training step.
 namespace strait::kernels {
 
-/// `bytes` of memory aligned to 256, contents undefined. Throws std::bad_alloc, OpError for a
-/// device this build lacks. Device::plan reserves an address without memory behind it: reading
+/// Whether this build has the backend and this machine the device.
+bool available(Device device) noexcept;
+
+/// The device has no room for a block.
+class DeviceMemoryError : public std::bad_alloc {
+ public:
+  DeviceMemoryError(std::size_t bytes, std::size_t free, std::size_t total)
+      : message_("allocate: " + std::to_string(bytes) + " bytes do not fit: " +
+                 std::to_string(free) + " of the device's " + std::to_string(total) +
+                 " are free; lower the batch or the model, or stop what else runs on the device") {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
+};
+
+/// `bytes` of memory aligned to 256, contents undefined. Throws std::bad_alloc (DeviceMemoryError
+/// on cuda), OpError for a device this build lacks, DeviceError (device_error.h, here and below)
+/// when the device fails. Device::plan reserves an address without memory behind it: reading
 /// faults.
 void* allocate(Device device, std::size_t bytes);
 void release(Device device, void* pointer) noexcept;
@@ -22,5 +41,8 @@ void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, con
 
 /// Waits until everything enqueued on the stream is done. Never called inside a step's launches.
 void synchronise(const Stream& stream);
+
+/// Bytes of device memory the backend keeps for itself: workspaces of launches so far. 0 off cuda.
+std::size_t workspace_bytes(Device device);
 
 }  // namespace strait::kernels

@@ -3,16 +3,24 @@
 # the named SUBDIRS.
 add_library(strait_options INTERFACE)
 target_include_directories(strait_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
-target_compile_options(strait_options INTERFACE -Wall -Wextra -Wpedantic -fno-math-errno)
+
+# strait_flags(LANGUAGE flag...): flags of one language for everything.
+function(strait_flags language)
+  target_compile_options(strait_options INTERFACE "$<$<COMPILE_LANGUAGE:${language}>:${ARGN}>")
+endfunction()
+
+strait_flags(CXX -Wall -Wextra -Wpedantic -fno-math-errno)
+# The code nvcc hands to the host compiler is not pedantic.
+strait_flags(CUDA -Xcompiler=-Wall,-Wextra)
 if(STRAIT_WERROR)
-  target_compile_options(strait_options INTERFACE -Werror)
+  strait_flags(CXX -Werror)
+  strait_flags(CUDA -Werror=all-warnings -Xcompiler=-Werror)
 endif()
 if(STRAIT_NATIVE)
-  target_compile_options(strait_options INTERFACE -march=native)
+  strait_flags(CXX -march=native)
 endif()
 if(STRAIT_SANITIZE)
-  target_compile_options(strait_options INTERFACE -fsanitize=${STRAIT_SANITIZE}
-                         -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  strait_flags(CXX -fsanitize=${STRAIT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(strait_options INTERFACE -fsanitize=${STRAIT_SANITIZE})
 endif()
 

@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
   return app::guarded(
       "train", [&] { run(argc, argv, mpi.world()); },
       [&](int code) {
-        // A fault of one rank leaves the others waiting in a collective: end them all.
+        // The other ranks wait in a collective: end them all.
         if (mpi.world().size() > 1) mpi.abort(code);
       });
 }

@@ -32,7 +32,8 @@ void append_init_and_data(std::vector<Key>& keys) {
       "data.val", {"", "validation text or shard; empty: the last documents of data.train"}));
   keys.push_back(make_key<&Config::data, &Data::val_documents>(
       "data.val_documents",
-      {"documents", "held out from the end of data.train when data.val is empty", kCountFromOne}));
+      {"documents", "held out from the end of data.train when data.val is empty; 0: no validation",
+       kCount}));
   keys.push_back(make_key<&Config::data, &Data::tokenizer>(
       "data.tokenizer", {"", "turns text into tokens; \"bytes\" is built in"}));
   keys.push_back(make_key<&Config::data, &Data::seq_len>(

@@ -36,7 +36,8 @@ Tensor Arena::take(DType dtype, std::initializer_list<std::int64_t> shape) {
   }
   if (end > kPlanSpan) {
     throw InputError("memory plan: " + name_ + " needs more than 4 TiB on one rank (" +
-                     tensor.shape_string() + "); lower the model or batch sizes");
+                     tensor.shape_string() +
+                     "); lower train.micro_batch, data.seq_len or the model's sizes");
   }
   used_ = end;
   if (planning()) peak_ = std::max(peak_, end);

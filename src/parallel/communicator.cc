@@ -1,7 +1,5 @@
 #include "parallel/communicator.h"
 
-#include <exception>
-
 #include "core/error.h"
 #include "kernels/check.h"
 
@@ -19,6 +17,7 @@ class SingleCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int) override { return make_single(); }
 };
 
+/// What a program exits with after `error`.
 int exit_code_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -48,8 +47,7 @@ void together(Communicator& group, const std::function<void()>& work) {
   const std::vector<std::string> codes = group.gather_all(std::to_string(code));
   for (int rank = 0; rank < group.size(); ++rank) {
     if (codes[rank] == "0") continue;
-    if (rank == group.rank()) std::rethrow_exception(error);
-    throw PeerFailed{std::stoi(codes[rank])};
+    throw AgreedFailure{std::stoi(codes[rank]), rank == group.rank() ? error : nullptr};
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,14 +33,15 @@ class Communicator {
 /// A group of one: every collective is the identity.
 std::unique_ptr<Communicator> make_single();
 
-/// Thrown on the ranks of a group whose peer failed and reported the reason itself.
-struct PeerFailed {
-  int exit_code;
+/// An error that all ranks of a group know of: none is left waiting for another. The lowest rank
+/// that failed carries the error, on the others it is null.
+struct AgreedFailure {
+  int exit_code = 0;
+  std::exception_ptr error;
 };
 
-/// Runs `work` (which must not communicate) on every rank. When it throws on any of them, the
-/// lowest such rank rethrows its error and every other rank throws PeerFailed, so that a run ends
-/// with one message and no rank is left waiting.
+/// Runs `work` (which must not communicate) on every rank. When it throws on any of them, every
+/// rank throws AgreedFailure, so that a run ends with one message.
 void together(Communicator& group, const std::function<void()>& work);
 
 }  // namespace strait::parallel

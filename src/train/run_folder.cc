@@ -53,21 +53,50 @@ fs::path resumed_path(const config::Run& run, const std::string& asked) {
   return newest_run(run.name);
 }
 
+[[noreturn]] void refuse_folder(const RunFolder& folder, const std::string& why) {
+  throw core::InputError("run.dir = \"" + folder.path.string() + "\": cannot be written (" + why +
+                         "); choose a folder you may write to with --set run.dir=");
+}
+
+void make_folder(const fs::path& path, const RunFolder& folder) {
+  std::error_code failed;
+  fs::create_directories(path, failed);
+  if (failed) refuse_folder(folder, failed.message());
+}
+
+void write_provenance(const RunFolder& folder, int ranks, const std::string& device) {
+  char host[256] = "unknown";
+  ::gethostname(host, sizeof host - 1);
+  io::JsonLine provenance;
+  provenance.add("revision", core::revision())
+      .add("build", core::build_flags())
+      .add("device", device)
+      .add("host", host)
+      .add("ranks", ranks)
+      .add("started", utc_time("%Y-%m-%dT%H:%M:%SZ"))
+      .add("resumed", folder.resumes);
+  const std::string name =
+      folder.resumes ? "provenance-" + utc_time("%Y%m%dT%H%M%SZ") + ".json" : "provenance.json";
+  io::write_json_file(folder.path / name, provenance);
+}
+
 }  // namespace
 
 bool holds_run(const fs::path& folder) {
   return fs::exists(folder / "config.json") || fs::exists(folder / "metrics.jsonl");
 }
 
+void refuse_resume(const std::string& folder) {
+  throw core::InputError("--resume " + folder +
+                         ": holds no run (no config.json); name a run folder, or use --resume auto "
+                         "to start one when there is none");
+}
+
 RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume) {
   if (resume.asked) {
     const fs::path path = resumed_path(run, resume.dir);
     if (!path.empty() && holds_run(path)) return {path, true};
-    if (resume.dir != "auto") {
-      throw core::InputError("--resume " + (path.empty() ? run.name : path.string()) +
-                             ": holds no run (no config.json); name a run folder, or use "
-                             "--resume auto to start one when there is none");
-    }
+    if (resume.dir != "auto") refuse_resume(path.empty() ? run.name : path.string());
   }
   if (run.dir.empty()) return {fresh_path(run.name), false};
   if (holds_run(run.dir)) {
@@ -80,30 +109,16 @@ RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume)
 
 void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
                         const std::string& device) {
+  make_folder(folder.checkpoints(), folder);
+  make_folder(folder.path / "plots", folder);
   try {
-    fs::create_directories(folder.checkpoints());
-    fs::create_directories(folder.path / "plots");
     if (!folder.resumes) {
       core::write_file_atomically(folder.path / "config.json",
                                   [&](std::ostream& out) { out << config_json; });
     }
-    char host[256] = "unknown";
-    ::gethostname(host, sizeof host - 1);
-    io::JsonLine provenance;
-    provenance.add("revision", core::revision())
-        .add("build", core::build_flags())
-        .add("device", device)
-        .add("host", host)
-        .add("ranks", ranks)
-        .add("started", utc_time("%Y-%m-%dT%H:%M:%SZ"))
-        .add("resumed", folder.resumes);
-    const std::string name =
-        folder.resumes ? "provenance-" + utc_time("%Y%m%dT%H%M%SZ") + ".json" : "provenance.json";
-    io::write_json_file(folder.path / name, provenance);
-  } catch (const std::exception& error) {
-    throw core::InputError("run.dir = \"" + folder.path.string() + "\": cannot be written (" +
-                           error.what() +
-                           "); choose a folder you may write to with --set run.dir=");
+    write_provenance(folder, ranks, device);
+  } catch (const core::RuntimeFault& fault) {
+    refuse_folder(folder, fault.what());
   }
 }
 

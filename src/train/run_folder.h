@@ -34,6 +34,9 @@ RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume)
 void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
                         const std::string& device);
 
+/// Throws InputError: there is nothing to resume in `folder`.
+[[noreturn]] void refuse_resume(const std::string& folder);
+
 /// True when the folder holds a run (its config.json).
 bool holds_run(const std::filesystem::path& folder);
 

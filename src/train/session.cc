@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "config/compare.h"
 #include "core/error.h"
 #include "core/process_memory.h"
 #include "io/checkpoint.h"
@@ -25,6 +26,7 @@ using parallel::together;
 config::Source source_of(const TrainOptions& options) {
   config::Source source = options.source;
   if (!source.name.empty()) return source;
+  if (!holds_run(options.resume.dir)) refuse_resume(options.resume.dir);
   source.name = options.resume.dir + "/config.json";
   // The stored config is resolved for the ranks of its time; this job may have others.
   source.overrides.insert(source.overrides.begin(), "parallel.dp=0");
@@ -62,6 +64,25 @@ RunFolder agree_on_folder(const config::Config& config, const TrainOptions& opti
   return folder;
 }
 
+/// What a run may not change when it goes on: the model, the order of its data, its numbers.
+constexpr std::string_view kFixedKeys[] = {
+    "model",        "run.seed",           "data.train",         "data.tokenizer",
+    "data.seq_len", "data.val_documents", "data.document_mask", "train.batch_size",
+    "precision"};
+
+void require_same_run(const std::filesystem::path& folder, const std::string& stored,
+                      const config::Config& now) {
+  const config::Config before = config::read_text(stored, folder.string() + "/state.json", {});
+  const auto found = config::differences(before, now, kFixedKeys);
+  if (found.empty()) return;
+  std::string text = folder.string() + ": was made with another config:";
+  for (const config::Difference& key : found) {
+    text += "\n  " + key.path + " = " + key.now + ", was " + key.before;
+  }
+  throw core::InputError(text +
+                         "\nset these back to resume, or start a new run in another run.dir");
+}
+
 /// Where a run begins: nothing done, or the state of a checkpoint.
 io::CheckpointState start_state(Engine& engine, const RunFolder& folder, core::Log& log) {
   const config::Config& config = engine.config();
@@ -70,6 +91,7 @@ io::CheckpointState start_state(Engine& engine, const RunFolder& folder, core::L
     for (const std::string& reason : found.skipped) log.warn(reason);
     if (found.folder) {
       const io::CheckpointState state = io::read_checkpoint_state(*found.folder);
+      require_same_run(*found.folder, state.config, config);
       io::load_checkpoint(*found.folder, engine.table(), engine.ctx().stream);
       log.info("resumes " + found.folder->string() + " after step " + std::to_string(state.step));
       return state;

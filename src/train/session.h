@@ -13,8 +13,8 @@ struct TrainOptions {
   bool dry_run = false;  // print the resolved config and the plan, train nothing
 };
 
-/// One rank of a training run from options to the end. Throws InputError, RuntimeFault, or
-/// parallel::PeerFailed when another rank failed and has said why.
+/// One rank of a training run from options to the end. Throws parallel::AgreedFailure where all
+/// ranks know, else InputError or RuntimeFault: then the caller must end the other ranks.
 void train(const TrainOptions& options, parallel::Communicator& world);
 
 }  // namespace strait::train

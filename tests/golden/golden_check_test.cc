@@ -167,6 +167,17 @@ TEST_F(GoldenCheck, AChangedLayerWeightFailsAndNamesATensor) {
   expect(1, " k ", layer.string());
 }
 
+TEST_F(GoldenCheck, FloatLimitsBelongToTheirReference) {
+  const std::string fixed = "(limit 5.0e-06)";
+  const fs::path layer = copy_of("cca_layers/ccgqa_packed.safetensors");
+  const Outcome measured = golden_check("--dtype f32 " + layer.string());
+  EXPECT_EQ(measured.code, 0) << measured.output;
+  EXPECT_EQ(measured.output.find(fixed), std::string::npos) << measured.output;
+  fs::remove(layer);
+  const fs::path other = layer_with([](Tensors& tensors) { tensors.say("note", "another case"); });
+  expect(0, fixed, "--dtype f32 " + other.string());
+}
+
 TEST_F(GoldenCheck, ZeroLimitFails) {
   expect(1, "FAIL", "--tol 1e-30 " + (kCases / "cca_layers/cca_h4.safetensors").string());
 }
@@ -188,7 +199,8 @@ TEST_F(GoldenCheck, DamagedModelCasesCannotRun) {
     fs::remove_all(model);
   };
   const std::string reference = "reference.safetensors";
-  refused(std::string("has no tensor '") + kQuery, "model.safetensors", [](Tensors& t) { t.erase(kQuery); });
+  refused(std::string("has no tensor '") + kQuery, "model.safetensors",
+          [](Tensors& t) { t.erase(kQuery); });
   refused("has no tensor 'logits'", reference, [](Tensors& t) { t.erase("logits"); });
   refused("has no tensor 'input_ids'", reference, [](Tensors& t) { t.erase("input_ids"); });
   refused("has no gradient of model.norm.weight", reference,

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <stdlib.h>
-
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
@@ -14,7 +13,7 @@ class TempFolder {
  public:
   TempFolder() {
     std::string pattern = (std::filesystem::temp_directory_path() / "strait-io-XXXXXX").string();
-    if (!mkdtemp(pattern.data())) throw std::runtime_error("no temporary folder: " + pattern);
+    if (!::mkdtemp(pattern.data())) throw std::runtime_error("no temporary folder: " + pattern);
     path_ = pattern;
   }
   ~TempFolder() { std::filesystem::remove_all(path_); }

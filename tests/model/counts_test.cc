@@ -1,5 +1,8 @@
 #include "model/counts.h"
 
+#include <map>
+#include <string>
+
 #include "config/load.h"
 #include "tests/model/model_run.h"
 
@@ -165,19 +168,28 @@ std::int64_t parameters(const std::string& name, const std::vector<std::string>&
 }
 
 TEST(Counts, DensePresetsAtEqualFeedForward) {
-  const std::vector<std::string> equal = {"model.ffn.d_ff=5632"};
-  const auto millions = [&](const char* name) { return parameters(name, equal) / 10000000; };
-  EXPECT_EQ(millions("dense_mha"), 133);    // 1.336B
-  EXPECT_EQ(millions("dense_gqa"), 118);    // 1.185B
-  EXPECT_EQ(millions("dense_mla"), 123);    // 1.239B
-  EXPECT_EQ(millions("dense_ccgqa"), 120);  // 1.20B
-  EXPECT_EQ(millions("dense_cca"), 103);    // 1.04B
+  // Billions of parameters of the same models in PyTorch, to two digits.
+  const std::map<std::string, double> expected = {{"dense_mha", 1.34},
+                                                  {"dense_gqa", 1.19},
+                                                  {"dense_mla", 1.24},
+                                                  {"dense_ccgqa", 1.20},
+                                                  {"dense_cca", 1.04}};
+  for (const auto& [name, billions] : expected) {
+    const auto count = static_cast<double>(parameters(name, {"model.ffn.d_ff=5632"}));
+    EXPECT_NEAR(count * 1e-9, billions, 0.005) << name;
+  }
 }
 
 TEST(Counts, DensePresetsMatchInParameters) {
   const auto mha = static_cast<double>(parameters("dense_mha"));
   for (const char* name : {"dense_gqa", "dense_mla", "dense_cca", "dense_ccgqa"}) {
-    EXPECT_NEAR(static_cast<double>(parameters(name)) / mha, 1.0, 2e-3) << name;
+    EXPECT_NEAR(static_cast<double>(parameters(name)) / mha, 1.0, 3e-3) << name;
+  }
+  // Where no exact match exists, the advantage is not with compressed convolutional attention.
+  for (const char* name : {"dense_cca", "dense_ccgqa"}) {
+    for (const char* other : {"dense_mha", "dense_gqa", "dense_mla"}) {
+      EXPECT_LE(parameters(name), parameters(other)) << name << " beside " << other;
+    }
   }
 }
 

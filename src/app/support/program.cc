@@ -12,9 +12,24 @@
 namespace strait::app {
 namespace {
 
-int report(const std::string& program, const std::string& message, int code) {
+int say(const std::string& program, const std::string& message, int code) {
   std::fprintf(stderr, "%s: error: %s\n", program.c_str(), message.c_str());
   return code;
+}
+
+/// Writes the message of `error` and returns its exit code.
+int report(const std::string& program, const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const core::InputError& bad) {
+    return say(program, bad.what(), core::kBadInput);
+  } catch (const kernels::OpError& bad) {
+    return say(program, bad.what(), core::kBadInput);
+  } catch (const std::bad_alloc&) {
+    return say(program, "out of memory; see --dry-run for the plan", core::kRuntimeFault);
+  } catch (const std::exception& fault) {
+    return say(program, fault.what(), core::kRuntimeFault);
+  }
 }
 
 bool is_option(const std::string& argument) {
@@ -83,25 +98,16 @@ std::vector<Option> source_options(config::Source& source) {
 }
 
 int guarded(const std::string& program, const std::function<void()>& body,
-            const std::function<void(int)>& on_fault) {
-  const auto fault = [&](const std::string& message) {
-    const int code = report(program, message, core::kRuntimeFault);
-    if (on_fault) on_fault(code);
-    return code;
-  };
+            const std::function<void(int)>& alone) {
   try {
     body();
     return core::kOk;
-  } catch (const parallel::PeerFailed& peer) {
-    return peer.exit_code;
-  } catch (const core::InputError& error) {
-    return report(program, error.what(), core::kBadInput);
-  } catch (const kernels::OpError& error) {
-    return report(program, error.what(), core::kBadInput);
-  } catch (const std::bad_alloc&) {
-    return fault("out of memory; see --dry-run for the plan");
-  } catch (const std::exception& error) {
-    return fault(error.what());
+  } catch (const parallel::AgreedFailure& failure) {
+    return failure.error ? report(program, failure.error) : failure.exit_code;
+  } catch (...) {
+    const int code = report(program, std::current_exception());
+    if (alone) alone(code);
+    return code;
   }
 }
 

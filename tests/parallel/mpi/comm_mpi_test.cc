@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -85,32 +87,34 @@ TEST(CommMpi, GroupsFollowTheMesh) {
   }
 }
 
-TEST(Together, OneFailureStopsEveryRankWithOneMessage) {
-  const int last = g_world->size() - 1;
-  bool said = false, silent = false;
+/// What `together` throws here when `work` fails; nothing when it does not throw.
+std::optional<AgreedFailure> failure_of(const std::function<void()>& work) {
   try {
-    together(*g_world, [&] {
-      if (g_world->rank() == last) throw core::InputError("bad value");
-    });
-  } catch (const core::InputError& error) {
-    said = std::string(error.what()) == "bad value";
-  } catch (const PeerFailed& peer) {
-    silent = peer.exit_code == core::kBadInput;
+    together(*g_world, work);
+  } catch (const AgreedFailure& failure) {
+    return failure;
   }
-  EXPECT_EQ(said, g_world->rank() == last);
-  EXPECT_EQ(silent, g_world->rank() != last);
+  return std::nullopt;
 }
 
-TEST(Together, LowestFailingRankSpeaks) {
-  bool said = false;
-  try {
-    together(*g_world, [&] { throw core::RuntimeFault("disk full"); });
-  } catch (const core::RuntimeFault&) {
-    said = true;
-  } catch (const PeerFailed& peer) {
-    EXPECT_EQ(peer.exit_code, core::kRuntimeFault);
+TEST(Together, OneFailureReachesEveryRankAndOneCarriesIt) {
+  const int last = g_world->size() - 1;
+  const auto failure = failure_of([&] {
+    if (g_world->rank() == last) throw core::InputError("bad value");
+  });
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->exit_code, core::kBadInput);
+  ASSERT_EQ(failure->error != nullptr, g_world->rank() == last);
+  if (failure->error) {
+    EXPECT_THROW(std::rethrow_exception(failure->error), core::InputError);
   }
-  EXPECT_EQ(said, g_world->rank() == 0);
+}
+
+TEST(Together, LowestFailingRankCarriesTheError) {
+  const auto failure = failure_of([] { throw core::RuntimeFault("disk full"); });
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->exit_code, core::kRuntimeFault);
+  EXPECT_EQ(failure->error != nullptr, g_world->rank() == 0);
 }
 
 TEST(Together, PassesWhenAllRanksDo) {

@@ -1,0 +1,69 @@
+#include "kernels/cuda/context.h"
+
+#include <algorithm>
+#include <string>
+
+#include "kernels/device_error.h"
+
+namespace strait::kernels::cuda {
+
+void check_cuda(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  throw DeviceError(std::string(what) + ": " + cudaGetErrorString(status));
+}
+
+Context& Context::current() {
+  struct Contexts {
+    std::mutex mutex;
+    std::map<int, Context*> of_device;
+  };
+  static Contexts& contexts = *new Contexts;
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  const std::lock_guard lock(contexts.mutex);
+  Context*& context = contexts.of_device[device];
+  if (!context) context = new Context;
+  return *context;
+}
+
+Context::Context() {
+  const cublasStatus_t status = cublasLtCreate(&library_);
+  if (status != CUBLAS_STATUS_SUCCESS) {
+    throw DeviceError(std::string("cublasLtCreate: ") + cublasLtGetStatusString(status));
+  }
+}
+
+void* Context::workspace(const Stream& stream, std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  Workspace& space = workspaces_[handle_of(stream)];
+  if (bytes <= space.bytes) return space.data;
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check_cuda(cudaStreamIsCapturing(handle_of(stream), &capture), "cudaStreamIsCapturing");
+  if (capture != cudaStreamCaptureStatusNone) {
+    throw DeviceError("workspace: needs " + std::to_string(bytes) + " bytes, holds " +
+                      std::to_string(space.bytes) +
+                      ", and cannot grow in a graph capture; run the step once before capturing");
+  }
+  // Doubling bounds what outgrown blocks waste by the size of the last one.
+  const std::size_t grown = std::max({bytes, 2 * space.bytes, kWorkspace});
+  void* data = nullptr;
+  check_cuda(cudaMalloc(&data, grown),
+             ("workspace: cudaMalloc of " + std::to_string(grown) + " bytes").c_str());
+  space = {data, grown};
+  held_ += grown;
+  return data;
+}
+
+const GemmPlan& Context::plan(const GemmShape& shape) {
+  const std::lock_guard lock(mutex_);
+  const auto found = plans_.find(shape);
+  if (found != plans_.end()) return found->second;
+  return plans_.emplace(shape, GemmPlan(library_, shape, kWorkspace)).first->second;
+}
+
+std::size_t Context::workspace_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return held_;
+}
+
+}  // namespace strait::kernels::cuda

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cublasLt.h>
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <map>
+#include <mutex>
+
+#include "kernels/cuda/gemm_plan.h"
+#include "kernels/stream.h"
+
+namespace strait::kernels::cuda {
+
+/// Throws DeviceError "<what>: <cuda's words>" unless `status` is success.
+void check_cuda(cudaError_t status, const char* what);
+
+inline cudaStream_t handle_of(const Stream& stream) {
+  return static_cast<cudaStream_t>(stream.handle);
+}
+
+/// Library handles, GEMM plans and workspaces of one device in this process. The only state of the
+/// backend that outlives a launch; it never changes a result. Lives until the process ends,
+/// because the runtime may be gone before static destructors run.
+class Context {
+ public:
+  /// First size of a stream's workspace: also what cuBLASLt may use for one product.
+  static constexpr std::size_t kWorkspace = std::size_t{32} << 20;
+
+  /// Of the current device, made at first use.
+  static Context& current();
+
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  /// At least `bytes` of device memory (aligned to 256) for the launches of one op on `stream`;
+  /// the next op on the stream gets the same memory. Grows outside of graph capture only, so run a
+  /// step once before capturing it: DeviceError otherwise. Blocks that were outgrown stay, since
+  /// launches and graphs may still use them.
+  void* workspace(const Stream& stream, std::size_t bytes);
+
+  /// The plan of a product, made at first use.
+  const GemmPlan& plan(const GemmShape& shape);
+  cublasLtHandle_t library() const { return library_; }
+
+  /// Device memory held by workspaces.
+  std::size_t workspace_bytes() const;
+
+ private:
+  struct Workspace {
+    void* data = nullptr;
+    std::size_t bytes = 0;
+  };
+
+  Context();
+
+  mutable std::mutex mutex_;
+  cublasLtHandle_t library_ = nullptr;
+  std::map<cudaStream_t, Workspace> workspaces_;
+  std::map<GemmShape, GemmPlan> plans_;
+  std::size_t held_ = 0;
+};
+
+/// Lays out pieces of a workspace: take() every piece, then resolve them against its base.
+class Layout {
+ public:
+  /// Offset of `bytes` more bytes, aligned to 256.
+  std::size_t take(std::size_t bytes) {
+    const std::size_t offset = bytes_;
+    bytes_ += (bytes + 255) / 256 * 256;
+    return offset;
+  }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::size_t bytes_ = 0;
+};
+
+template <class T>
+T* at(void* base, std::size_t offset) {
+  return reinterpret_cast<T*>(static_cast<char*>(base) + offset);
+}
+
+}  // namespace strait::kernels::cuda

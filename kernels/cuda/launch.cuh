@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "kernels/cuda/context.h"
+#include "kernels/device_error.h"
+#include "kernels/stream.h"
+#include "kernels/tensor.h"
+
+// The one place that launches kernels.
+namespace strait::kernels::cuda {
+
+/// What a launch error reports: the op and up to three of its tensors.
+struct Call {
+  const char* op;
+  const Stream& stream;
+  ConstTensor tensors[3] = {};
+};
+
+struct Grid {
+  dim3 blocks;
+  dim3 threads;
+  std::size_t shared_bytes = 0;  // dynamic shared memory, any size the device has
+};
+
+inline std::string dims_string(dim3 d) {
+  return std::to_string(d.x) + "x" + std::to_string(d.y) + "x" + std::to_string(d.z);
+}
+
+[[noreturn]] inline void throw_launch_error(const Call& call, const Grid& grid,
+                                            cudaError_t status) {
+  std::string message =
+      std::string(call.op) + ": launch failed: " + cudaGetErrorString(status) + "; tensors";
+  for (const ConstTensor& t : call.tensors) {
+    if (t.defined()) message += " " + t.shape_string();
+  }
+  message += ", grid " + dims_string(grid.blocks) + ", block " + dims_string(grid.threads) +
+             ", dynamic shared memory " + std::to_string(grid.shared_bytes) + " bytes";
+  throw DeviceError(message);
+}
+
+/// Enqueues kernel(args...) on the call's stream; an empty grid is no work. The error reported may
+/// stem from an earlier launch that failed while running.
+template <class... Params, class... Args>
+void launch_kernel(const Call& call, const Grid& grid, void (*kernel)(Params...), Args&&... args) {
+  if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
+  constexpr std::size_t kWithoutOptIn = 48 << 10;
+  cudaError_t status = cudaSuccess;
+  if (grid.shared_bytes > kWithoutOptIn) {
+    status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                  cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(grid.shared_bytes));
+  }
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid.blocks;
+  config.blockDim = grid.threads;
+  config.dynamicSmemBytes = grid.shared_bytes;
+  config.stream = handle_of(call.stream);
+  if (status == cudaSuccess) {
+    status = cudaLaunchKernelEx(&config, kernel, static_cast<Params>(std::forward<Args>(args))...);
+  }
+  if (status != cudaSuccess) throw_launch_error(call, grid, status);
+}
+
+/// Number of pieces of `size` that cover `total`.
+inline std::int64_t ceil_div(std::int64_t total, std::int64_t size) {
+  return (total + size - 1) / size;
+}
+
+inline unsigned blocks_for(std::int64_t total, std::int64_t size) {
+  return static_cast<unsigned>(ceil_div(total, size));
+}
+
+}  // namespace strait::kernels::cuda

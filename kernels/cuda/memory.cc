@@ -1,0 +1,57 @@
+#include "kernels/cuda/memory.h"
+
+#include <string>
+
+#include "kernels/cuda/context.h"
+#include "kernels/memory.h"
+
+namespace strait::kernels::cuda {
+
+bool available() noexcept {
+  int count = 0;
+  const bool found = cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+  cudaGetLastError();  // a machine without a driver is no fault of a later launch
+  return found;
+}
+
+void* allocate(std::size_t bytes) {
+  void* pointer = nullptr;
+  const cudaError_t status = cudaMalloc(&pointer, bytes == 0 ? 1 : bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    std::size_t free = 0, total = 0;
+    check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    throw DeviceMemoryError(bytes, free, total);
+  }
+  check_cuda(status, "allocate: cudaMalloc");
+  return pointer;
+}
+
+void release(void* pointer) noexcept {
+  cudaFree(pointer);
+}
+
+void copy_to_device(void* device_pointer, const void* host, std::size_t bytes,
+                    const Stream& stream) {
+  if (bytes == 0) return;
+  check_cuda(
+      cudaMemcpyAsync(device_pointer, host, bytes, cudaMemcpyHostToDevice, handle_of(stream)),
+      ("copy_to_device of " + std::to_string(bytes) + " bytes").c_str());
+}
+
+void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, const Stream& stream) {
+  if (bytes == 0) return;
+  check_cuda(
+      cudaMemcpyAsync(host, device_pointer, bytes, cudaMemcpyDeviceToHost, handle_of(stream)),
+      ("copy_to_host of " + std::to_string(bytes) + " bytes").c_str());
+}
+
+void synchronise(const Stream& stream) {
+  check_cuda(cudaStreamSynchronize(handle_of(stream)), "synchronise: the work before it failed");
+}
+
+std::size_t workspace_bytes() {
+  return Context::current().workspace_bytes();
+}
+
+}  // namespace strait::kernels::cuda

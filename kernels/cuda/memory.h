@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/stream.h"
+
+// Device memory on the current CUDA device, behind kernels/memory.h.
+namespace strait::kernels::cuda {
+
+/// Whether the runtime finds a device it can use.
+bool available() noexcept;
+/// Throws DeviceMemoryError when the device has no `bytes` left, DeviceError for other faults.
+void* allocate(std::size_t bytes);
+void release(void* pointer) noexcept;
+/// Enqueues; page-locked host memory makes it asynchronous.
+void copy_to_device(void* device_pointer, const void* host, std::size_t bytes,
+                    const Stream& stream);
+void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, const Stream& stream);
+void synchronise(const Stream& stream);
+/// What the backend holds beside the memory it was asked for.
+std::size_t workspace_bytes();
+
+}  // namespace strait::kernels::cuda

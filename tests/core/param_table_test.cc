@@ -1,0 +1,194 @@
+#include "core/param_table.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "core/error.h"
+#include "tests/support/tensors.h"
+
+namespace strait::core {
+namespace {
+
+using test::get;
+using test::set;
+using test::values;
+
+ParamSpec fused(const std::string& first = "a", const std::string& second = "b") {
+  const std::int64_t size_of_a = 4, size_of_b = 2;
+  ParamSpec spec{.name = "fused", .shape = {6, 3}};
+  for (const std::string& name : {first, second}) {
+    spec.sections.push_back({name, name == "a" ? size_of_a : size_of_b});
+  }
+  return spec;
+}
+
+/// Values of every part after initialisation, by name.
+std::map<std::string, std::vector<double>> parts_of(ParamTable& table, std::uint64_t seed) {
+  table.allocate(Device::cpu);
+  table.initialise(seed, Stream{});
+  std::map<std::string, std::vector<double>> all;
+  for (const Part& part : table.parts()) all[part.name] = values(part.view(part.param->weight));
+  return all;
+}
+
+/// The error of adding `spec` to a table that holds "taken".
+std::string refusal(ParamSpec spec) {
+  ParamTable table(DType::f32);
+  table.add({.name = "taken", .shape = {1}});
+  try {
+    table.add(std::move(spec));
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ParamTable, RefusesImpossibleParameters) {
+  EXPECT_NE(refusal({.name = "taken", .shape = {1}}).find("taken is registered twice"),
+            std::string::npos);
+  EXPECT_NE(refusal({.name = "flat", .shape = {}}).find("flat: rank must be 1 to 3, got 0"),
+            std::string::npos);
+  EXPECT_NE(refusal({.name = "deep", .shape = {1, 1, 1, 1}}).find("got 4"), std::string::npos);
+  ParamSpec short_sections = fused();
+  short_sections.shape = {7, 3};
+  EXPECT_NE(refusal(short_sections).find("sections hold 6 rows, the parameter has 7"),
+            std::string::npos);
+  const std::string odd = refusal({.name = "odd", .shape = {9, 4}, .shard = {0, Axis::tp, 2, 0}});
+  EXPECT_NE(odd.find("odd: 9 rows do not divide over 2 ranks; lower parallel.tp"),
+            std::string::npos)
+      << odd;
+  ParamSpec odd_section = fused();
+  odd_section.shape = {6, 3};
+  odd_section.sections = {{"a", 3}, {"b", 3}};
+  odd_section.shard = {0, Axis::tp, 2, 0};
+  EXPECT_NE(refusal(odd_section).find("parameter a: 3 rows do not divide"), std::string::npos);
+}
+
+TEST(ParamTable, SectionsAreViewsOfTheWhole) {
+  ParamTable table(DType::f64);
+  const Param& param = table.add(fused());
+  table.allocate(Device::cpu);
+  for (std::int64_t i = 0; i < 18; ++i) set(param.weight, i, static_cast<double>(i));
+  for (std::int64_t i = 0; i < 18; ++i) set(param.adam_m, i, static_cast<double>(100 + i));
+  const std::vector<Part> parts = table.parts();
+  ASSERT_EQ(parts.size(), 2u);
+  EXPECT_EQ(parts[0].name, "a");
+  EXPECT_EQ(parts[1].name, "b");
+  EXPECT_EQ(parts[1].global_shape, (std::vector<std::int64_t>{2, 3}));
+  EXPECT_EQ(values(parts[1].view(param.weight)), (std::vector<double>{12, 13, 14, 15, 16, 17}));
+  EXPECT_EQ(values(parts[1].view(param.adam_m)),
+            (std::vector<double>{112, 113, 114, 115, 116, 117}));
+}
+
+TEST(ParamTable, SectionsOfAMiddleDim) {
+  ParamTable table(DType::f64);
+  const Param& param = table.add({.name = "experts",
+                                  .shape = {2, 3, 2},
+                                  .sections = {{"gate", 1}, {"up", 2}},
+                                  .section_dim = 1});
+  table.allocate(Device::cpu);
+  for (std::int64_t i = 0; i < 12; ++i) set(param.weight, i, static_cast<double>(i));
+  const std::vector<Part> parts = table.parts();
+  EXPECT_EQ(values(parts[0].view(param.weight)), (std::vector<double>{0, 1, 6, 7}));
+  EXPECT_EQ(values(parts[1].view(param.weight)), (std::vector<double>{2, 3, 4, 5, 8, 9, 10, 11}));
+}
+
+TEST(ParamTable, ValuesDependOnThePartAlone) {
+  ParamTable one(DType::f64), other(DType::f64);
+  one.add({.name = "before", .shape = {5}});
+  one.add(fused("a", "b"));
+  other.add(fused("b", "a"));
+  ParamTable apart(DType::f64);
+  apart.add({.name = "b", .shape = {2, 3}});
+  apart.add({.name = "a", .shape = {4, 3}});
+  const auto want = parts_of(one, 11);
+  const auto swapped = parts_of(other, 11), single = parts_of(apart, 11);
+  for (const char* name : {"a", "b"}) {
+    EXPECT_EQ(swapped.at(name), want.at(name));
+    EXPECT_EQ(single.at(name), want.at(name));
+  }
+  EXPECT_NE(want.at("a")[0], want.at("b")[0]);
+  ParamTable reseeded(DType::f64);
+  reseeded.add(fused());
+  EXPECT_NE(parts_of(reseeded, 12).at("a"), want.at("a"));
+}
+
+/// `whole` cut along `dim` of a [rows, columns] tensor, the index-th of two.
+std::vector<double> half(const std::vector<double>& whole, std::int64_t rows, std::int64_t columns,
+                         int dim, int index) {
+  std::vector<double> out;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) {
+      const bool second = dim == 0 ? r >= rows / 2 : c >= columns / 2;
+      if (second == (index == 1)) out.push_back(whole[r * columns + c]);
+    }
+  }
+  return out;
+}
+
+TEST(ParamTable, ShardsHoldTheirRowsOfTheSameValues) {
+  for (const int dim : {0, 1}) {
+    ParamSpec spec = fused();
+    spec.shape = {6, 4};
+    ParamTable whole(DType::f64);
+    whole.add(spec);
+    const auto want = parts_of(whole, 4);
+    for (const int index : {0, 1}) {
+      spec.shard = {dim, Axis::tp, 2, index};
+      ParamTable shard(DType::f64);
+      const Param& param = shard.add(spec);
+      const auto got = parts_of(shard, 4);
+      EXPECT_EQ(param.local_shape[dim], spec.shape[dim] / 2);
+      EXPECT_EQ(got.at("a"), half(want.at("a"), 4, 4, dim, index));
+      EXPECT_EQ(got.at("b"), half(want.at("b"), 2, 4, dim, index));
+      EXPECT_EQ(shard.parts()[0].global_shape, (std::vector<std::int64_t>{4, 4}));
+    }
+  }
+}
+
+TEST(ParamTable, InitialValuesFollowTheSpec) {
+  ParamTable table(DType::f32);
+  table.add({.name = "ones", .shape = {3}, .init = Init::constant(1.0)});
+  table.add({.name = "wide", .shape = {100, 100}, .init = Init::normal(0.5)});
+  const auto parts = parts_of(table, 9);
+  EXPECT_EQ(parts.at("ones"), (std::vector<double>{1, 1, 1}));
+  double squares = 0;
+  for (const double x : parts.at("wide")) squares += x * x / 1e4;
+  EXPECT_NEAR(squares, 0.25, 5 * 0.25 * std::sqrt(2.0 / 1e4));
+}
+
+TEST(ParamTable, GradientsAreOneZeroedRun) {
+  ParamTable table(DType::f32);
+  const Param& a = table.add({.name = "a", .shape = {3}});
+  const Param& state =
+      table.add({.name = "bias", .shape = {5}, .init = Init::constant(2), .trainable = false});
+  const Param& b = table.add({.name = "b", .shape = {2, 2}});
+  table.allocate(Device::cpu);
+  const Tensor flat = table.flat_grads();
+  EXPECT_EQ(flat.data, a.grad.data);
+  EXPECT_GE(static_cast<char*>(flat.data) + flat.bytes(),
+            static_cast<char*>(b.grad.data) + b.grad.bytes());
+  for (const double g : values(flat)) ASSERT_EQ(g, 0);
+  for (const double m : values(b.adam_m)) EXPECT_EQ(m, 0);
+  for (const double v : values(b.adam_v)) EXPECT_EQ(v, 0);
+  EXPECT_FALSE(state.grad.defined());
+  EXPECT_FALSE(state.adam_m.defined());
+  EXPECT_TRUE(state.weight.defined());
+  EXPECT_EQ(table.trainable_elements(), 7);
+}
+
+TEST(ParamTable, PlansWithoutMemory) {
+  ParamTable table(DType::f32);
+  table.add({.name = "huge", .shape = {1 << 20, 1 << 10}});  // 4 GiB each
+  table.allocate(Device::plan);
+  EXPECT_EQ(table.weights().peak(), std::size_t{1} << 32);
+  EXPECT_EQ(table.gradients().peak(), std::size_t{1} << 32);
+  EXPECT_EQ(table.optimizer().peak(), std::size_t{2} << 32);
+  table.initialise(1, Stream{.device = Device::plan});
+}
+
+}  // namespace
+}  // namespace strait::core

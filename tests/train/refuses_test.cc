@@ -1,0 +1,153 @@
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "input/token_shard.h"
+#include "tests/train/program.h"
+
+// Bad input to the program: exit code 2, one message with path, value, expectation and remedy, and
+// nothing overwritten.
+namespace strait::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kShort =
+    "--config tiny_ccgqa_moe --set model.n_layers=1 --set data.seq_len=32 --set train.batch_size=4"
+    " --set train.steps=2 --set optim.warmup_steps=1 --set eval.sequences=2";
+
+void expect_refused(const std::string& arguments, const std::vector<std::string>& words,
+                    int ranks = 0) {
+  const Outcome outcome = run_train(arguments, ranks);
+  EXPECT_EQ(outcome.code, 2) << arguments << "\n" << outcome.output;
+  for (const std::string& word : words) {
+    EXPECT_NE(outcome.output.find(word), std::string::npos)
+        << "no \"" << word << "\" in the message for " << arguments << "\n"
+        << outcome.output;
+  }
+  std::size_t messages = 0;
+  for (auto at = outcome.output.find("error: "); at != std::string::npos;
+       at = outcome.output.find("error: ", at + 1)) {
+    ++messages;
+  }
+  EXPECT_EQ(messages, 1u) << outcome.output;
+}
+
+/// A token shard of `tokens` a's, written by the project's own writer.
+fs::path make_shard(const fs::path& path, std::size_t tokens) {
+  const auto tokenizer = input::make_tokenizer("bytes");
+  input::TokenShardWriter writer(path, *tokenizer);
+  writer.append(std::vector<std::int32_t>(tokens, 'a'));
+  writer.finish();
+  return path;
+}
+
+TEST(Refuses, ArgumentsThatAreNotThere) {
+  expect_refused("", {"--config", "quickstart.json"});
+  expect_refused("--confg tiny_mha", {"--confg", "nearest is --config"});
+  expect_refused("--config", {"--config", "needs a value"});
+  expect_refused("--config tiny_mhaa", {"tiny_mhaa", "tiny_mha"});
+  expect_refused("--dry-run=1 --config tiny_mha", {"--dry-run", "takes no value"});
+  expect_refused("tiny_mha", {"tiny_mha", "unknown argument"});
+}
+
+TEST(Refuses, OneMessageFromManyRanks) {
+  expect_refused("--config tiny_mha --set model.atention.kind=mha",
+                 {"model.atention", "model.attention"}, 3);
+  expect_refused(kShort + " --set train.batch_size=5", {"train.batch_size", "5"}, 2);
+}
+
+TEST(Refuses, DataThatCannotBeRead) {
+  const fs::path folder = fresh_folder("refuses/data");
+  const auto with = [](const fs::path& path) {
+    return kShort + " --set data.train=" + path.string();
+  };
+  expect_refused(with(folder / "none.txt"), {"none.txt", "data.train"});
+  write_text(folder / "empty.txt", "");
+  expect_refused(with(folder / "empty.txt"), {"empty.txt"});
+  write_text(folder / "short.txt", "a\n<|endoftext|>\nb\n");
+  expect_refused(with(folder / "short.txt"), {"seq_len"});
+  write_text(folder / "empty.tok", "");
+  expect_refused(with(folder / "empty.tok"), {"empty.tok"});
+  const fs::path shard = make_shard(folder / "cut.tok", 4000);
+  fs::resize_file(shard, fs::file_size(shard) - 3);
+  expect_refused(with(shard), {"cut.tok", "token_count"});
+  expect_refused(with(folder), {folder.string()});
+}
+
+TEST(Refuses, TokensOutsideTheVocabulary) {
+  const fs::path folder = fresh_folder("refuses/vocab");
+  const fs::path shard = make_shard(folder / "odd.tok", 4000);
+  {
+    std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(sizeof(input::ShardHeader) + 2 * 100);
+    const std::uint16_t id = 999;
+    file.write(reinterpret_cast<const char*>(&id), sizeof id);
+  }
+  const std::string run = (folder / "run").string();
+  expect_refused(kShort + " --set data.val_documents=0 --set run.dir=" + run +
+                     " --set data.train=" + shard.string(),
+                 {"odd.tok", "999"});
+  expect_refused(kShort + " --set model.vocab_size=100", {"vocab_size", "257"});
+}
+
+TEST(Refuses, RunFoldersThatCannotBe) {
+  const fs::path folder = fresh_folder("refuses/folder");
+  write_text(folder / "file", "in the way");
+  expect_refused(kShort + " --set run.dir=" + (folder / "file/run").string(),
+                 {"run.dir", "file/run"});
+  EXPECT_EQ(read_text(folder / "file"), "in the way");
+}
+
+TEST(Refuses, ARunThatIsAlreadyThere) {
+  const fs::path folder = fresh_folder("refuses/again") / "run";
+  const std::string command = kShort + " --set run.dir=" + folder.string();
+  ASSERT_EQ(run_train(command).code, 0);
+  const std::string metrics = read_text(folder / "metrics.jsonl");
+  const std::string config = read_text(folder / "config.json");
+  ASSERT_FALSE(metrics.empty());
+  expect_refused(command, {"run.dir", folder.string(), "--resume"});
+  EXPECT_EQ(read_text(folder / "metrics.jsonl"), metrics);
+  EXPECT_EQ(read_text(folder / "config.json"), config);
+}
+
+TEST(Refuses, ResumesThatCannotBe) {
+  const fs::path folder = fresh_folder("refuses/resume");
+  expect_refused("--resume " + (folder / "none").string(), {"none", "config.json"});
+  expect_refused(kShort + " --resume --set run.dir=" + (folder / "none").string(),
+                 {"holds no run"});
+  const fs::path run = folder / "run";
+  ASSERT_EQ(run_train(kShort + " --set run.dir=" + run.string()).code, 0);
+  expect_refused("--resume " + run.string() + " --set model.d_model=64 --set train.steps=4",
+                 {"model.d_model", "96", "64"});
+  expect_refused("--resume " + run.string() + " --set run.seed=7 --set train.steps=4",
+                 {"run.seed", "1", "7"});
+}
+
+TEST(Refuses, ModelsThatDoNotFit) {
+  expect_refused("--config ccgqa_moe --set train.batch_size=8 --set train.micro_batch=8",
+                 {"GiB", "weights", "activations", "train.micro_batch"});
+}
+
+TEST(Helps, WithUsageAndKeys) {
+  const Outcome help = run_train("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* word : {"--config", "--set", "--resume", "--dry-run", "--help-config"}) {
+    EXPECT_NE(help.output.find(word), std::string::npos) << word;
+  }
+  const Outcome keys = run_train("--help-config");
+  EXPECT_EQ(keys.code, 0);
+  EXPECT_NE(keys.output.find("model.attention.cca.convs"), std::string::npos);
+}
+
+TEST(Helps, DryRunTrainsNothing) {
+  const fs::path run = fresh_folder("refuses/dry") / "run";
+  const Outcome outcome = run_train(kShort + " --dry-run --set run.dir=" + run.string());
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("\"n_layers\": 1"), std::string::npos) << outcome.output;
+  EXPECT_NE(outcome.output.find("activations"), std::string::npos);
+  EXPECT_FALSE(fs::exists(run));
+}
+
+}  // namespace
+}  // namespace strait::test
