@@ -5,7 +5,8 @@
 namespace strait::kernels {
 
 /// s = x + delta; y = s / sqrt(mean(s^2) + eps) * w, the mean over the last dim.
-/// Without `delta`, s is x and `sum` stays absent.
+/// Without `delta`, s is x and `sum` stays absent. y is the norm of `sum` as stored, so that a norm
+/// of the stored sum repeats y and rstd bit for bit.
 struct RmsNormFwd {
   static constexpr const char* kName = "RmsNormFwd";
   ConstTensor x;           // [T, D], rows may be strided

@@ -8,9 +8,11 @@
 // per thread block; each warp owns its rows, so the softmax needs no exchange between warps.
 namespace strait::kernels::cuda::attention {
 
+/// T is bf16, or float on the path without tensor cores.
+template <class T>
 struct ForwardArgs {
-  InputHeads q, k, v;
-  OutputHeads o;
+  Heads<const T> q, k, v;
+  Heads<T> o;
   float* lse;  // [heads, tokens]
   Intervals intervals;
   int heads, heads_per_group;
@@ -119,7 +121,7 @@ __device__ __forceinline__ void scale_scores(
 }
 
 template <class Shape>
-__device__ __forceinline__ void write_forward(const ForwardArgs& args, int first, int head,
+__device__ __forceinline__ void write_forward(const ForwardArgs<bf16>& args, int first, int head,
                                               Tile<Shape::kKeyWidth> q,
                                               const SoftmaxRows<Shape>& rows,
                                               const float (&o)[Shape::kRowTiles]
@@ -141,13 +143,13 @@ __device__ __forceinline__ void write_forward(const ForwardArgs& args, int first
   }
   // The warp's own rows of Q are no longer needed: stage there for wide stores.
   __syncwarp();
-  stage<Shape::kRowTiles, Shape::kValueWidth>(q, row, 0, o, inverse);
+  stage_rows<Shape::kRowTiles, Shape::kValueWidth>(q, row, 0, o, inverse);
   __syncwarp();
   store_rows<16 * Shape::kRowTiles, kWarp>(args.o, first + row, head, q, row, lane);
 }
 
 template <class Shape>
-__global__ void __launch_bounds__(kThreads, 2) forward_kernel(const ForwardArgs args) {
+__global__ void __launch_bounds__(kThreads, 2) forward_kernel(const ForwardArgs<bf16> args) {
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ int2 intervals[Shape::kRows];
   const Tile<Shape::kKeyWidth> q{reinterpret_cast<bf16*>(memory)};

@@ -78,17 +78,19 @@ __device__ __forceinline__ KeySpan merge(const KeySpan& a, const KeySpan& b) {
 template <int kRows>
 __device__ __forceinline__ KeySpan read_intervals(const Intervals& from, int first,
                                                   int2 (&intervals)[kRows]) {
-  __shared__ KeySpan spans[kRows / kWarp];
-  if (static_cast<int>(threadIdx.x) < kRows) {
-    const int row = static_cast<int>(threadIdx.x);
-    intervals[row] = from.at(first + row);
-    const KeySpan span = span_of_warp(intervals[row]);
+  constexpr int kWarps = (kRows + kWarp - 1) / kWarp;
+  __shared__ KeySpan spans[kWarps];
+  if (warp_id() < kWarps) {
+    const int row = min(static_cast<int>(threadIdx.x), kRows - 1);
+    const int2 interval = from.at(first + row);
+    intervals[row] = interval;
+    const KeySpan span = span_of_warp(interval);
     if (lane_id() == 0) spans[warp_id()] = span;
   }
   __syncthreads();
   KeySpan span = spans[0];
 #pragma unroll
-  for (int w = 1; w < kRows / kWarp; ++w) span = merge(span, spans[w]);
+  for (int w = 1; w < kWarps; ++w) span = merge(span, spans[w]);
   return span;
 }
 
@@ -145,7 +147,7 @@ __device__ __forceinline__ void accumulate(float (&d)[kRowTiles][kColumns / 8][4
 /// Writes accumulators times factor[m][half] as bf16 to `tile`, rows from `row`, columns from
 /// 8 `chunk` on.
 template <int kRowTiles, int kColumns, int kWidth>
-__device__ __forceinline__ void stage(Tile<kWidth> tile, int row, int chunk,
+__device__ __forceinline__ void stage_rows(Tile<kWidth> tile, int row, int chunk,
                                       const float (&d)[kRowTiles][kColumns / 8][4],
                                       const float (&factor)[kRowTiles][2]) {
   const int lane = lane_id();

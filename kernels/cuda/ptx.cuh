@@ -49,6 +49,15 @@ __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bo
                : "memory");
 }
 
+/// As cp_async_16 for one 4-byte word.
+__device__ __forceinline__ void cp_async_4(void* shared, const void* global, bool valid) {
+  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n"
+               :
+               : "r"(to), "l"(global), "r"(valid ? 4 : 0)
+               : "memory");
+}
+
 /// Closes the group of copies started since the last commit of this thread.
 __device__ __forceinline__ void cp_async_commit() {
   asm volatile("cp.async.commit_group;\n" ::: "memory");

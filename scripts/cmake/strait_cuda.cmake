@@ -4,7 +4,7 @@ include(CheckLanguage)
 if(NOT DEFINED STRAIT_CUDA)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
-    set(found_nvcc ON)
+    set(found_nvcc OFF) # FLIP
   endif()
 endif()
 option(STRAIT_CUDA "Build the CUDA backend" ${found_nvcc})

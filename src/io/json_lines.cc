@@ -52,6 +52,16 @@ JsonLine& JsonLine::add(std::string_view key, std::string_view value) {
   return add_raw(key, escaped(value));
 }
 
+JsonLine& JsonLine::add(std::string_view key, const JsonLine& object) {
+  return add_raw(key, object.text());
+}
+
+JsonLine& JsonLine::add(std::string_view key, const std::vector<JsonLine>& objects) {
+  std::string list;
+  for (const JsonLine& object : objects) list += (list.empty() ? "" : ", ") + object.text();
+  return add_raw(key, "[" + list + "]");
+}
+
 JsonLinesWriter::JsonLinesWriter(const std::filesystem::path& path, std::int64_t keep_bytes)
     : path_(path.string()), offset_(keep_bytes) {
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);

@@ -25,6 +25,8 @@ class JsonLine {
     if constexpr (std::same_as<Integer, bool>) return add_raw(key, value ? "true" : "false");
     return add_raw(key, std::to_string(value));
   }
+  JsonLine& add(std::string_view key, const JsonLine& object);
+  JsonLine& add(std::string_view key, const std::vector<JsonLine>& objects);
   /// The object, without a line break.
   std::string text() const { return "{" + body_ + "}"; }
 

@@ -2,72 +2,10 @@
 
 #include <algorithm>
 
+#include "model/count_attention.h"
+
 namespace strait::model {
 namespace {
-
-using config::AttentionKind;
-
-/// Sizes of one attention layer.
-struct AttentionCount {
-  std::int64_t projections = 0;
-  std::int64_t conv_weights = 0;  // multiplied once per token
-  std::int64_t other = 0;         // biases, norms, temperatures
-  std::int64_t core_width = 0;    // H (dk + dv)
-  std::int64_t cache = 0;         // elements per token
-};
-
-AttentionCount count_mla(const config::Model& model) {
-  const config::Attention& a = model.attention;
-  const config::Mla& m = a.mla;
-  const std::int64_t D = model.d_model, H = a.n_heads, key = m.nope_dim + m.rope_dim;
-  AttentionCount count;
-  count.projections = m.q_rank > 0 ? D * m.q_rank + m.q_rank * H * key : D * H * key;
-  count.projections += D * (m.kv_rank + m.rope_dim) + m.kv_rank * H * (m.nope_dim + m.value_dim) +
-                       H * m.value_dim * D;
-  count.other = m.q_rank + m.kv_rank;
-  count.core_width = H * (key + m.value_dim);
-  count.cache = m.kv_rank + m.rope_dim;
-  return count;
-}
-
-AttentionCount count_heads(const config::Model& model) {
-  const config::Attention& a = model.attention;
-  const std::int64_t D = model.d_model, q = a.n_heads * a.head_dim, kv = a.n_kv_heads * a.head_dim;
-  AttentionCount count;
-  count.projections = D * (q + 2 * kv) + q * D;
-  count.other = a.qk_norm ? 2 * a.head_dim : 0;
-  count.core_width = 2 * q;
-  count.cache = 2 * kv;
-  return count;
-}
-
-AttentionCount count_cca(const config::Model& model) {
-  const config::Attention& a = model.attention;
-  const std::int64_t latent = (a.n_heads + a.n_kv_heads) * a.head_dim;
-  AttentionCount count = count_heads(model);
-  count.other = a.n_kv_heads;
-  if (a.cca.convs >= 1) {
-    count.conv_weights += latent * a.cca.taps_depthwise;
-    count.other += latent;
-  }
-  if (a.cca.convs >= 2) {
-    count.conv_weights += latent * a.cca.taps_grouped * a.head_dim;
-    count.other += latent;
-  }
-  return count;
-}
-
-AttentionCount count_attention(const config::Model& model) {
-  switch (model.attention.kind) {
-    case AttentionKind::mla:
-      return count_mla(model);
-    case AttentionKind::cca:
-    case AttentionKind::ccgqa:
-      return count_cca(model);
-    default:
-      return count_heads(model);
-  }
-}
 
 PartCount dense(const std::string& part, std::int64_t parameters) {
   return {part, parameters, parameters, 2.0 * static_cast<double>(parameters)};
@@ -76,14 +14,12 @@ PartCount dense(const std::string& part, std::int64_t parameters) {
 void add_attention(const config::Model& model, ModelCounts& counts) {
   const AttentionCount layer = count_attention(model);
   const std::int64_t L = model.n_layers;
-  counts.parts.push_back(dense("attention projections", L * layer.projections));
-  if (layer.conv_weights > 0) {
-    counts.parts.push_back(dense("attention convolutions", L * layer.conv_weights));
-  }
-  if (layer.other > 0) {
-    counts.parts.push_back(
-        {"attention norms, biases, temperatures", L * layer.other, L * layer.other, 0});
-  }
+  const std::int64_t projections = layer.parameters(ItemRole::projection);
+  const std::int64_t convolutions = layer.parameters(ItemRole::convolution);
+  const std::int64_t vectors = layer.parameters(ItemRole::vector);
+  counts.parts.push_back(dense("attention projections", L * projections));
+  if (convolutions > 0) counts.parts.push_back(dense("attention convolutions", L * convolutions));
+  if (vectors > 0) counts.parts.push_back({"attention vectors", L * vectors, L * vectors, 0});
   counts.core_flops_per_pair = 2.0 * static_cast<double>(L * layer.core_width);
   counts.cache_per_token = L * layer.cache;
 }

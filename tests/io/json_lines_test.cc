@@ -30,6 +30,13 @@ TEST(JsonLine, KeepsOrderAndWritesEachType) {
   EXPECT_EQ(JsonLine().text(), "{}");
 }
 
+TEST(JsonLine, NestsObjectsAndLists) {
+  JsonLine inner, line;
+  inner.add("a", 1);
+  line.add("object", inner).add("list", {inner, JsonLine()}).add("none", std::vector<JsonLine>{});
+  EXPECT_EQ(line.text(), R"({"object": {"a": 1}, "list": [{"a": 1}, {}], "none": []})");
+}
+
 TEST(JsonLine, DoublesReadBackBitForBit) {
   TempFolder folder;
   test::Buffers buffers;

@@ -1,5 +1,6 @@
 #include "tests/support/tensors.h"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -14,6 +15,17 @@ std::int64_t offset_of(const ConstTensor& x, std::int64_t index) {
     index /= x.shape[i];
   }
   return offset;
+}
+
+double from_bf16(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+/// Nearest bf16 of the nearest float, ties to even. NaN stays NaN.
+std::uint16_t to_bf16(double value) {
+  if (std::isnan(value)) return 0x7fc0;
+  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(value));
+  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
 }  // namespace
@@ -87,6 +99,8 @@ double get(const ConstTensor& x, std::int64_t index) {
       return x.as<double>()[at];
     case DType::f32:
       return x.as<float>()[at];
+    case DType::bf16:
+      return from_bf16(x.as<std::uint16_t>()[at]);
     case DType::i64:
       return static_cast<double>(x.as<std::int64_t>()[at]);
     case DType::i32:
@@ -100,6 +114,7 @@ void set(const Tensor& x, std::int64_t index, double value) {
   const std::int64_t at = offset_of(x, index);
   if (x.dtype == DType::f64) x.as<double>()[at] = value;
   if (x.dtype == DType::f32) x.as<float>()[at] = static_cast<float>(value);
+  if (x.dtype == DType::bf16) x.as<std::uint16_t>()[at] = to_bf16(value);
   if (x.dtype == DType::i64) x.as<std::int64_t>()[at] = static_cast<std::int64_t>(value);
   if (x.dtype == DType::i32) x.as<std::int32_t>()[at] = static_cast<std::int32_t>(value);
 }

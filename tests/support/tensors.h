@@ -19,7 +19,7 @@ using kernels::Tensor;
 class Buffers {
  public:
   explicit Buffers(std::uint64_t seed = 1) : state_(seed) {}
-  /// Standard normal values times `scale` (f32 or f64).
+  /// Standard normal values times `scale`.
   Tensor normal(DType dtype, std::initializer_list<std::int64_t> shape, double scale = 1.0);
   Tensor zeros(DType dtype, std::initializer_list<std::int64_t> shape);
   /// Outputs an op must overwrite: NaN in floats, a large number in integers.

@@ -31,10 +31,18 @@ Outcome run_shell(const std::string& command) {
   return outcome;
 }
 
+std::string in_source_tree() {
+  return std::string("cd ") + STRAIT_SOURCE_DIR + " && " + kEnvironment;
+}
+
 }  // namespace
 
+Outcome run_program(const std::string& program, const std::string& arguments) {
+  return run_shell(in_source_tree() + STRAIT_BINARY_DIR + "/bin/" + program + " " + arguments);
+}
+
 Outcome run_train(const std::string& arguments, int ranks) {
-  std::string command = std::string("cd ") + STRAIT_SOURCE_DIR + " && " + kEnvironment;
+  std::string command = in_source_tree();
   if (ranks > 0) {
     command += std::string(STRAIT_MPIEXEC) + " --oversubscribe --bind-to none -n " +
                std::to_string(ranks) + " ";

@@ -15,6 +15,9 @@ struct Outcome {
 /// Runs `train` with `arguments` (shell words) on `ranks` ranks through mpirun; 0: without mpirun.
 Outcome run_train(const std::string& arguments, int ranks = 0);
 
+/// Runs another program, such as `plan`, by itself.
+Outcome run_program(const std::string& program, const std::string& arguments);
+
 /// A folder of its own under the build tree, empty, for one test.
 std::filesystem::path fresh_folder(const std::string& name);
 

@@ -1,0 +1,208 @@
+#include "tests/kernels_cuda/device_test.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace strait::kernels::test {
+namespace {
+
+/// Rounds to `dtype` and back.
+double rounded(double value, DType dtype) {
+  double memory = 0;
+  const Tensor cell(&memory, dtype, {1});
+  set(cell, 0, value);
+  return get(cell, 0);
+}
+
+/// Half a unit in the last place of 1: the relative error of one rounding at most.
+double unit_roundoff(DType dtype) {
+  if (dtype == DType::bf16) return 0x1.0p-9;
+  return dtype == DType::f32 ? 0x1.0p-24 : 0x1.0p-53;
+}
+
+bool is_integer(DType dtype) {
+  return dtype == DType::i32 || dtype == DType::i64 || dtype == DType::u8;
+}
+
+std::uint64_t seed_of(const std::string& name) {
+  std::uint64_t seed = 1469598103934665603ull;  // FNV-1a
+  for (char c : name) seed = (seed ^ static_cast<unsigned char>(c)) * 1099511628211ull;
+  return seed;
+}
+
+}  // namespace
+
+/// The whole buffer of a tensor on its device and on the host, and the views into both.
+struct Side::Slot {
+  std::string name;
+  Device device;
+  void* memory = nullptr;
+  std::vector<char> before, after;
+  Tensor host, view;  // on `after`, on `memory`
+  DType storage;
+  bool written = false;
+
+  ~Slot() { release(device, memory); }
+
+  /// Whether bytes that the op has no business with are as they were.
+  bool intact() {
+    std::vector<char> expected = before;
+    if (written) {
+      const std::size_t size = size_of(host.dtype);
+      const std::int64_t width = host.shape[host.rank - 1];
+      const std::int64_t rows = width == 0 ? 0 : host.numel() / width;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        std::int64_t at = 0, rest = r;
+        for (int i = host.rank - 2; i >= 0; --i) {
+          at += rest % host.shape[i] * host.stride[i];
+          rest /= host.shape[i];
+        }
+        const auto offset = static_cast<const char*>(host.data) - after.data() +
+                            at * static_cast<std::int64_t>(size);
+        std::memcpy(expected.data() + offset, after.data() + offset, width * size);
+      }
+    }
+    return expected == after;
+  }
+};
+
+Side::Side(Kind kind, DType storage) : kind_(kind), storage_(storage) {}
+Side::~Side() = default;
+
+DType Side::dtype_on(Kind kind, const Make& make) const {
+  if (make.f64 || kind == Kind::wide) return DType::f64;
+  if (make.stat || kind == Kind::naive) return DType::f32;
+  return storage_;
+}
+
+Tensor Side::add(const std::string& name, std::initializer_list<std::int64_t> shape, DType dtype,
+                 DType storage, const Make& make, bool written,
+                 const std::function<void(const Tensor&)>& fill) {
+  auto slot = std::make_unique<Slot>();
+  slot->name = name;
+  slot->device = device();
+  slot->storage = storage;
+  slot->written = written;
+  Tensor whole(nullptr, dtype, shape);
+  const int last = whole.rank - 1;
+  const std::int64_t width = whole.shape[last], padded = make.pad_left + width + make.pad_right;
+  std::int64_t stride = 1;
+  for (int i = last; i >= 0; --i) {
+    whole.shape[i] = i == last ? padded : whole.shape[i];
+    whole.stride[i] = stride;
+    stride *= whole.shape[i];
+  }
+  slot->before.assign(whole.bytes() + 256, '\xff');
+  whole.data = slot->before.data();
+  fill(whole.slice(last, make.pad_left, width));
+  slot->after = slot->before;
+  slot->memory = allocate(slot->device, slot->before.size());
+  copy_to_device(slot->memory, slot->before.data(), slot->before.size(), stream());
+  synchronise(stream());
+  whole.data = slot->after.data();
+  slot->host = whole.slice(last, make.pad_left, width);
+  whole.data = slot->memory;
+  slot->view = whole.slice(last, make.pad_left, width);
+  slots_.push_back(std::move(slot));
+  return slots_.back()->view;
+}
+
+Tensor Side::input(const std::string& name, std::initializer_list<std::int64_t> shape, Make make) {
+  const Tensor t = in_out(name, shape, make);
+  slots_.back()->written = false;
+  return t;
+}
+
+Tensor Side::in_out(const std::string& name, std::initializer_list<std::int64_t> shape, Make make) {
+  const DType storage = dtype_on(Kind::device, make);
+  return add(name, shape, dtype_on(kind_, make), storage, make, true, [&](const Tensor& view) {
+    strait::test::Buffers random(seed_of(name));
+    const Tensor flat = random.normal(DType::f64, {view.numel()}, make.scale);
+    for (std::int64_t i = 0; i < view.numel(); ++i) {
+      const double value = get(flat, i) + make.mean;
+      const double kept = make.grid > 0 ? make.grid * std::round(value / make.grid) : value;
+      set(view, i, rounded(kept, storage));
+    }
+  });
+}
+
+Tensor Side::output(const std::string& name, std::initializer_list<std::int64_t> shape, Make make) {
+  return add(name, shape, dtype_on(kind_, make), dtype_on(Kind::device, make), make, true,
+             [](const Tensor&) {});
+}
+
+Tensor Side::values(const std::string& name, const std::vector<double>& values,
+                    std::initializer_list<std::int64_t> shape, Make make) {
+  const DType storage = dtype_on(Kind::device, make);
+  return add(name, shape, dtype_on(kind_, make), storage, make, false, [&](const Tensor& view) {
+    for (std::int64_t i = 0; i < view.numel(); ++i) set(view, i, rounded(values[i], storage));
+  });
+}
+
+Tensor Side::ints(const std::string& name, const std::vector<std::int32_t>& values,
+                  std::initializer_list<std::int64_t> shape) {
+  return add(name, shape, DType::i32, DType::i32, {}, false, [&](const Tensor& view) {
+    for (std::int64_t i = 0; i < view.numel(); ++i) set(view, i, values[i]);
+  });
+}
+
+Tensor Side::int_output(const std::string& name, std::initializer_list<std::int64_t> shape,
+                        DType dtype) {
+  return add(name, shape, dtype, dtype, {}, true, [](const Tensor&) {});
+}
+
+std::vector<Side::Result> Side::collect() {
+  std::vector<Result> results;
+  for (const auto& slot : slots_) {
+    copy_to_host(slot->after.data(), slot->memory, slot->after.size(), stream());
+    synchronise(stream());
+    results.push_back({slot->name, slot->host, slot->storage, slot->written, slot->intact()});
+  }
+  return results;
+}
+
+void expect_close(const std::vector<Side::Result>& device, const std::vector<Side::Result>& naive,
+                  const std::vector<Side::Result>& wide, const Tolerance& tolerance) {
+  ASSERT_EQ(device.size(), wide.size());
+  int compared = 0;
+  for (std::size_t i = 0; i < device.size(); ++i) {
+    const DType storage = device[i].storage;
+    if (!device[i].written) continue;
+    ++compared;
+    std::vector<double> want = strait::test::values(wide[i].view);
+    std::vector<double> fair = strait::test::values(naive[i].view);
+    const std::vector<double> got = strait::test::values(device[i].view);
+    if (tolerance.exact || is_integer(storage)) {
+      if (!is_integer(storage))
+        for (double& x : want) x = rounded(x, storage);
+      EXPECT_EQ(got, want) << device[i].name;
+      continue;
+    }
+    for (double& x : fair) x = rounded(x, storage);
+    const double error = strait::test::relative_l2(got, want);
+    const double fair_error = strait::test::relative_l2(fair, want);
+    // The naive result may be right by luck where there are few elements.
+    const double allowed = std::max(tolerance.factor * fair_error, unit_roundoff(storage));
+    EXPECT_TRUE(std::isfinite(fair_error)) << device[i].name << ": the naive evaluation failed";
+    EXPECT_LE(error, allowed) << device[i].name << ": naive error " << fair_error;
+  }
+  EXPECT_GT(compared, 0) << "the op has no output: nothing was compared";
+}
+
+void expect_intact(const std::vector<Side::Result>& results) {
+  for (const Side::Result& result : results) {
+    EXPECT_TRUE(result.intact) << result.name << ": bytes changed that the op must leave alone";
+  }
+}
+
+void expect_same_bits(const std::vector<Side::Result>& first,
+                      const std::vector<Side::Result>& second) {
+  ASSERT_EQ(first.size(), second.size());
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    EXPECT_TRUE(bit_equal(first[i].view, second[i].view))
+        << first[i].name << ": differs run to run";
+  }
+}
+
+}  // namespace strait::kernels::test

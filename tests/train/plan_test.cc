@@ -1,0 +1,115 @@
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/train/program.h"
+#include "train/load_config.h"
+#include "train/plan_report.h"
+
+// The program `plan` and the report behind it.
+namespace strait::test {
+namespace {
+
+using nlohmann::json;
+
+json plan(const std::string& arguments) {
+  const Outcome outcome = run_program("plan", "--json " + arguments);
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  return json::parse(outcome.output);
+}
+
+/// Sum of `key` over a list of objects.
+double sum(const json& list, const char* key) {
+  double total = 0;
+  for (const json& object : list) total += object.at(key).get<double>();
+  return total;
+}
+
+TEST(Plan, PaperMixtureInNumbers) {
+  const json report = plan("--config ccgqa_moe.json");
+  const json& parameters = report.at("parameters");
+  EXPECT_NEAR(parameters.at("total").get<double>(), 1.49e9, 5e6);
+  EXPECT_NEAR(parameters.at("active").get<double>(), 0.34e9, 5e6);
+  EXPECT_EQ(parameters.at("non_embedding").get<std::int64_t>(),
+            parameters.at("total").get<std::int64_t>() - 50304 * 2048);
+  EXPECT_EQ(sum(parameters.at("parts"), "total"), parameters.at("total").get<double>());
+  // 28 layers of 2 kv heads of 128, keys and values, two bytes each: 1/8 of MHA's.
+  EXPECT_EQ(report.at("cache_bytes_per_token"), 28 * 2 * 2 * 128 * 2);
+}
+
+TEST(Plan, FlopsPerTokenByPart) {
+  const json report = plan("--config dense_gqa");
+  const json& flops = report.at("training_flops_per_token");
+  EXPECT_NEAR(sum(flops.at("parts"), "flops"), flops.at("total").get<double>(), 1.0);
+  // By hand: 6 x (weights in layers + head), and 3 x 24 layers x 4 H d x S / 2 of attention.
+  const double D = 2048, attention = 2.5 * D * D, ffn = 3 * D * 6656;
+  EXPECT_NEAR(flops.at("total").get<double>(),
+              6 * (24 * (attention + ffn) + 50304 * D) + 3 * 24 * 4 * D * 2048, 1.0);
+  EXPECT_EQ(flops.at("peak_flops"), 989.4e12);
+}
+
+TEST(Plan, MemoryIsThatOfATrainingRank) {
+  const std::string arguments =
+      "--config quickstart --set train.batch_size=8 --set train.micro_batch=2";
+  const json memory = plan(arguments + " --ranks 2").at("memory_bytes");
+  const Outcome dry = run_train(arguments + " --dry-run", 2);
+  ASSERT_EQ(dry.code, 0) << dry.output;
+  for (const char* category : {"weights", "optimizer", "activations", "scratch", "total"}) {
+    const std::string bytes = std::to_string(memory.at(category).get<std::int64_t>()) + " B";
+    EXPECT_NE(dry.output.find(bytes), std::string::npos) << category << ": " << bytes;
+  }
+}
+
+TEST(Plan, TableAndLayer) {
+  const json report = plan("--config dense_mla --set data.seq_len=16384");
+  const json& rows = report.at("table_2").at("rows");
+  ASSERT_EQ(rows.size(), 5u);
+  const json& mla = rows.at(2);
+  EXPECT_EQ(mla.at("variant"), "MLA");
+  EXPECT_NEAR(mla.at("parameters").get<double>(), 11.53e6, 5e3);
+  EXPECT_TRUE(mla.at("decode_flops_per_token").is_null());
+  const json& layer = report.at("layer");
+  EXPECT_EQ(sum(layer.at("items"), "parameters"), layer.at("parameters").get<double>());
+  EXPECT_NEAR(layer.at("forward_flops").get<double>(), 3.165e12, 5e8);
+  EXPECT_EQ(layer.at("decode").size(), 2u);
+}
+
+TEST(Plan, TextHasEverySection) {
+  const Outcome outcome = run_program("plan", "--config ccgqa_moe");
+  EXPECT_EQ(outcome.code, 0);
+  for (const char* words :
+       {"1493301304", "337246264", "3 x forward", "989.4 TFLOP/s", "28672 bytes per token",
+        "activations", "Table II", "C1 2, C2 8", "conv1"}) {
+    EXPECT_NE(outcome.output.find(words), std::string::npos) << words << "\n" << outcome.output;
+  }
+}
+
+TEST(Plan, EveryPresetHasAPlan) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(STRAIT_SOURCE_DIR) + "/configs")) {
+    if (entry.path().extension() != ".json") continue;
+    const config::Config config = train::load_config({.name = entry.path().string()}, 1);
+    const train::PlanReport report = train::make_plan_report(config, 1);
+    EXPECT_GT(report.memory_bytes(), 0u) << entry.path();
+    EXPECT_FALSE(json::parse(train::to_json(report)).empty());
+    EXPECT_FALSE(train::to_text(report).empty());
+  }
+}
+
+TEST(Plan, RefusesBadInput) {
+  const auto expect_refused = [](const std::string& arguments, const std::string& words) {
+    const Outcome outcome = run_program("plan", arguments);
+    EXPECT_EQ(outcome.code, 2) << arguments;
+    EXPECT_NE(outcome.output.find(words), std::string::npos) << outcome.output;
+  };
+  expect_refused("", "--config is missing");
+  expect_refused("--config ccgqa_mo", "ccgqa_moe");
+  expect_refused("--config tiny_gqa --jsn", "nearest is --json");
+  expect_refused("--config tiny_gqa --set model.d_modl=3", "model.d_model");
+  expect_refused("--config tiny_gqa --ranks 0", "--ranks 0: expected a whole number");
+  expect_refused("--config tiny_gqa --ranks 2x", "--ranks 2x: expected a whole number");
+  expect_refused("--config tiny_gqa --ranks 3", "train.batch_size");
+}
+
+}  // namespace
+}  // namespace strait::test
