@@ -18,13 +18,21 @@ void check(const AdamW& op) {
   c.shape("v", op.v, {n});
   c.shape("grad_scale", op.grad_scale, {1});
   c.compute_dtype("w", op.w);
-  c.wide_dtype("g", op.g, op.w.dtype);
+  if (op.w.dtype != DType::f32 || op.g.dtype != DType::bf16) {
+    c.wide_dtype("g", op.g, op.w.dtype);
+  }
+  c.optional_shape("w_compute", op.w_compute, {n});
+  c.compute_dtype("w_compute", op.w_compute);
   c.dtype("m", op.m, stat_dtype(op.w.dtype));
   c.dtype("v", op.v, stat_dtype(op.w.dtype));
   c.dtype("grad_scale", op.grad_scale, DType::f64);
   c.disjoint("w", op.w, "g", op.g);
   c.disjoint("w", op.w, "m", op.m);
   c.disjoint("w", op.w, "v", op.v);
+  c.disjoint("w_compute", op.w_compute, "w", op.w);
+  c.disjoint("w_compute", op.w_compute, "g", op.g);
+  c.disjoint("w_compute", op.w_compute, "m", op.m);
+  c.disjoint("w_compute", op.w_compute, "v", op.v);
   c.disjoint("m", op.m, "g", op.g);
   c.disjoint("m", op.m, "v", op.v);
   c.disjoint("v", op.v, "g", op.g);

@@ -10,9 +10,10 @@ namespace strait::kernels {
 struct AdamW {
   static constexpr const char* kName = "AdamW";
   Tensor w;                // [n]
-  ConstTensor g;           // [n]
+  ConstTensor g;           // [n] dtype of w, or bf16 with w in f32
   Tensor m;                // [n] f32 (f64 in a double model)
   Tensor v;                // [n]
+  Tensor w_compute = {};   // [n] the new w in the model's compute dtype, written along, or absent
   ConstTensor grad_scale;  // [1] f64 on the device: clipping factor
   double lr = 0;
   double beta1 = 0.9;

@@ -42,6 +42,11 @@ void update(const AdamConstants<T>& k, const T* g, T* w, T* m, T* v, std::int64_
 }  // namespace
 
 void run(const AdamW& op) {
+  const auto refuse_bf16 = [](const ConstTensor& t) {
+    if (t.defined()) with_real(t.dtype, AdamW::kName, [](auto) {});
+  };
+  refuse_bf16(op.g);
+  refuse_bf16(op.w_compute);
   with_real(op.w.dtype, AdamW::kName, [&](auto real) {
     using T = decltype(real);
     const AdamConstants<T> constants(op);
@@ -50,6 +55,7 @@ void run(const AdamW& op) {
              op.v.as<T>() + begin, length);
     });
   });
+  if (op.w_compute.defined()) run(Copy{.x = op.w, .y = op.w_compute});
 }
 
 void run(const SumSquares& op) {

@@ -1,6 +1,6 @@
 #include "kernels/cuda/attention_dkv.cuh"
 #include "kernels/cuda/attention_dq.cuh"
-#include "kernels/cuda/attention_f32.cuh"
+#include "kernels/cuda/attention_bwd_f32.cuh"
 #include "kernels/cuda/attention_views.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/run.h"
@@ -49,10 +49,10 @@ int prepare(const BackwardArgs<T>& args, const Call& call) {
 void differentiate(const AttentionBwd& op, const Call& call, float) {
   const auto args = arguments<float>(op, call.stream, kPlainGradRows);
   const int tiles = prepare(args, call);
-  Grid grid{.blocks = dim3(blocks_for(op.q.shape[0], kPlainGradRows), args.heads),
-            .threads = kPlainThreads,
-            .shared_bytes =
-                static_cast<std::size_t>(plain_backward_bytes(args.q.width, args.v.width))};
+  Grid grid{
+      .blocks = dim3(blocks_for(op.q.shape[0], kPlainGradRows), args.heads),
+      .threads = kPlainThreads,
+      .shared_bytes = static_cast<std::size_t>(plain_backward_bytes(args.q.width, args.v.width))};
   launch_kernel(call, grid, query_grad_plain_kernel, args);
   grid.blocks = dim3(blocks_for(op.k.shape[0], kPlainGradRows), args.heads / args.heads_per_group);
   launch_kernel(call, grid, key_grad_plain_kernel, args, tiles);
@@ -63,7 +63,7 @@ template <int kKey, int kValue, int kRowTiles, int kKeys, int kKeyWarps, int kQu
 struct BackwardShape {
   using Query = QueryGradShape<kKey, kValue, kRowTiles, kKeys>;
   using Key = KeyGradShape<kKey, kValue, kKeyWarps, kQueries>;
-  static constexpr int kKeyWidth = kKey, kValueWidth = kValue;
+  static constexpr int kKeyWidth = Query::kKeyWidth, kValueWidth = Query::kValueWidth;
 };
 
 /// Registers decide all rows but the last, which shared memory does (99 KB on sm_86).
@@ -79,8 +79,7 @@ void differentiate(const AttentionBwd& op, const Call& call, bf16) {
                   .threads = kThreads,
                   .shared_bytes = Query::kSharedBytes};
         launch_kernel(call, grid, query_grad_kernel<Query>, args);
-        grid.blocks =
-            blocks_for(op.k.shape[0], Key::kKeys) * (args.heads / args.heads_per_group);
+        grid.blocks = blocks_for(op.k.shape[0], Key::kKeys) * (args.heads / args.heads_per_group);
         grid.shared_bytes = Key::kSharedBytes;
         launch_kernel(call, grid, key_grad_kernel<Key>, args, tiles);
       });

@@ -24,15 +24,15 @@ inline constexpr int kPrepareThreads = 256;
 
 /// One block per tile of span_rows queries and head; a warp per row at a time. T is float or bf16.
 template <class T>
-__global__ void __launch_bounds__(kPrepareThreads)
-    prepare_backward(const BackwardArgs<T> args) {
+__global__ void __launch_bounds__(kPrepareThreads) prepare_backward(const BackwardArgs<T> args) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int span_rows = args.span_rows, tokens = args.intervals.tokens;
   const int first = static_cast<int>(blockIdx.x) * span_rows;
   const int head = static_cast<int>(blockIdx.y);
   constexpr int kWidth = kPacket<T>;
-  for (int row = first + warp; row < min(first + span_rows, tokens); row += kPrepareThreads / kWarp) {
+  for (int row = first + warp; row < min(first + span_rows, tokens);
+       row += kPrepareThreads / kWarp) {
     const T* a = args.dout.at(row, head);
     const T* b = args.o.at(row, head);
     float sum = 0;
@@ -43,7 +43,8 @@ __global__ void __launch_bounds__(kPrepareThreads)
         for (int i = 0; i < kWidth; ++i) sum = fmaf(x.get(i), y.get(i), sum);
       }
     } else {
-      for (int c = lane; c < args.o.width; c += kWarp) sum = fmaf(to_float(a[c]), to_float(b[c]), sum);
+      for (int c = lane; c < args.o.width; c += kWarp)
+        sum = fmaf(to_float(a[c]), to_float(b[c]), sum);
     }
     sum = warp_reduce(sum);
     if (lane == 0) args.delta[static_cast<std::int64_t>(head) * tokens + row] = sum;

@@ -48,10 +48,9 @@ struct QueryRows {
 /// Scores `s` become weights and weight gradients `dp` score gradients, both [key][query].
 template <int kQueries>
 __device__ __forceinline__ void differentiate_columns(float (&s)[1][kQueries / 8][4],
-                                                      float (&dp)[1][kQueries / 8][4],
-                                                      float scale,
-                                                      const QueryRows<kQueries>& rows,
-                                                      bool masked, int key) {
+                                                      float (&dp)[1][kQueries / 8][4], float scale,
+                                                      const QueryRows<kQueries>& rows, bool masked,
+                                                      int key) {
   const int lane = lane_id();
 #pragma unroll
   for (int n = 0; n < kQueries / 8; ++n) {
@@ -113,7 +112,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   while (tile < query_tiles) {
     // Fetch the next head or tile of queries, wait for this one.
     const bool last_member = member + 1 == args.heads_per_group;
-    const int next = last_member ? find(tile + 1) : tile, next_member = last_member ? 0 : member + 1;
+    const int next = last_member ? find(tile + 1) : tile,
+              next_member = last_member ? 0 : member + 1;
     if (next < query_tiles) fetch(stage ^ 1, next, next_member);
     cp_async_commit();
     cp_async_wait<1>();

@@ -107,8 +107,7 @@ __global__ void __launch_bounds__(kThreads, 2) query_grad_kernel(const BackwardA
     multiply<Shape::kRowTiles, Shape::kKeys>(s, q, warp_row, keys_of(stage));
     multiply<Shape::kRowTiles, Shape::kKeys>(dp, dout, warp_row, values_of(stage));
     const bool masked = !span.covers(key, key + Shape::kKeys);
-    differentiate_rows<Shape>(s, dp, args.scale * kLog2E, stats, masked, key,
-                              intervals + warp_row);
+    differentiate_rows<Shape>(s, dp, args.scale * kLog2E, stats, masked, key, intervals + warp_row);
     accumulate<Shape::kRowTiles, Shape::kKeys, Shape::kKeyWidth>(dq, s, keys_of(stage));
     __syncthreads();
   }
@@ -121,8 +120,7 @@ __global__ void __launch_bounds__(kThreads, 2) query_grad_kernel(const BackwardA
   for (int m = 0; m < Shape::kRowTiles; ++m) factor[m][0] = factor[m][1] = args.scale;
   stage_rows<Shape::kRowTiles, Shape::kKeyWidth>(q, warp_row, 0, dq, factor);
   __syncwarp();
-  store_rows<16 * Shape::kRowTiles, kWarp>(args.dq, first + warp_row, head, q, warp_row,
-                                           lane_id());
+  store_rows<16 * Shape::kRowTiles, kWarp>(args.dq, first + warp_row, head, q, warp_row, lane_id());
 }
 
 }  // namespace strait::kernels::cuda::attention

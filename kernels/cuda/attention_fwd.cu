@@ -1,4 +1,4 @@
-#include "kernels/cuda/attention_f32.cuh"
+#include "kernels/cuda/attention_fwd_f32.cuh"
 #include "kernels/cuda/attention_fwd.cuh"
 #include "kernels/cuda/attention_views.h"
 #include "kernels/cuda/launch.cuh"
@@ -25,10 +25,10 @@ ForwardArgs<T> arguments(const AttentionFwd& op) {
 
 void attend(const AttentionFwd& op, const Call& call, float) {
   const ForwardArgs<float> args = arguments<float>(op);
-  const Grid grid{.blocks = dim3(blocks_for(op.q.shape[0], kPlainRows), args.heads),
-                  .threads = kPlainThreads,
-                  .shared_bytes =
-                      static_cast<std::size_t>(plain_forward_bytes(args.q.width, args.v.width))};
+  const Grid grid{
+      .blocks = dim3(blocks_for(op.q.shape[0], kPlainRows), args.heads),
+      .threads = kPlainThreads,
+      .shared_bytes = static_cast<std::size_t>(plain_forward_bytes(args.q.width, args.v.width))};
   launch_kernel(call, grid, forward_plain_kernel, args);
 }
 

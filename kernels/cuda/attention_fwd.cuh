@@ -97,9 +97,9 @@ struct SoftmaxRows {
 
 /// Scales scores by `scale`, and with `masked` sets those outside their row's interval to -inf.
 template <class Shape>
-__device__ __forceinline__ void scale_scores(
-    float (&s)[Shape::kRowTiles][Shape::kKeys / 8][4], float scale, bool masked, int key,
-    const int2* intervals) {
+__device__ __forceinline__ void scale_scores(float (&s)[Shape::kRowTiles][Shape::kKeys / 8][4],
+                                             float scale, bool masked, int key,
+                                             const int2* intervals) {
   const int lane = lane_id();
 #pragma unroll
   for (int m = 0; m < Shape::kRowTiles; ++m) {
@@ -121,11 +121,9 @@ __device__ __forceinline__ void scale_scores(
 }
 
 template <class Shape>
-__device__ __forceinline__ void write_forward(const ForwardArgs<bf16>& args, int first, int head,
-                                              Tile<Shape::kKeyWidth> q,
-                                              const SoftmaxRows<Shape>& rows,
-                                              const float (&o)[Shape::kRowTiles]
-                                                              [Shape::kValueWidth / 8][4]) {
+__device__ __forceinline__ void write_forward(
+    const ForwardArgs<bf16>& args, int first, int head, Tile<Shape::kKeyWidth> q,
+    const SoftmaxRows<Shape>& rows, const float (&o)[Shape::kRowTiles][Shape::kValueWidth / 8][4]) {
   const int lane = lane_id(), row = warp_id() * 16 * Shape::kRowTiles;
   float inverse[Shape::kRowTiles][2];
 #pragma unroll

@@ -21,9 +21,7 @@ struct Heads {
   int rows, width;
   bool vector;
 
-  __device__ T* at(int row, int head) const {
-    return data + row * row_stride + head * head_stride;
-  }
+  __device__ T* at(int row, int head) const { return data + row * row_stride + head * head_stride; }
 };
 
 using InputHeads = Heads<const bf16>;
@@ -148,8 +146,8 @@ __device__ __forceinline__ void accumulate(float (&d)[kRowTiles][kColumns / 8][4
 /// 8 `chunk` on.
 template <int kRowTiles, int kColumns, int kWidth>
 __device__ __forceinline__ void stage_rows(Tile<kWidth> tile, int row, int chunk,
-                                      const float (&d)[kRowTiles][kColumns / 8][4],
-                                      const float (&factor)[kRowTiles][2]) {
+                                           const float (&d)[kRowTiles][kColumns / 8][4],
+                                           const float (&factor)[kRowTiles][2]) {
   const int lane = lane_id();
 #pragma unroll
   for (int m = 0; m < kRowTiles; ++m) {
@@ -159,8 +157,8 @@ __device__ __forceinline__ void stage_rows(Tile<kWidth> tile, int row, int chunk
 #pragma unroll
       for (int n = 0; n < kColumns / 8; ++n) {
         auto* at = reinterpret_cast<std::uint32_t*>(tile.at(r, chunk + n)) + lane % 4;
-        *at = pack_bf16(d[m][n][2 * half] * factor[m][half],
-                        d[m][n][2 * half + 1] * factor[m][half]);
+        *at =
+            pack_bf16(d[m][n][2 * half] * factor[m][half], d[m][n][2 * half + 1] * factor[m][half]);
       }
     }
   }

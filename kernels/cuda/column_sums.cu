@@ -13,9 +13,9 @@ __global__ __launch_bounds__(kWarp* kRunners) void column_sums(const float* part
                                                                std::int64_t rows,
                                                                std::int64_t width, void* out,
                                                                bool out_bf16) {
-  __shared__ float sums[kRunners][kWarp + 1];
+  __shared__ double sums[kRunners][kWarp + 1];
   const std::int64_t column = blockIdx.x * static_cast<std::int64_t>(kWarp) + threadIdx.x;
-  float sum = 0;
+  double sum = 0;
   if (column < width) {
 #pragma unroll 4
     for (std::int64_t r = threadIdx.y; r < rows; r += kRunners) sum += partials[r * width + column];
@@ -24,10 +24,10 @@ __global__ __launch_bounds__(kWarp* kRunners) void column_sums(const float* part
   __syncthreads();
   // Warp y now owns column y of the block.
   const std::int64_t owned = blockIdx.x * static_cast<std::int64_t>(kWarp) + threadIdx.y;
-  const float total = warp_reduce(sums[threadIdx.x][threadIdx.y]);
+  const double total = warp_reduce(sums[threadIdx.x][threadIdx.y]);
   if (threadIdx.x != 0 || owned >= width) return;
   Floats<1> value = load_wide<1>(out, out_bf16, owned);
-  value[0] += total;
+  value[0] = static_cast<float>(value[0] + total);
   store_wide<1>(out, out_bf16, owned, value);
 }
 
@@ -36,8 +36,8 @@ __global__ __launch_bounds__(kWarp* kRunners) void column_sums(const float* part
 void add_column_sums(const char* op, const float* partials, std::int64_t rows, const Tensor& out,
                      const Stream& stream) {
   const std::int64_t width = out.numel();
-  launch_kernel({op, stream, {out}}, {blocks_for(width, kWarp), dim3(kWarp, kRunners)},
-                column_sums, partials, rows, width, out.data, out.dtype == DType::bf16);
+  launch_kernel({op, stream, {out}}, {blocks_for(width, kWarp), dim3(kWarp, kRunners)}, column_sums,
+                partials, rows, width, out.data, out.dtype == DType::bf16);
 }
 
 }  // namespace strait::kernels::cuda

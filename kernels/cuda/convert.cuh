@@ -3,6 +3,7 @@
 #include <cuda_bf16.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/cuda/dtype.cuh"
 #include "kernels/tensor.h"
@@ -172,6 +173,13 @@ inline bool aligned_rows(const ConstTensor& t) {
 template <class... Tensors>
 bool all_aligned(const Tensors&... tensors) {
   return (aligned_rows(tensors) && ...);
+}
+
+/// Calls body(integral_constant<int, packet width>): 16-byte packets or single elements.
+template <class T, class Body>
+void with_packets(bool in_packets, Body&& body) {
+  if (in_packets) return body(std::integral_constant<int, kPacket<T>>{});
+  body(std::integral_constant<int, 1>{});
 }
 
 }  // namespace strait::kernels::cuda

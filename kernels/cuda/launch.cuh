@@ -4,11 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <utility>
 
 #include "kernels/cuda/context.h"
-#include "kernels/device_error.h"
 #include "kernels/stream.h"
 #include "kernels/tensor.h"
 
@@ -28,21 +26,8 @@ struct Grid {
   std::size_t shared_bytes = 0;  // dynamic shared memory, any size the device has
 };
 
-inline std::string dims_string(dim3 d) {
-  return std::to_string(d.x) + "x" + std::to_string(d.y) + "x" + std::to_string(d.z);
-}
-
-[[noreturn]] inline void throw_launch_error(const Call& call, const Grid& grid,
-                                            cudaError_t status) {
-  std::string message =
-      std::string(call.op) + ": launch failed: " + cudaGetErrorString(status) + "; tensors";
-  for (const ConstTensor& t : call.tensors) {
-    if (t.defined()) message += " " + t.shape_string();
-  }
-  message += ", grid " + dims_string(grid.blocks) + ", block " + dims_string(grid.threads) +
-             ", dynamic shared memory " + std::to_string(grid.shared_bytes) + " bytes";
-  throw DeviceError(message);
-}
+/// Throws a DeviceError that tells the call, its tensors' shapes and the grid.
+[[noreturn]] void throw_launch_error(const Call& call, const Grid& grid, cudaError_t status);
 
 /// Enqueues kernel(args...) on the call's stream; an empty grid is no work. The error reported may
 /// stem from an earlier launch that failed while running.

@@ -25,10 +25,9 @@ struct Args {
 };
 
 /// A block walks rows blockIdx.x, + gridDim.x, ... and keeps its columns' sums for dw.
-template <class T, int kWidth>
+template <class T, int kWidth, int kKeep>
 __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_bwd(Args<T> args) {
   using P = Packet<T, kWidth>;
-  constexpr int kKeep = kRowPackets<kWidth>;
   __shared__ float partials[2][kWarp];
   const int step = blockDim.x * kWidth, first = threadIdx.x * kWidth;
   Floats<kWidth> dw[kKeep] = {};
@@ -121,11 +120,11 @@ void run(const RmsNormBwd& op, const Stream& stream) {
                        .rows = rows,
                        .width = static_cast<int>(width),
                        .w_bf16 = op.w.dtype == DType::bf16};
-    with_packets<T>(aligned(op), [&](auto packet) {
-      constexpr int kWidth = decltype(packet)::value;
+    with_row_shape<T>(width, aligned(op), [&](auto shape) {
+      using Shape = decltype(shape);
       launch_kernel({RmsNormBwd::kName, stream, {op.dy, op.w, op.dw}},
-                    {static_cast<unsigned>(blocks), row_threads(width, kWidth)},
-                    rms_norm_bwd<T, kWidth>, args);
+                    {static_cast<unsigned>(blocks), row_threads(width, Shape::kWidth)},
+                    rms_norm_bwd<T, Shape::kWidth, Shape::kKeep>, args);
     });
   });
   add_column_sums(RmsNormBwd::kName, partials, blocks, op.dw, stream);

@@ -20,10 +20,9 @@ struct Args {
 };
 
 /// One block per row, the row in registers.
-template <class T, int kWidth>
+template <class T, int kWidth, int kKeep>
 __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<T> args) {
   using P = Packet<T, kWidth>;
-  constexpr int kKeep = kRowPackets<kWidth>;
   __shared__ float partials[kWarp];
   const std::int64_t row = blockIdx.x;
   const T* x = args.x + row * args.x_stride;
@@ -53,7 +52,7 @@ __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<T> args) {
   const float rstd = __frsqrt_rn(__fdiv_rn(squares, static_cast<float>(args.width)) + args.eps);
   if (threadIdx.x == 0) args.rstd[row] = rstd;
 
-  // Scale.
+    // Scale.
 #pragma unroll
   for (int i = 0; i < kKeep; ++i) {
     const int c = first + i * step, left = args.width - c;
@@ -92,11 +91,12 @@ void run(const RmsNormFwd& op, const Stream& stream) {
                        .width = static_cast<int>(op.x.shape[1]),
                        .w_bf16 = op.w.dtype == DType::bf16,
                        .eps = static_cast<float>(op.eps)};
-    with_packets<T>(aligned(op), [&](auto packet) {
-      constexpr int kWidth = decltype(packet)::value;
-      launch_kernel({RmsNormFwd::kName, stream, {op.x, op.w}},
-                    {static_cast<unsigned>(op.x.shape[0]), row_threads(op.x.shape[1], kWidth)},
-                    rms_norm_fwd<T, kWidth>, args);
+    with_row_shape<T>(op.x.shape[1], aligned(op), [&](auto shape) {
+      using Shape = decltype(shape);
+      launch_kernel(
+          {RmsNormFwd::kName, stream, {op.x, op.w}},
+          {static_cast<unsigned>(op.x.shape[0]), row_threads(op.x.shape[1], Shape::kWidth)},
+          rms_norm_fwd<T, Shape::kWidth, Shape::kKeep>, args);
     });
   });
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
-#include <type_traits>
 
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -14,16 +13,28 @@ namespace strait::kernels::cuda {
 
 inline constexpr int kMaxRowThreads = 512;
 
-/// Packets a thread can hold.
-template <int kWidth>
-inline constexpr int kRowPackets = kWidth == 1 ? 16 : 4;
+/// Packets of kWidth elements, of which a thread holds at most kKeep.
+template <int kPacketWidth, int kPackets>
+struct RowShape {
+  static constexpr int kWidth = kPacketWidth;
+  static constexpr int kKeep = kPackets;
+};
 
-/// Calls body(integral_constant<int, packet width>): 16-byte packets where every row allows, else
-/// single elements.
+/// The narrow shape spares registers for more rows in flight.
+template <class T>
+using NarrowRow = RowShape<kPacket<T>, 2>;
+template <class T>
+using WideRow = RowShape<kPacket<T>, 4>;
+using OddRow = RowShape<1, 8>;
+
+/// Calls body(RowShape): 16-byte packets where every row allows, else single elements.
 template <class T, class Body>
-void with_packets(bool aligned, Body&& body) {
-  if (aligned) return body(std::integral_constant<int, kPacket<T>>{});
-  body(std::integral_constant<int, 1>{});
+void with_row_shape(std::int64_t width, bool aligned, Body&& body) {
+  if (!aligned) return body(OddRow{});
+  if (width <= kMaxRowThreads * NarrowRow<T>::kWidth * NarrowRow<T>::kKeep) {
+    return body(NarrowRow<T>{});
+  }
+  body(WideRow<T>{});
 }
 
 /// Threads for rows of `width`: about two packets each, whole warps.
@@ -37,7 +48,8 @@ inline unsigned row_threads(std::int64_t width, int packet) {
 inline std::string unsupported_width(const char* field, const ConstTensor& t, bool aligned) {
   const std::int64_t width = t.shape[t.rank - 1];
   const std::int64_t packet = 16 / static_cast<std::int64_t>(size_of(t.dtype));
-  const std::int64_t limit = kMaxRowThreads * (aligned ? packet * kRowPackets<8> : kRowPackets<1>);
+  const std::int64_t limit =
+      kMaxRowThreads * (aligned ? packet * WideRow<float>::kKeep : OddRow::kKeep);
   if (width <= limit) return {};
   return std::string(field) + ": rows of at most " + std::to_string(limit) +
          (aligned ? " elements, got " : " elements when not aligned to 16 bytes, got ") +

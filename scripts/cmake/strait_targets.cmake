@@ -10,8 +10,8 @@ function(strait_flags language)
 endfunction()
 
 strait_flags(CXX -Wall -Wextra -Wpedantic -fno-math-errno)
-# The code nvcc hands to the host compiler is not pedantic. Diagnostic 554 overlooks the constraint
-# of a conversion operator.
+# What nvcc hands to the host compiler is not pedantic. Diagnostic 554 overlooks the constraint of a
+# conversion operator.
 strait_flags(CUDA -Xcompiler=-Wall,-Wextra --diag-suppress=554)
 if(STRAIT_WERROR)
   strait_flags(CXX -Werror)

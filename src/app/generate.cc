@@ -80,7 +80,7 @@ void run(const Request& request) {
   const config::Config config = train::load_config(
       {.name = request.run + "/config.json",
        .overrides = {"parallel.dp=1", "train.micro_batch=1", "train.batch_size=1"}},
-      1);
+      1, kernels::available(Device::cuda));
   parallel::Groups alone;
   train::Engine engine(config, {}, alone);
   load_run(request.run, engine);

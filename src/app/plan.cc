@@ -55,7 +55,7 @@ void run(int argc, char** argv) {
   }
   const int ranks = rank_count(request.ranks);
   const train::PlanReport report =
-      train::make_plan_report(train::load_config(request.source, ranks), ranks);
+      train::make_plan_report(train::load_config(request.source, ranks, true), ranks);
   const std::string text = request.json ? train::to_json(report) + "\n" : train::to_text(report);
   std::fputs(text.c_str(), stdout);
 }

@@ -82,7 +82,7 @@ template <class Real>
 void fill_part(const Part& part, std::uint64_t seed, Real* host) {
   const Param& param = *part.param;
   const Rng rng(seed, "init/" + part.name);
-  Tensor view = param.weight;
+  Tensor view = param.master;
   view.data = host;
   view = part.view(view);
   for_each_element(part, param.spec.shard, [&](std::array<std::int64_t, 3> at, std::int64_t index) {
@@ -108,7 +108,7 @@ Tensor Part::view(const Tensor& of_param) const {
   return shaped.slice(section_dim, local_begin, local_size);
 }
 
-ParamTable::ParamTable(DType dtype) : dtype_(dtype) {}
+ParamTable::ParamTable(DType dtype, DType grad_dtype) : dtype_(dtype), grad_dtype_(grad_dtype) {}
 
 Param& ParamTable::add(ParamSpec spec) {
   check_spec(spec);
@@ -128,15 +128,17 @@ void ParamTable::bind() {
   const std::size_t begin = gradients_.mark();
   for (Param& param : params_) {
     const DType dtype = param.spec.trainable ? dtype_ : state;
-    param.weight = take(weights_, dtype, param.local_shape);
+    param.weight = param.master = take(weights_, dtype, param.local_shape);
     if (!param.spec.trainable) continue;
-    param.grad = take(gradients_, dtype_, param.local_shape);
+    if (has_masters()) param.master = take(masters_, state, param.local_shape);
+    param.grad = take(gradients_, grad_dtype_, param.local_shape);
     param.adam_m = optimizer_.take(state, {product(param.local_shape)});
     param.adam_v = optimizer_.take(state, {product(param.local_shape)});
   }
   if (params_.empty()) return;
   const auto bytes = gradients_.mark() - begin;
-  flat_grads_ = Tensor(nullptr, dtype_, {static_cast<std::int64_t>(bytes / size_of(dtype_))});
+  flat_grads_ =
+      Tensor(nullptr, grad_dtype_, {static_cast<std::int64_t>(bytes / size_of(grad_dtype_))});
   for (const Param& param : params_) {
     if (param.spec.trainable && !flat_grads_.defined()) flat_grads_.data = param.grad.data;
   }
@@ -144,7 +146,7 @@ void ParamTable::bind() {
 
 void ParamTable::allocate(Device device) {
   bind();
-  for (Arena* arena : {&weights_, &gradients_, &optimizer_}) arena->allocate(device);
+  for (Arena* arena : {&weights_, &masters_, &gradients_, &optimizer_}) arena->allocate(device);
   if (device == Device::plan) return;
   bind();
   const Stream stream{device};
@@ -163,17 +165,25 @@ void ParamTable::initialise(std::uint64_t seed, const Stream& stream) {
   std::vector<char> host;
   const std::vector<Part> all = parts();
   for (const Param& param : params_) {
-    host.assign(param.weight.bytes(), 0);
+    host.assign(param.master.bytes(), 0);
     for (const Part& part : all) {
       if (part.param != &param) continue;
-      if (param.weight.dtype == DType::f64) {
+      if (param.master.dtype == DType::f64) {
         fill_part(part, seed, reinterpret_cast<double*>(host.data()));
       } else {
         fill_part(part, seed, reinterpret_cast<float*>(host.data()));
       }
     }
-    kernels::copy_to_device(param.weight.data, host.data(), host.size(), stream);
+    kernels::copy_to_device(param.master.data, host.data(), host.size(), stream);
     kernels::synchronise(stream);
+  }
+  refresh_weights(stream);
+}
+
+void ParamTable::refresh_weights(const Stream& stream) {
+  for (const Param& param : params_) {
+    if (param.master.data == param.weight.data) continue;
+    kernels::launch(kernels::Copy{.x = param.master, .y = param.weight}, stream);
   }
 }
 

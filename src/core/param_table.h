@@ -54,7 +54,8 @@ struct ParamSpec {
 struct Param {
   ParamSpec spec;
   std::vector<std::int64_t> local_shape;
-  Tensor weight;
+  Tensor weight;  // compute dtype: what layers multiply by
+  Tensor master;  // what the optimizer moves: f32 beside bf16 weights, else the weight itself
   Tensor grad;    // undefined when not trainable
   Tensor adam_m;  // flat [n], undefined when not trainable
   Tensor adam_v;
@@ -76,7 +77,10 @@ struct Part {
 /// the reference; allocate() then gives the tensors their memory.
 class ParamTable {
  public:
-  explicit ParamTable(DType dtype);
+  /// Weights in `dtype`, gradients in `grad_dtype` (bf16 or f32 beside bf16 weights, else `dtype`),
+  /// masters and optimizer state in the statistics dtype of `dtype`.
+  ParamTable(DType dtype, DType grad_dtype);
+  explicit ParamTable(DType dtype) : ParamTable(dtype, dtype) {}
 
   /// The reference stays valid as long as the table. Throws InputError on a duplicate name or a
   /// dim that the shard does not divide.
@@ -85,9 +89,12 @@ class ParamTable {
   /// Gives memory to weights, gradients and optimizer state (plan: fake addresses).
   void allocate(Device device);
 
-  /// Fills the weights from `seed`, each element by its part's name and global index alone.
+  /// Fills masters and weights from `seed`, each element by its part's name and global index alone.
   /// Writes host memory and copies.
   void initialise(std::uint64_t seed, const Stream& stream);
+
+  /// Rounds the masters into the weights, after something wrote the masters.
+  void refresh_weights(const Stream& stream);
 
   DType dtype() const { return dtype_; }
   std::deque<Param>& params() { return params_; }
@@ -100,15 +107,20 @@ class ParamTable {
   Tensor flat_grads() const { return flat_grads_; }
 
   const Arena& weights() const { return weights_; }
+  const Arena& masters() const { return masters_; }
   const Arena& gradients() const { return gradients_; }
   const Arena& optimizer() const { return optimizer_; }
 
  private:
   void bind();
 
+  bool has_masters() const { return kernels::stat_dtype(dtype_) != dtype_; }
+
   DType dtype_;
+  DType grad_dtype_;
   std::deque<Param> params_;
   Arena weights_{"weights"};
+  Arena masters_{"master weights"};
   Arena gradients_{"gradients"};
   Arena optimizer_{"optimizer"};
   Tensor flat_grads_;

@@ -29,7 +29,7 @@ struct Slot {
 std::vector<Slot> weight_slots(const core::ParamTable& table) {
   std::vector<Slot> slots;
   for (const core::Part& part : table.parts()) {
-    slots.push_back({part.name, whole_view(part, part.param->weight)});
+    slots.push_back({part.name, whole_view(part, part.param->master)});
   }
   return slots;
 }
@@ -201,6 +201,7 @@ void load_checkpoint(const fs::path& folder, core::ParamTable& table, const Stre
   check_slots(optimizer, states);
   read_slots(model, weights, stream);
   read_slots(optimizer, states, stream);
+  table.refresh_weights(stream);
 }
 
 }  // namespace strait::io

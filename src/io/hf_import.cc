@@ -131,7 +131,7 @@ std::vector<Target> targets_of(const std::vector<NameMapEntry>& map,
     if (found == by_name.end()) {
       throw core::InputError("the model has no parameter " + entry.part + " for " + entry.hf);
     }
-    Tensor view = whole_view(*found->second, found->second->param->weight);
+    Tensor view = whole_view(*found->second, found->second->param->master);
     if (view.dtype != DType::f64 && view.dtype != DType::f32) {
       throw core::InputError("parameter " + entry.part + " is " + name_of(view.dtype) +
                              "; only f32 and f64 can be imported");
@@ -178,6 +178,7 @@ std::vector<std::string> load_hf_weights(const std::filesystem::path& folder,
       fill<float>(reader, target, stream);
     }
   }
+  table.refresh_weights(stream);
   return notes;
 }
 

@@ -9,10 +9,12 @@ void adamw_step(core::ParamTable& table, const config::Optim& optim, double lr, 
   for (core::Param& param : table.params()) {
     if (!param.spec.trainable) continue;
     const std::int64_t n = param.weight.numel();
-    kernels::launch(kernels::AdamW{.w = param.weight.view({n}),
+    const bool mixed = param.master.data != param.weight.data;
+    kernels::launch(kernels::AdamW{.w = param.master.view({n}),
                                    .g = param.grad.view({n}),
                                    .m = param.adam_m,
                                    .v = param.adam_v,
+                                   .w_compute = mixed ? param.weight.view({n}) : Tensor{},
                                    .grad_scale = grad_scale,
                                    .lr = lr,
                                    .beta1 = optim.beta1,

@@ -43,6 +43,7 @@ class MpiCommunicator final : public Communicator {
 
   void all_reduce_sum(const Tensor& x, const Stream& stream) override {
     if (size_ == 1 || stream.device == Device::plan) return;
+    if (stream.device == Device::cuda) return sum_through_host(x, stream);
     if (x.dtype == DType::f64) return sum_blocks(x.as<double>(), x.numel(), x.dtype);
     if (x.dtype == DType::i64) return sum_blocks(x.as<std::int64_t>(), x.numel(), x.dtype);
     sum_blocks(x.as<float>(), x.numel(), x.dtype);
@@ -72,6 +73,18 @@ class MpiCommunicator final : public Communicator {
   }
 
  private:
+  // Ranks that share a GPU meet in host memory.
+  void sum_through_host(const Tensor& x, const Stream& stream) {
+    host_.resize(x.bytes());
+    kernels::copy_to_host(host_.data(), x.data, x.bytes(), stream);
+    kernels::synchronise(stream);
+    Tensor staged = x;
+    staged.data = host_.data();
+    all_reduce_sum(staged, Stream{});
+    kernels::copy_to_device(x.data, host_.data(), x.bytes(), stream);
+    kernels::synchronise(stream);
+  }
+
   // Each rank owns one slice of the block: it receives that slice from all, sums in rank order, and
   // the slices are gathered. MPI_Allreduce leaves the order of summation to the library.
   template <class T>
@@ -112,6 +125,7 @@ class MpiCommunicator final : public Communicator {
   int rank_ = 0;
   int size_ = 1;
   std::vector<char> workspace_;
+  std::vector<char> host_;  // a device tensor on its way
 };
 
 }  // namespace

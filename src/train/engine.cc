@@ -27,7 +27,8 @@ DType compute_dtype(config::Compute compute) {
 Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, parallel::Groups& groups)
     : config_(config),
       mesh_(mesh),
-      table_(compute_dtype(config.precision.compute)),
+      table_(compute_dtype(config.precision.compute),
+             kernels::stat_dtype(compute_dtype(config.precision.compute))),
       model_({.model = config_.model, .mesh = mesh_, .table = table_}, config.train.recompute),
       shard_(mask_rule(config), config.train.micro_batch, config.data.seq_len),
       ctx_{.stream = {.device = Device::plan},

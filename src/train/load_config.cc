@@ -5,7 +5,7 @@
 
 namespace strait::train {
 
-config::Config load_config(const config::Source& source, std::int64_t ranks) {
+config::Config load_config(const config::Source& source, std::int64_t ranks, bool cuda) {
   const std::string origin = config::origin_of(source);
   config::Config config = config::read(source);
   if (!config.init.from.empty() && config.model.d_model == 0) {
@@ -15,7 +15,7 @@ config::Config load_config(const config::Source& source, std::int64_t ranks) {
   return config::resolve(
       std::move(config),
       {.ranks = ranks,
-       .cuda = false,
+       .cuda = cuda,
        .vocab_of =
            [](const std::string& name) { return input::make_tokenizer(name)->vocab_size(); }},
       origin);

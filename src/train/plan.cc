@@ -43,11 +43,11 @@ StepPlan plan_step(Engine& engine) {
 
   StepPlan plan{.memory = {}, .ops = counter.ops()};
   const core::ParamTable& table = engine.table();
-  for (const core::Arena* arena : {&table.weights(), &table.gradients(), &table.optimizer()}) {
-    plan.memory.push_back({arena->name(), arena->peak()});
-  }
-  for (const core::Arena* arena : engine.arenas()) {
-    plan.memory.push_back({arena->name(), arena->peak()});
+  std::vector<const core::Arena*> arenas = {&table.weights(), &table.masters(), &table.gradients(),
+                                            &table.optimizer()};
+  for (const core::Arena* arena : engine.arenas()) arenas.push_back(arena);
+  for (const core::Arena* arena : arenas) {
+    if (arena->peak() > 0) plan.memory.push_back({arena->name(), arena->peak()});
   }
   return plan;
 }
@@ -68,7 +68,7 @@ std::string memory_table(const StepPlan& plan) {
   std::string out;
   const auto row = [&](const std::string& name, std::size_t bytes) {
     char line[96];
-    std::snprintf(line, sizeof line, "  %-12s %12s %16zu B\n", name.c_str(),
+    std::snprintf(line, sizeof line, "  %-15s %12s %16zu B\n", name.c_str(),
                   human_bytes(static_cast<double>(bytes)).c_str(), bytes);
     out += line;
   };

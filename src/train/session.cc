@@ -51,13 +51,24 @@ void share_cores(int ranks) {
   kernels::set_host_threads(mine < all ? mine : all / ranks);
 }
 
-RunFolder agree_on_folder(const config::Config& config, const TrainOptions& options,
+/// The device that run.device asks for or, left to the program, the best one that can do it.
+Device choose_device(const config::Config& config, core::Log& log) {
+  if (config.run.device == config::Device::cpu) return Device::cpu;
+  if (config.run.device == config::Device::cuda) return Device::cuda;
+  const bool doubles = config.precision.compute == config::Compute::f64;
+  if (kernels::available(Device::cuda) && !doubles) return Device::cuda;
+  if (!doubles) log.info("no usable GPU: runs on the CPU");
+  return Device::cpu;
+}
+
+RunFolder agree_on_folder(const config::Config& config, const TrainOptions& options, Device device,
                           Communicator& world) {
   RunFolder folder;
   together(world, [&] {
     if (world.rank() != 0) return;
     folder = choose_run_folder(config.run, options.resume);
-    prepare_run_folder(folder, config::to_json(config), world.size(), "cpu");
+    prepare_run_folder(folder, config::to_json(config), world.size(),
+                       device == Device::cuda ? "cuda" : "cpu");
   });
   folder.path = world.broadcast(folder.path.string(), 0);
   folder.resumes = world.broadcast(folder.resumes ? "1" : "0", 0) == "1";
@@ -117,14 +128,14 @@ void report_memory(std::size_t planned, std::size_t before, std::int64_t step, c
   metrics.memory(step, planned, growth);
 }
 
-void run(Engine& engine, const StepPlan& plan, const Data& data, const RunFolder& folder,
-         core::Log& log) {
+void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
+         const RunFolder& folder, core::Log& log) {
   Communicator& world = engine.ctx().groups.world();
   const std::size_t before = core::resident_bytes();
   io::CheckpointState state;
   std::unique_ptr<io::JsonLinesWriter> writer;
   together(world, [&] {
-    engine.allocate(Device::cpu);
+    engine.allocate(device);
     state = start_state(engine, folder, log);
     if (world.rank() != 0) return;
     log.open_file(folder.log().string());
@@ -139,17 +150,20 @@ void run(Engine& engine, const StepPlan& plan, const Data& data, const RunFolder
     return;
   }
   Loop({engine, data, folder, log, metrics}).run(state.step, state.tokens);
-  report_memory(plan.total_bytes(), before, config.train.steps, log, metrics);
+  if (device == Device::cpu) {
+    report_memory(plan.total_bytes(), before, config.train.steps, log, metrics);
+  }
 }
 
-std::string describe(const Engine& engine, const StepPlan& plan, int ranks) {
+std::string describe(const Engine& engine, Device device, const StepPlan& plan, int ranks) {
   const auto counts = model::count_model(engine.config().model);
   char text[256];
   std::snprintf(text, sizeof text,
-                "%.2fM parameters (%.2fM active), %d rank%s on cpu, %lld x %lld tokens a step\n"
+                "%.2fM parameters (%.2fM active), %d rank%s on %s, %lld x %lld tokens a step\n"
                 "memory of a rank:\n",
                 static_cast<double>(counts.parameters()) * 1e-6,
                 static_cast<double>(counts.active()) * 1e-6, ranks, ranks == 1 ? "" : "s",
+                device == Device::cuda ? "cuda" : "cpu",
                 static_cast<long long>(engine.config().train.batch_size),
                 static_cast<long long>(engine.config().data.seq_len));
   return text + memory_table(plan);
@@ -162,9 +176,12 @@ void train(const TrainOptions& options, Communicator& world) {
   config::Config config;
   Data data;
   together(world, [&] {
-    config = load_config(source_of(options), world.size());
+    // A dry run plans for machines other than this one.
+    const bool cuda = options.dry_run || kernels::available(Device::cuda);
+    config = load_config(source_of(options), world.size(), cuda);
     data = open_data(config);
   });
+  const Device device = choose_device(config, log);
   const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
   parallel::Groups groups(mesh, world);
   std::unique_ptr<Engine> engine;
@@ -174,13 +191,13 @@ void train(const TrainOptions& options, Communicator& world) {
   together(world, [&] {
     engine = std::make_unique<Engine>(config, mesh, groups);
     plan = plan_step(*engine);
-    if (!options.dry_run) require_memory(plan, local_ranks);
+    if (!options.dry_run && device == Device::cpu) require_memory(plan, local_ranks);
   });
   if (options.dry_run) log.info(config::to_json(config));
-  log.info(describe(*engine, plan, world.size()));
+  log.info(describe(*engine, device, plan, world.size()));
   if (options.dry_run) return;
-  const RunFolder folder = agree_on_folder(config, options, world);
-  run(*engine, plan, data, folder, log);
+  const RunFolder folder = agree_on_folder(config, options, device, world);
+  run(*engine, device, plan, data, folder, log);
 }
 
 }  // namespace strait::train

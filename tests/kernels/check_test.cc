@@ -133,13 +133,34 @@ TEST(Memory, PlanReservesMoreThanAnyMachineHasAtDistinctAddresses) {
   release(Device::plan, second);
 }
 
-TEST(Memory, CudaIsRefusedByName) {
+TEST(Memory, CudaIsThereOrRefusedByName) {
+  if (available(Device::cuda)) {
+    void* pointer = allocate(Device::cuda, 1);
+    EXPECT_NE(pointer, nullptr);
+    release(Device::cuda, pointer);
+    return;
+  }
+  const auto message_of = [](auto&& body) -> std::string {
+    try {
+      body();
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return "nothing was thrown";
+  };
   const Stream cuda{.device = Device::cuda};
-  EXPECT_NE(error_of([] { allocate(Device::cuda, 1); }).find("built without CUDA"),
-            std::string::npos);
-  EXPECT_THROW(synchronise(cuda), OpError);
-  EXPECT_THROW(copy_to_device(nullptr, nullptr, 0, cuda), OpError);
-  EXPECT_THROW(copy_to_host(nullptr, nullptr, 0, cuda), OpError);
+  int host = 0;
+  const std::string messages[] = {
+      message_of([] { allocate(Device::cuda, 1); }), message_of([&] { synchronise(cuda); }),
+      message_of([&] { copy_to_device(&host, &host, sizeof host, cuda); }),
+      message_of([&] { copy_to_host(&host, &host, sizeof host, cuda); })};
+  for (const std::string& message : messages) {
+    // Refused by a build without the backend, or by the runtime for want of a device.
+    EXPECT_TRUE(message.find("built without CUDA") != std::string::npos ||
+                message.find("CUDA driver") != std::string::npos ||
+                message.find("CUDA-capable device") != std::string::npos)
+        << message;
+  }
   release(Device::cuda, nullptr);
 }
 

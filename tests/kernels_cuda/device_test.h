@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/check.h"
 #include "kernels/launch.h"
 #include "kernels/memory.h"
 #include "tests/support/tensors.h"
@@ -44,9 +45,10 @@ struct Make {
   bool f64 = false;    // f64 everywhere
   double scale = 1.0;  // standard deviation of the random values
   double mean = 0.0;
-  double grid = 0.0;  // values are multiples of this, so that short sums are exact; 0: any
-  int pad_left = 0;   // columns of a wider buffer left and right of the view: strided rows,
-  int pad_right = 0;  // aligned to 16 bytes when both are multiples of 8
+  bool written = false;  // of values(): the op replaces them or adds to them
+  double grid = 0.0;     // values are multiples of this, so that short sums are exact; 0: any
+  int pad_left = 0;      // columns of a wider buffer left and right of the view: strided rows,
+  int pad_right = 0;     // aligned to 16 bytes when both are multiples of 8
 };
 
 /// Rows whose starts are not aligned, and aligned ones inside a wider buffer.
@@ -77,7 +79,7 @@ class Side {
               std::initializer_list<std::int64_t> shape);
   Tensor int_output(const std::string& name, std::initializer_list<std::int64_t> shape,
                     DType dtype = DType::i32);
-  /// An input with the values given, in row-major order.
+  /// An input, or with `written` an in_out, with the values given in row-major order.
   Tensor values(const std::string& name, const std::vector<double>& values,
                 std::initializer_list<std::int64_t> shape, Make make = {});
 

@@ -88,7 +88,7 @@ TEST(Plan, EveryPresetHasAPlan) {
   for (const auto& entry :
        std::filesystem::directory_iterator(std::string(STRAIT_SOURCE_DIR) + "/configs")) {
     if (entry.path().extension() != ".json") continue;
-    const config::Config config = train::load_config({.name = entry.path().string()}, 1);
+    const config::Config config = train::load_config({.name = entry.path().string()}, 1, true);
     const train::PlanReport report = train::make_plan_report(config, 1);
     EXPECT_GT(report.memory_bytes(), 0u) << entry.path();
     EXPECT_FALSE(json::parse(train::to_json(report)).empty());

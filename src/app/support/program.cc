@@ -25,8 +25,10 @@ int report(const std::string& program, const std::exception_ptr& error) {
     return say(program, bad.what(), core::kBadInput);
   } catch (const kernels::OpError& bad) {
     return say(program, bad.what(), core::kBadInput);
-  } catch (const std::bad_alloc&) {
-    return say(program, "out of memory; see --dry-run for the plan", core::kRuntimeFault);
+  } catch (const std::bad_alloc& full) {
+    return say(program,
+               std::string("out of memory (") + full.what() + "); --dry-run shows the plan",
+               core::kRuntimeFault);
   } catch (const std::exception& fault) {
     return say(program, fault.what(), core::kRuntimeFault);
   }

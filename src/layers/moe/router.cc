@@ -99,7 +99,10 @@ void Router::backward_add(Ctx& ctx, ConstTensor dweight, Tensor dx) {
                            .aux_coef = config_.aux_coef * ctx.scale.per_sequence,
                            .z_coef = config_.z_coef * ctx.scale.per_token},
          ctx.stream);
-  gate_.backward_add(ctx, saved_.x, dlogits, dx);
+  if (dlogits.dtype == dx.dtype) return gate_.backward_add(ctx, saved_.x, dlogits, dx);
+  const Tensor rounded = ctx.scratch.take(dx.dtype, {dlogits.shape[0], dlogits.shape[1]});
+  launch(kernels::Copy{.x = dlogits, .y = rounded}, ctx.stream);
+  gate_.backward_add(ctx, saved_.x, rounded, dx);
 }
 
 void Router::end_step(Ctx& ctx) {

@@ -1,0 +1,148 @@
+#include "kernels/norm.h"
+
+#include "kernels/elementwise.h"
+#include "tests/kernels_cuda/device_test.h"
+
+namespace strait::kernels {
+namespace {
+
+using namespace test;
+
+struct Case {
+  std::int64_t tokens, width;
+  Make rows = {};
+};
+
+/// The widest row in f32; bf16 takes twice as much.
+constexpr std::int64_t kWidest = 8192;
+
+/// One packet and less, odd widths, several packets a thread, the wide row shape.
+const Case kCases[] = {{1, 1},
+                       {5, 7},
+                       {3, 64},
+                       {1100, 40},
+                       {9, 2048},
+                       {4, kWidest},
+                       {3, 9000, kPaddedRows},
+                       {7, 100, kOddRows},
+                       {6, 1001, kPaddedRows},
+                       {2, 4096, kOddRows}};
+
+class CudaNorm : public DeviceTest {};
+
+RmsNormFwd plain(Side& s, const Case& c, bool wide_weight) {
+  return {.x = s.input("x", {c.tokens, c.width}, c.rows),
+          .w = s.input("w", {c.width}, {.stat = wide_weight}),
+          .y = s.output("y", {c.tokens, c.width}, c.rows),
+          .rstd = s.output("rstd", {c.tokens}, {.stat = true})};
+}
+
+/// x and delta on a grid where their sum is exact in bf16: rounding it is the next test's subject.
+RmsNormFwd residual(Side& s, const Case& c, double grid) {
+  Make rows = c.rows;
+  rows.grid = grid;
+  return {.x = s.input("x", {c.tokens, c.width}, rows),
+          .delta = s.input("delta", {c.tokens, c.width}, rows),
+          .w = s.input("w", {c.width}),
+          .sum = s.output("sum", {c.tokens, c.width}, rows),
+          .y = s.output("y", {c.tokens, c.width}, rows),
+          .rstd = s.output("rstd", {c.tokens}, {.stat = true})};
+}
+
+TEST_F(CudaNorm, Forward) {
+  for (const DType storage : {DType::f32, DType::bf16}) {
+    for (const Case& c : kCases) {
+      if (storage == DType::f32 && c.width > kWidest) continue;
+      SCOPED_TRACE(c.width);
+      compare_op(storage, [&](Side& s) { return plain(s, c, false); });
+      compare_op(storage, [&](Side& s) { return plain(s, c, true); });
+      compare_op(storage, [&](Side& s) { return residual(s, c, 1.0 / 16); });
+    }
+  }
+}
+
+TEST_F(CudaNorm, FusedSumRepeatsAsAddThenNorm) {
+  const Case c{33, 1000};
+  for (const DType storage : {DType::f32, DType::bf16}) {
+    Side fused(Side::Kind::device, storage), steps(Side::Kind::device, storage);
+    const auto one = evaluate(fused, [&](Side& s) { return residual(s, c, 0); });
+    RmsNormFwd op = residual(steps, c, 0);
+    launch(Add{.a = op.x, .b = op.delta, .y = op.sum}, steps.stream());
+    op.x = op.sum;
+    op.delta = op.sum = {};
+    launch(op, steps.stream());
+    expect_same_bits(one, steps.collect());
+  }
+}
+
+TEST_F(CudaNorm, SumMayAliasEitherTerm) {
+  const Case c{5, 264};
+  for (const bool into_delta : {false, true}) {
+    compare_op(DType::bf16, [&](Side& s) {
+      const Make grid{.grid = 1.0 / 16};
+      const Tensor sum = s.in_out("x", {c.tokens, c.width}, grid);
+      const Tensor other = s.input("delta", {c.tokens, c.width}, grid);
+      return RmsNormFwd{.x = into_delta ? other : sum,
+                        .delta = into_delta ? sum : other,
+                        .w = s.input("w", {c.width}),
+                        .sum = sum,
+                        .y = s.output("y", {c.tokens, c.width}),
+                        .rstd = s.output("rstd", {c.tokens}, {.stat = true})};
+    });
+  }
+}
+
+RmsNormBwd backward(Side& s, const Case& c, bool wide_gradient) {
+  return {.dy = s.input("dy", {c.tokens, c.width}, c.rows),
+          .s = s.input("s", {c.tokens, c.width}, c.rows),
+          .w = s.input("w", {c.width}),
+          .rstd = s.input("rstd", {c.tokens}, {.stat = true, .scale = 0.1, .mean = 1}),
+          .dresidual = s.input("dresidual", {c.tokens, c.width}, c.rows),
+          .dx = s.output("dx", {c.tokens, c.width}, c.rows),
+          .dw = s.in_out("dw", {c.width}, {.stat = wide_gradient})};
+}
+
+TEST_F(CudaNorm, Backward) {
+  for (const DType storage : {DType::f32, DType::bf16}) {
+    for (const Case& c : kCases) {
+      if (storage == DType::f32 && c.width > kWidest) continue;
+      SCOPED_TRACE(c.width);
+      for (const bool wide : {false, true}) {
+        compare_op(storage, [&](Side& s) { return backward(s, c, wide); });
+      }
+      compare_op(storage, [&](Side& s) {
+        RmsNormBwd op = backward(s, c, true);
+        op.dresidual = {};
+        return op;
+      });
+      compare_op(storage, [&](Side& s) {  // in place of the residual's gradient
+        const Tensor d = s.in_out("d", {c.tokens, c.width}, c.rows);
+        return RmsNormBwd{.dy = s.input("dy", {c.tokens, c.width}, c.rows),
+                          .s = s.input("s", {c.tokens, c.width}, c.rows),
+                          .w = s.input("w", {c.width}, {.stat = true}),
+                          .rstd = s.input("rstd", {c.tokens}, {.stat = true, .mean = 1}),
+                          .dresidual = d,
+                          .dx = d,
+                          .dw = s.in_out("dw", {c.width}, {.stat = true})};
+      });
+    }
+  }
+}
+
+TEST_F(CudaNorm, RefusesWhatItCannotDo) {
+  expect_unsupported(
+      DType::bf16,
+      [](Side& s) {
+        return plain(s, {2, 20000}, false);
+      },
+      "x: rows of at most 16384 elements, got [2, 20000] bf16");
+  expect_unsupported(
+      DType::f64,
+      [](Side& s) {
+        return plain(s, {2, 8}, false);
+      },
+      "x: the CUDA backend computes in f32 or bf16, got [2, 8] f64");
+}
+
+}  // namespace
+}  // namespace strait::kernels

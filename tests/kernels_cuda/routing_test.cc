@@ -1,0 +1,199 @@
+#include "kernels/routing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "tests/kernels_cuda/device_test.h"
+
+namespace strait::kernels {
+namespace {
+
+using namespace test;
+
+struct Case {
+  std::string name;
+  std::int64_t tokens, sequences, experts, chosen;
+  RouterRule rule;
+  double aux = 0, z = 0;
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.name;
+}
+
+const RouterRule kSoftmax{};
+const RouterRule kSoftmaxUnit{.renormalise = true};
+const RouterRule kSigmoid{.score = RouterScore::sigmoid};
+const RouterRule kDeepseek{
+    .score = RouterScore::sigmoid, .renormalise = true, .groups = 8, .top_groups = 4, .scale = 2.5};
+const RouterRule kGroupsOfOne{.score = RouterScore::sigmoid, .groups = 6, .top_groups = 4};
+
+std::vector<Case> cases() {
+  return {
+      {"softmax", 113, 1, 5, 2, kSoftmax, 0, 0},
+      {"softmax_unit", 799, 17, 16, 4, kSoftmaxUnit, 0.7, 0.3},
+      {"sigmoid", 60, 2, 33, 3, kSigmoid, 0.7, 0.3},
+      {"deepseek", 64, 2, 256, 8, kDeepseek, 0.7, 0},
+      {"groups_of_one", 24, 1, 6, 3, kGroupsOfOne, 0, 0.3},
+      {"top_1", 240, 2, 16, 1, {.scale = 0.5}, 0.1, 0.1},
+      {"all_experts", 50, 5, 4, 4, kSoftmax, 0.1, 0.1},
+      {"one_expert", 30, 1, 1, 1, kSigmoid, 0.1, 0.1},
+      {"one_token", 1, 1, 3, 2, {.score = RouterScore::sigmoid, .renormalise = true}, 0.1, 0.1},
+      {"most_experts", 40, 1, 512, 64, kSoftmaxUnit, 0.1, 0.1},
+  };
+}
+
+/// Logits with 0.3 between any two of a token, so that rounding cannot reorder them; the same on
+/// every side.
+Tensor logits(Side& s, const Case& c) {
+  strait::test::Buffers random(static_cast<std::uint64_t>(c.tokens + 1000 * c.experts));
+  std::vector<double> values;
+  for (std::int64_t t = 0; t < c.tokens; ++t) {
+    std::vector<double> step(c.experts);
+    std::iota(step.begin(), step.end(), -0.5 * static_cast<double>(c.experts));
+    for (std::int64_t e = c.experts - 1; e > 0; --e) std::swap(step[e], step[random.below(e + 1)]);
+    const double gap = c.experts > 64 ? 0.03 : 0.3;
+    for (const double x : step) values.push_back(gap * (x + 1e-3 * random.below(100)));
+  }
+  return s.values("logits", values, {c.tokens, c.experts}, {.stat = true});
+}
+
+RouteFwd forward(Side& s, const Case& c) {
+  return {.logits = logits(s, c),
+          .scores = s.output("scores", {c.tokens, c.experts}, {.stat = true}),
+          .expert = s.int_output("expert", {c.tokens, c.chosen}),
+          .weight = s.output("weight", {c.tokens, c.chosen}, {.stat = true}),
+          .counts = s.int_output("counts", {c.experts}, DType::i64),
+          .rule = c.rule};
+}
+
+/// Scores and choices of the forward in double.
+struct Routed {
+  explicit Routed(const Case& c) {
+    Side wide(Side::Kind::wide, DType::f32);
+    for (const Side::Result& r : evaluate(wide, [&](Side& s) { return forward(s, c); })) {
+      const auto values = strait::test::values(r.view);
+      if (r.name == "scores") scores = values;
+      if (r.name == "expert") expert.assign(values.begin(), values.end());
+    }
+    const std::int64_t length = c.tokens / c.sequences;
+    fraction.resize(c.sequences * c.experts);
+    for (std::int64_t i = 0; i < c.tokens * c.chosen; ++i) {
+      fraction[i / c.chosen / length * c.experts + expert[i]] +=
+          1.0 / static_cast<double>(length * c.chosen);
+    }
+  }
+  std::vector<double> scores, fraction;
+  std::vector<std::int32_t> expert;
+};
+
+class CudaRoute : public DeviceTest, public testing::WithParamInterface<Case> {};
+
+TEST_P(CudaRoute, Forward) {
+  compare_op(DType::f32, [&](Side& s) { return forward(s, GetParam()); });
+}
+
+TEST_P(CudaRoute, Losses) {
+  const Case& c = GetParam();
+  const Routed routed(c);
+  compare_op(DType::f32, [&](Side& s) {
+    return RouteLosses{.logits = logits(s, c),
+                       .scores = s.values("scores", routed.scores, {c.tokens, c.experts},
+                                          {.stat = true}),
+                       .expert = s.ints("expert", routed.expert, {c.tokens, c.chosen}),
+                       .fraction = s.output("fraction", {c.sequences, c.experts}, {.stat = true}),
+                       .aux = s.in_out("aux", {1}, {.f64 = true}),
+                       .z = s.in_out("z", {1}, {.f64 = true})};
+  });
+}
+
+TEST_P(CudaRoute, Backward) {
+  const Case& c = GetParam();
+  const Routed routed(c);
+  compare_op(DType::f32, [&](Side& s) {
+    return RouteBwd{
+        .dweight = s.input("dweight", {c.tokens, c.chosen}, {.stat = true}),
+        .logits = logits(s, c),
+        .scores = s.values("scores", routed.scores, {c.tokens, c.experts}, {.stat = true}),
+        .expert = s.ints("expert", routed.expert, {c.tokens, c.chosen}),
+        .fraction = s.values("fraction", routed.fraction, {c.sequences, c.experts}, {.stat = true}),
+        .dlogits = s.output("dlogits", {c.tokens, c.experts}, {.stat = true}),
+        .rule = c.rule,
+        .aux_coef = c.aux,
+        .z_coef = c.z};
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CudaRoute, testing::ValuesIn(cases()),
+                         [](const testing::TestParamInfo<Case>& info) { return info.param.name; });
+
+using CudaRouting = DeviceTest;
+
+/// One routing of given logits on the device.
+std::vector<double> choices(const std::vector<double>& logits, std::int64_t chosen,
+                            const RouterRule& rule, const std::vector<double>& bias = {}) {
+  Side side(Side::Kind::device, DType::f32);
+  const auto experts = static_cast<std::int64_t>(logits.size());
+  for (const auto& r : evaluate(side, [&](Side& s) {
+         RouteFwd op{.logits = s.values("logits", logits, {1, experts}),
+                     .scores = s.output("scores", {1, experts}),
+                     .expert = s.int_output("expert", {1, chosen}),
+                     .weight = s.output("weight", {1, chosen}),
+                     .counts = s.int_output("counts", {experts}, DType::i64),
+                     .rule = rule};
+         if (!bias.empty()) op.bias = s.values("bias", bias, {experts});
+         return op;
+       })) {
+    if (r.name == "expert") return strait::test::values(r.view);
+  }
+  return {};
+}
+
+TEST_F(CudaRouting, TiesGoToTheLowerExpertAndGroup) {
+  EXPECT_EQ(choices(std::vector<double>(8, 1.5), 3, {.groups = 4, .top_groups = 2}),
+            (std::vector<double>{0, 1, 2}));
+  EXPECT_EQ(choices(std::vector<double>(100, -2.0), 3, {.score = RouterScore::sigmoid}),
+            (std::vector<double>{0, 1, 2}));
+}
+
+TEST_F(CudaRouting, AGroupIsJudgedByItsTwoBest) {
+  const RouterRule rule{.score = RouterScore::sigmoid, .groups = 2, .top_groups = 1};
+  EXPECT_EQ(choices({5, -4, -4, 4.9, 4.8, -9}, 2, rule), (std::vector<double>{3, 4}));
+}
+
+TEST_F(CudaRouting, BiasSelects) {
+  EXPECT_EQ(choices({3, 1, 2}, 1, kSigmoid, {-2, 0, 0}), (std::vector<double>{2}));
+}
+
+TEST_F(CudaRouting, NotANumberStillSelectsDistinctExperts) {
+  std::vector<double> chosen = choices({std::nan(""), std::nan(""), 1, std::nan("")}, 4, kSigmoid);
+  std::sort(chosen.begin(), chosen.end());
+  EXPECT_EQ(chosen, (std::vector<double>{0, 1, 2, 3}));
+}
+
+TEST_F(CudaRouting, BiasUpdateMovesByTheSignOfTheLack) {
+  std::vector<double> count(500);
+  std::iota(count.begin(), count.end(), 0);
+  Side side(Side::Kind::device, DType::f32);
+  Tensor counts;
+  const auto results = evaluate(side, [&](Side& s) {
+    counts = s.int_output("counts", {500}, DType::i64);
+    std::vector<std::int64_t> values(count.begin(), count.end());
+    copy_to_device(counts.data, values.data(), counts.bytes(), s.stream());
+    synchronise(s.stream());
+    return RouterBiasUpdate{
+        .counts = counts, .bias = s.values("bias", count, {500}), .rate = 0.25};
+  });
+  // The mean is 249.5: nobody has exactly that.
+  const std::vector<double> bias = strait::test::values(results.back().view);
+  for (int e = 0; e < 500; ++e) EXPECT_EQ(bias[e], e + (e < 250 ? 0.25 : -0.25)) << e;
+}
+
+TEST_F(CudaRouting, RejectsTooManyExperts) {
+  const Case c{"", 2, 1, 513, 1, kSoftmax};
+  expect_unsupported(DType::f32, [&](Side& s) { return forward(s, c); }, "at most 512 experts");
+}
+
+}  // namespace
+}  // namespace strait::kernels
