@@ -104,6 +104,9 @@ void GemmPlan::choose(cublasLtHandle_t library, const GemmShape& shape,
   check_library(cublasLtMatmulPreferenceCreate(&raw), "cublasLtMatmulPreferenceCreate");
   const Preference preference(raw);
   set(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(workspace_bytes));
+  // Sums split over blocks meet in FP32, not in the output's dtype.
+  set(raw, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+      static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, shape.b_alignment);
   set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape.a_alignment);
   set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.c_alignment);
@@ -112,7 +115,7 @@ void GemmPlan::choose(cublasLtHandle_t library, const GemmShape& shape,
   int count = 0;
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
       library, product_.get(), b_.get(), a_.get(), c_.get(), c_.get(), raw, 1, &found, &count);
-  if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
+  if (status != CUBLAS_STATUS_SUCCESS || count == 0 || found.state != CUBLAS_STATUS_SUCCESS) {
     throw DeviceError(describe(shape) + ": cuBLASLt offers no algorithm (" +
                       cublasLtGetStatusString(status) + "); align rows and addresses to 16 bytes");
   }

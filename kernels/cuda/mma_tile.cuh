@@ -2,17 +2,10 @@
 
 #include "kernels/cuda/dtype.cuh"
 #include "kernels/cuda/ptx.cuh"
-#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/warp.cuh"
 
 // Tiles of bf16 in shared memory and the operands of mma_bf16 read from them.
 namespace strait::kernels::cuda {
-
-__device__ __forceinline__ int lane_id() {
-  return static_cast<int>(threadIdx.x) % kWarp;
-}
-__device__ __forceinline__ int warp_id() {
-  return static_cast<int>(threadIdx.x) / kWarp;
-}
 
 /// Rows of kWidth elements. The 16-byte chunks of a row are permuted by the row's number, so that
 /// the eight rows of a matrix load and the chunks of a row lie in different banks.

@@ -3,7 +3,7 @@
 #include <climits>
 #include <cmath>
 
-#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/warp.cuh"
 
 // One token's experts in one warp: expert i * 32 + lane is entry i of a lane's registers.
 namespace strait::kernels::cuda::route {
@@ -11,10 +11,6 @@ namespace strait::kernels::cuda::route {
 inline constexpr int kThreads = 128, kWarps = kThreads / kWarp;
 /// Keeps a sum of scores away from zero where every sigmoid underflows.
 inline constexpr float kTinySum = 1e-20f;
-
-__device__ __forceinline__ int lane_id() {
-  return static_cast<int>(threadIdx.x) % kWarp;
-}
 
 /// Calls body(entry, expert) for the lane's experts, entries known at compile time.
 template <int kPerLane, class Body>

@@ -1,6 +1,7 @@
 #include "tests/golden/case.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "core/error.h"
@@ -8,6 +9,15 @@
 #include "io/part_copy.h"
 
 namespace strait::golden {
+namespace {
+
+/// Bits of the nearest bf16, ties to even; the value is finite.
+std::uint16_t to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+}  // namespace
 
 std::vector<double> read_floats(const io::SafetensorsReader& file, const std::string& name,
                                 const std::vector<std::int64_t>& shape) {
@@ -31,6 +41,15 @@ std::vector<double> download(const ConstTensor& tensor, const Stream& stream) {
   view.rank = tensor.rank;
   view.shape = tensor.shape;
   view.stride = tensor.stride;
+  if (tensor.dtype == DType::bf16) {
+    std::vector<std::uint16_t> host(static_cast<std::size_t>(view.numel()));
+    io::copy_view_to_host(view, std::as_writable_bytes(std::span(host)), stream);
+    std::vector<double> values;
+    for (const std::uint16_t bits : host) {
+      values.push_back(std::bit_cast<float>(std::uint32_t{bits} << 16));
+    }
+    return values;
+  }
   const auto read = [&]<class Real>(Real) {
     std::vector<Real> host(static_cast<std::size_t>(view.numel()));
     io::copy_view_to_host(view, std::as_writable_bytes(std::span(host)), stream);
@@ -46,6 +65,10 @@ void upload(std::span<const double> values, const Tensor& tensor, const Stream& 
   };
   if (tensor.dtype == DType::f64) {
     write(double{});
+  } else if (tensor.dtype == DType::bf16) {
+    std::vector<std::uint16_t> host;
+    for (const double value : values) host.push_back(to_bf16(static_cast<float>(value)));
+    io::copy_host_to_view(std::as_bytes(std::span(host)), tensor, stream);
   } else {
     write(float{});
   }

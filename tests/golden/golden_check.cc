@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "core/error.h"
 #include "tests/golden/case.h"
 #include "tests/golden/limits.h"
+#include "train/engine.h"
 
 // Runs golden cases and says how far each is from its reference; README.md describes both.
 namespace strait::golden {
@@ -27,10 +29,13 @@ constexpr const char* kUsage =
 
 struct Options {
   std::optional<double> tolerance;
-  config::Compute compute = config::Compute::f64;
+  Backend backend;
   std::vector<fs::path> paths;
   bool help = false;
 };
+
+const std::map<std::string, config::Compute> kDtypes = {
+    {"f64", config::Compute::f64}, {"f32", config::Compute::f32}, {"bf16", config::Compute::bf16}};
 
 double parse_tolerance(const std::string& text) {
   std::size_t used = 0;
@@ -49,18 +54,30 @@ void set_option(Options& options, const std::string& name, const std::string& va
   const auto refuse = [&](const std::string& expected) {
     throw core::InputError(name + " " + value + ": expected " + expected);
   };
-  const std::string no_cuda = name + " " + value + ": this build has no CUDA; ";
   if (name == "--tol") {
     options.tolerance = parse_tolerance(value);
   } else if (name == "--device") {
-    if (value == "cuda") throw core::InputError(no_cuda + "use --device cpu");
-    if (value != "cpu") refuse("cpu or cuda");
+    if (value != "cpu" && value != "cuda") refuse("cpu or cuda");
+    options.backend.device = value == "cuda" ? Device::cuda : Device::cpu;
   } else if (name == "--dtype") {
-    if (value == "bf16") throw core::InputError(no_cuda + "use --dtype f64 or f32");
-    if (value != "f64" && value != "f32") refuse("f64, f32 or bf16");
-    options.compute = value == "f64" ? config::Compute::f64 : config::Compute::f32;
+    const auto found = kDtypes.find(value);
+    if (found == kDtypes.end()) refuse("f64, f32 or bf16");
+    options.backend.compute = found->second;
   } else {
     throw core::InputError(name + ": unknown option; known are --tol, --device, --dtype, --help");
+  }
+}
+
+void require_possible(const Backend& backend) {
+  const bool cuda = backend.device == Device::cuda;
+  if (cuda && !kernels::available(Device::cuda)) {
+    throw core::InputError("--device cuda: this build has no CUDA, or the machine no GPU; use cpu");
+  }
+  if (cuda && backend.compute == config::Compute::f64) {
+    throw core::InputError("--device cuda computes in f32 or bf16; add --dtype f32");
+  }
+  if (!cuda && backend.compute == config::Compute::bf16) {
+    throw core::InputError("--dtype bf16 needs --device cuda; on the CPU use f64 or f32");
   }
 }
 
@@ -83,6 +100,7 @@ Options parse(int argc, char** argv) {
   if (options.paths.empty() && !options.help) {
     throw core::InputError("no case given (see --help)");
   }
+  require_possible(options.backend);
   return options;
 }
 
@@ -100,11 +118,12 @@ CaseKind kind_of(const fs::path& path) {
 /// Runs one case and prints its line. Returns its exit code.
 int check(const fs::path& path, const Options& options) {
   const CaseKind kind = kind_of(path);
-  Limits limits = limits_of(path, kind, options.compute);
-  if (options.tolerance) limits = {*options.tolerance, *options.tolerance, *options.tolerance};
+  const Limits limits = options.tolerance
+                            ? Limits{*options.tolerance, *options.tolerance, *options.tolerance}
+                            : limits_of(path, kind, options.backend);
   const bool model = kind == CaseKind::model;
   const Result result =
-      model ? run_model_case(path, options.compute) : run_layer_case(path, options.compute);
+      model ? run_model_case(path, options.backend) : run_layer_case(path, options.backend);
 
   const double loss = result.loss.value_or(0);
   const bool pass = loss <= limits.loss && result.outputs.error <= limits.outputs &&
@@ -113,9 +132,9 @@ int check(const fs::path& path, const Options& options) {
   if (result.loss) std::snprintf(text, sizeof text, "loss %.2e (limit %.1e)", loss, limits.loss);
   std::printf("%s  %s  %s  %s  outputs %.2e (limit %.1e) %s  gradients %.2e (limit %.1e) %s\n",
               pass ? "PASS" : "FAIL", name_of(path).c_str(),
-              options.compute == config::Compute::f64 ? "f64" : "f32", text, result.outputs.error,
-              limits.outputs, result.outputs.name.c_str(), result.gradients.error, limits.gradients,
-              result.gradients.name.c_str());
+              kernels::name_of(train::compute_dtype(options.backend.compute)), text,
+              result.outputs.error, limits.outputs, result.outputs.name.c_str(),
+              result.gradients.error, limits.gradients, result.gradients.name.c_str());
   return pass ? core::kOk : core::kCheckFailed;
 }
 

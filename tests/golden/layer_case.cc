@@ -78,7 +78,7 @@ Values run_layer(test::Harness& harness, layers::CcaAttention& layer, const Valu
 
 }  // namespace
 
-Result run_layer_case(const std::filesystem::path& path, config::Compute compute) {
+Result run_layer_case(const std::filesystem::path& path, const Backend& backend) {
   const io::SafetensorsReader file(path);
   const std::vector<std::int64_t> x = file.info("x").shape;
   if (x.size() != 3 || std::ranges::min(x) < 1) {
@@ -86,11 +86,11 @@ Result run_layer_case(const std::filesystem::path& path, config::Compute compute
   }
   const LayerConfig config = read_layer_config(file, x[1]);
   const test::Documents documents(static_cast<std::size_t>(x[0]), config.documents);
-  test::Harness harness(config.model, documents, train::compute_dtype(compute));
+  test::Harness harness(config.model, documents, train::compute_dtype(backend.compute));
   layers::CcaAttention layer(harness.build(), "attn");
   const core::ParamTable& table = harness.table();
   const Values want = read_all(file, expected_shapes(table, config.model.attention, x));
-  harness.allocate([&] { run_layer(harness, layer, want, x[2]); });
+  harness.allocate([&] { run_layer(harness, layer, want, x[2]); }, backend.device);
   const Stream& stream = harness.ctx().stream;
   for (const core::Param& param : table.params()) {
     upload(want.at(kStoredName.at(param.spec.name)), param.weight, stream);

@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 constexpr Limits kModelF64{.loss = 1e-6, .outputs = 2e-6, .gradients = 1e-5};
 constexpr Limits kLayerF64{.loss = 0, .outputs = 1e-10, .gradients = 1e-10};
 constexpr Limits kUnmeasuredF32{.loss = 1e-5, .outputs = 5e-6, .gradients = 2e-5};
+constexpr Limits kCudaF32{.loss = 1e-4, .outputs = 1e-4, .gradients = 1e-4};
 constexpr double kNaiveFactor = 2;
 
 /// CRC-32 as in zlib.
@@ -43,8 +44,12 @@ Limits f32_limits(const fs::path& path, CaseKind kind) {
 
 }  // namespace
 
-Limits limits_of(const fs::path& path, CaseKind kind, config::Compute compute) {
-  if (compute == config::Compute::f32) return f32_limits(path, kind);
+Limits limits_of(const fs::path& path, CaseKind kind, const Backend& backend) {
+  if (backend.compute == config::Compute::bf16) {
+    throw core::InputError("bf16 has no limits of its own yet; give one with --tol");
+  }
+  if (backend.device == Device::cuda) return kCudaF32;
+  if (backend.compute == config::Compute::f32) return f32_limits(path, kind);
   return kind == CaseKind::model ? kModelF64 : kLayerF64;
 }
 

@@ -16,7 +16,7 @@ struct Limits {
 /// In f64 by kind. In f32 twice what a naive float evaluation of this very case loses, where
 /// naive_f32.json has that measured (same name and same reference, byte for byte), else a fixed
 /// limit. `path` is the folder or the layer file.
-Limits limits_of(const std::filesystem::path& path, CaseKind kind, config::Compute compute);
+Limits limits_of(const std::filesystem::path& path, CaseKind kind, const Backend& backend);
 
 /// The case's name: the last part of its path, without ".safetensors".
 std::string name_of(const std::filesystem::path& path);

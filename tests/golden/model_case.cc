@@ -189,19 +189,19 @@ Result compare(const io::SafetensorsReader& reference, const Run& run, const Val
 
 }  // namespace
 
-Result run_model_case(const std::filesystem::path& folder, config::Compute compute) {
+Result run_model_case(const std::filesystem::path& folder, const Backend& backend) {
   const config::Model model = io::model_from_hf(folder);
   check_shapes(folder, model);
   const io::SafetensorsReader reference(folder / "reference.safetensors");
   const Tokens tokens = read_tokens(reference, model.vocab_size);
 
   parallel::Groups groups;
-  train::Engine engine(config_for(model, tokens, compute), parallel::Mesh{}, groups);
+  train::Engine engine(config_for(model, tokens, backend.compute), parallel::Mesh{}, groups);
   train::require_memory(train::plan_step(engine), 1);
   parallel::Ctx& ctx = engine.ctx();
   ctx.tokens = &engine.shard().blank();
   run_batch(engine, tokens);
-  engine.allocate(Device::cpu);
+  engine.allocate(backend.device);
   io::load_hf_weights(folder, engine.table(), model, ctx.stream);
   ctx.tokens = &engine.shard().load(tokens.ids, tokens.labels, tokens.doc_pos, ctx.stream);
   const Run run = run_batch(engine, tokens);

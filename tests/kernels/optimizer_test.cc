@@ -102,6 +102,19 @@ TEST(AdamW, LongTensorsMatchShortPieces) {
   EXPECT_TRUE(bit_equal(whole.v, pieces.v));
 }
 
+TEST(AdamW, WritesTheWeightsAlongInAnotherDtype) {
+  Buffers b;
+  const Tensor w = b.normal(DType::f64, {9}), along = b.poisoned(DType::f32, {9});
+  run(AdamW{.w = w,
+            .g = b.normal(DType::f64, {9}),
+            .m = b.zeros(DType::f64, {9}),
+            .v = b.zeros(DType::f64, {9}),
+            .w_compute = along,
+            .grad_scale = b.normal(DType::f64, {1}),
+            .lr = kLr});
+  EXPECT_EQ(values(along), values(b.converted(w, DType::f32)));
+}
+
 TEST(AdamW, RejectsMalformed) {
   Buffers b;
   const Tensor w = b.zeros(DType::f32, {4}), g = b.zeros(DType::f32, {4}),
@@ -127,6 +140,12 @@ TEST(AdamW, RejectsMalformed) {
   op = good;
   op.grad_scale = b.zeros(DType::f32, {1});
   expect_rejected(op, "grad_scale: expected dtype f64");
+  op = good;
+  op.w_compute = g;
+  expect_rejected(op, "w_compute: [4] f32 overlaps g");
+  op = good;
+  op.g = b.zeros(DType::bf16, {4});  // well formed, but not for the CPU
+  expect_rejected(op, "the CPU backend computes in f32 or f64, got bf16");
 }
 
 TEST(SumSquares, AccumulatesInDouble) {

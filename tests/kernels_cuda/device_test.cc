@@ -86,7 +86,7 @@ Tensor Side::add(const std::string& name, std::initializer_list<std::int64_t> sh
   slot->storage = storage;
   slot->written = written;
   Tensor whole(nullptr, dtype, shape);
-  const int last = whole.rank - 1;
+  const int last = std::max(whole.rank, 1) - 1;
   const std::int64_t width = whole.shape[last], padded = make.pad_left + width + make.pad_right;
   std::int64_t stride = 1;
   for (int i = last; i >= 0; --i) {
@@ -185,8 +185,9 @@ void expect_close(const std::vector<Side::Result>& device, const std::vector<Sid
     for (double& x : fair) x = rounded(x, storage);
     const double error = strait::test::relative_l2(got, want);
     const double fair_error = strait::test::relative_l2(fair, want);
-    // The naive result may be right by luck where there are few elements.
-    const double allowed = std::max(tolerance.factor * fair_error, unit_roundoff(storage));
+    // Over few elements the naive result may be right by luck.
+    const double luck = got.size() < 64 ? 2.0 : 1.0;
+    const double allowed = std::max(tolerance.factor * fair_error, luck * unit_roundoff(storage));
     EXPECT_TRUE(std::isfinite(fair_error)) << device[i].name << ": the naive evaluation failed";
     EXPECT_LE(error, allowed) << device[i].name << ": naive error " << fair_error;
   }

@@ -66,19 +66,19 @@ class Harness {
   layers::Build build() { return {.model = model_, .mesh = mesh_, .table = table_}; }
 
   /// Runs `plan` on a planning context, allocates what it took, draws the weights.
-  void allocate(const std::function<void()>& plan) {
+  void allocate(const std::function<void()>& plan, Device device = Device::cpu) {
     table_.allocate(Device::plan);
     shard_.bind(inputs_);
     ctx_.tokens = &shard_.load(ids_, labels_, doc_pos_, ctx_.stream);
     plan();
-    ctx_.stream.device = Device::cpu;
-    table_.allocate(Device::cpu);
+    ctx_.stream.device = device;
+    table_.allocate(device);
     for (core::Arena* arena : {&saved_, &scratch_, &state_, &inputs_}) {
-      arena->allocate(Device::cpu);
+      arena->allocate(device);
     }
     shard_.bind(inputs_);
     ctx_.tokens = &shard_.load(ids_, labels_, doc_pos_, ctx_.stream);
-    randomise(table_);
+    if (device == Device::cpu) randomise(table_);  // elsewhere the caller writes the weights
   }
 
   void clear_gradients() {
