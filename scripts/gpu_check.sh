@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Builds for the GPU present, runs all GPU tests and benchmarks, prints a short table last.
+#
+#   scripts/gpu_check.sh OUT_DIR [build|tests|runs|bench ...]     default: all parts, in this order
+#
+# OUT_DIR gets logs and bench.json. Exit 0: all passed and nothing skipped; 1: something failed.
+# Environment: PYTHON (one with torch for the comparison; default python3), JOBS.
+set -uo pipefail
+out=$(realpath -m "${1:?usage: scripts/gpu_check.sh OUT_DIR [PART ...]}")
+shift
+cd "$(dirname "$0")/.." || exit 3
+source scripts/mpi_env.sh
+mkdir -p "$out"
+parts=("$@")
+[[ ${#parts[@]} -gt 0 ]] || parts=(build tests runs bench)
+python=${PYTHON:-python3}
+readonly kBuild=build-cuda
+readonly kBin=$kBuild/bin
+failures=()
+
+# Runs a command, keeps its output in OUT_DIR/NAME.log and its verdict in the table.
+check() {
+  local name=$1 started=$SECONDS
+  shift
+  if "$@" >"$out/$name.log" 2>&1; then
+    printf 'ok    %-28s %4ds  %s\n' "$name" $((SECONDS - started)) "$(tail -n 1 "$out/$name.log")"
+  else
+    printf 'FAIL  %-28s %4ds  see %s\n' "$name" $((SECONDS - started)) "$out/$name.log"
+    tail -n 25 "$out/$name.log"
+    failures+=("$name")
+  fi
+}
+
+build() {
+  cmake --preset cuda -DSTRAIT_TESTS=ON && cmake --build $kBuild -j "${JOBS:-$(core_count)}"
+}
+
+kernel_tests() {
+  $kBuild/tests/kernels_cuda_test --gtest_brief=1 || return 1
+  ! $kBuild/tests/kernels_cuda_test --gtest_brief=1 2>&1 | grep -q SKIPPED
+}
+
+golden() {
+  local cases=()
+  for folder in tests/golden/*/; do
+    case $folder in *zaya*|*cca_layers*) continue ;; esac
+    cases+=("$folder")
+  done
+  $kBuild/tests/golden_check --device cuda --dtype f32 "${cases[@]}" tests/golden/cca_layers/*.safetensors
+}
+
+# Trains the quickstart model into $out/runs/NAME with further settings.
+quick() {
+  local name=$1
+  shift
+  rm -rf "$out/runs/$name"
+  $kBin/train --config quickstart.json --set "run.dir=$out/runs/$name" --set eval.sequences=8 \
+    --set eval.sample_tokens=0 --set eval.sample_prompt= "$@"
+}
+
+curves() {
+  OMP_NUM_THREADS=$(core_count) quick cpu --set run.device=cpu &&
+    quick gpu_bf16 --set run.device=cuda --set precision.compute=bf16 &&
+    scripts/compare_losses.py "$out/runs/gpu_bf16" "$out/runs/cpu" --relative 0.005
+}
+
+repeats() {
+  local gpu=(--set run.device=cuda --set precision.compute=bf16)
+  quick again "${gpu[@]}" && quick block "${gpu[@]}" --set train.recompute=block &&
+    scripts/compare_losses.py "$out/runs/again" "$out/runs/gpu_bf16" &&
+    scripts/compare_losses.py "$out/runs/block" "$out/runs/gpu_bf16"
+}
+
+# Median tokens/s of the steps after the warm-up.
+median_tok_s() {
+  "$python" -c 'import json,statistics,sys
+rows = [json.loads(l) for l in open(sys.argv[1] + "/metrics.jsonl")]
+print(statistics.median([r["tok_s"] for r in rows if "tok_s" in r][5:]))' "$1"
+}
+
+bench() {
+  local kind ours peer rows=()
+  for kind in mha cca ccgqa; do
+    rm -rf "$out/runs/bench_$kind"
+    $kBin/train --config "configs/bench/dense_$kind.json" --set "run.dir=$out/runs/bench_$kind" \
+      --set run.device=cuda || return 1
+    rm -rf "$out/runs/bench_$kind/checkpoints"
+    ours=$(median_tok_s "$out/runs/bench_$kind")
+    peer=$("$python" tests/bench/torch_peer.py train --attn "$kind" |
+      sed -nE 's|.* ([0-9,]+) tokens/s.*|\1|p' | tr -d ,)
+    echo "dense $kind: $ours tokens/s, PyTorch ${peer:-none}"
+    rows+=("\"dense_$kind\": {\"strait_tok_s\": $ours, \"torch_tok_s\": ${peer:-null}}")
+  done
+  local device
+  device=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1)
+  (IFS=,; printf '{"device": "%s", "date": "%s", "revision": "%s", %s}\n' "$device" \
+    "$(date -u +%FT%TZ)" "$(git describe --always --dirty 2>/dev/null || echo unknown)" \
+    "${rows[*]}") | tee "$out/bench.json"
+}
+
+for part in "${parts[@]}"; do
+  case $part in
+    build) check build build ;;
+    tests) check kernel_tests kernel_tests; check golden golden ;;
+    runs) check curves curves; check repeats repeats ;;
+    bench) check bench bench; cat "$out/bench.log" ;;
+    *) echo "gpu_check: unknown part '$part'; known are build, tests, runs, bench" >&2; exit 2 ;;
+  esac
+done
+if [[ ${#failures[@]} -gt 0 ]]; then
+  echo "failed: ${failures[*]}"
+  exit 1
+fi
+echo "all passed"
