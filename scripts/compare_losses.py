@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Compares the loss curves of two runs.
 
-usage: compare_losses.py RUN_A RUN_B [--relative X]    largest |a - b| / b over the steps, limit X (0: equal)
+usage: compare_losses.py RUN_A RUN_B [--relative X]
+
+Prints the largest |a - b| / b over the steps; its limit is X (default 0: equal).
 
 Exit code 0 within the limit, 1 over it, 2 when a curve is missing or the lengths differ.
 """

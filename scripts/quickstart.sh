@@ -18,7 +18,10 @@ scripts/install_deps.sh
 say "build"
 programs=()
 for source in src/app/*.cc; do programs+=("$(basename "$source" .cc)"); done
-scripts/build.sh cpu --target "${programs[@]}"
+# Compiling for GPUs takes minutes: only where there is one.
+cuda=OFF
+if command -v nvcc >/dev/null && nvidia-smi -L >/dev/null 2>&1; then cuda=ON; fi
+scripts/build.sh cpu "-DSTRAIT_CUDA=$cuda" --target "${programs[@]}"
 
 say "mpirun -n $kRanks ./train --config quickstart.json"
 share_cores_among "$kRanks"

@@ -27,7 +27,9 @@ export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 # Builds preset $1 and runs its tests; leaves tests.json and junit.xml in the folder $2.
 # A failed test is found by count_tests.py, which reads those files.
 run_preset() {
-  scripts/build.sh "$1" -DSTRAIT_WERROR=ON -DSTRAIT_TESTS=ON
+  local with_cuda=OFF
+  if [[ $1 == cpu ]]; then with_cuda=$cuda; fi
+  scripts/build.sh "$1" -DSTRAIT_WERROR=ON -DSTRAIT_TESTS=ON "-DSTRAIT_CUDA=$with_cuda"
   rm -f "$2/tests.json" "$2/junit.xml"
   ctest --test-dir "$2" --show-only=json-v1 >"$2/tests.json"
   ctest --test-dir "$2" --output-on-failure --parallel "$(core_count)" --timeout 900 \
@@ -35,6 +37,9 @@ run_preset() {
 }
 
 scripts/install_deps.sh --dev
+# The CUDA code is compiled wherever that is possible; its tests skip themselves without a GPU.
+cuda=OFF
+if command -v nvcc >/dev/null; then cuda=ON; fi
 folders=()
 for preset in "${presets[@]}"; do
   folder=build-$preset

@@ -1,10 +1,11 @@
 # STRAIT_CUDA builds the CUDA backend: by default where nvcc is found, else never. Architectures
 # are CMAKE_CUDA_ARCHITECTURES, by default 90a (Hopper); any list from 80 on works, as "80;90a".
 include(CheckLanguage)
+set(found_nvcc OFF)
 if(NOT DEFINED STRAIT_CUDA)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
-    set(found_nvcc OFF) 
+    set(found_nvcc ON)
   endif()
 endif()
 option(STRAIT_CUDA "Build the CUDA backend" ${found_nvcc})
