@@ -1,11 +1,23 @@
+#include "kernels/cuda/attention_bwd_f32.cuh"
 #include "kernels/cuda/attention_dkv.cuh"
 #include "kernels/cuda/attention_dq.cuh"
-#include "kernels/cuda/attention_bwd_f32.cuh"
 #include "kernels/cuda/attention_views.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/run.h"
 
 namespace strait::kernels::cuda {
+namespace attention {
+
+/// One row of the table of tile shapes: head dims up to (kKey, kValue).
+template <int kKey, int kValue, int kRowTiles, int kKeys, int kKeyWarps, int kQueries>
+struct BackwardShape {
+  using Query = QueryGradShape<kKey, kValue, kRowTiles, kKeys>;
+  using Key = KeyGradShape<kKey, kValue, kKeyWarps, kQueries>;
+  static constexpr int kKeyWidth = Query::kKeyWidth, kValueWidth = Query::kValueWidth;
+};
+
+}  // namespace attention
+
 namespace {
 
 using namespace attention;
@@ -57,14 +69,6 @@ void differentiate(const AttentionBwd& op, const Call& call, float) {
   grid.blocks = dim3(blocks_for(op.k.shape[0], kPlainGradRows), args.heads / args.heads_per_group);
   launch_kernel(call, grid, key_grad_plain_kernel, args, tiles);
 }
-
-/// One row of the table of tile shapes: head dims up to (kKey, kValue).
-template <int kKey, int kValue, int kRowTiles, int kKeys, int kKeyWarps, int kQueries>
-struct BackwardShape {
-  using Query = QueryGradShape<kKey, kValue, kRowTiles, kKeys>;
-  using Key = KeyGradShape<kKey, kValue, kKeyWarps, kQueries>;
-  static constexpr int kKeyWidth = Query::kKeyWidth, kValueWidth = Query::kValueWidth;
-};
 
 /// Registers decide all rows but the last, which shared memory does (99 KB on sm_86).
 void differentiate(const AttentionBwd& op, const Call& call, bf16) {

@@ -37,8 +37,8 @@ __device__ inline float dot_plain(const float* a, const float* b, int width) {
   return sum;
 }
 
-/// sums[r][i] += sum over `depth` of weight[r][.] tile[.][lane + 32 i]. The tile is summed by itself
-/// first: rounding grows with the number of tiles, not of rows.
+/// sums[r][i] += sum over `depth` of weight[r][.] tile[.][lane + 32 i]. The tile is summed by
+/// itself first: rounding grows with the number of tiles, not of rows.
 template <int kRows>
 __device__ inline void add_plain(float (&sums)[kRows][kLaneColumns], const float* weight,
                                  int weight_pitch, const float* tile, int width, int depth) {
@@ -50,7 +50,8 @@ __device__ inline void add_plain(float (&sums)[kRows][kLaneColumns], const float
       const int column = lane_id() + i * kWarp;
       const float x = column < width ? tile[j * pitch + column] : 0.0f;
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) part[r][i] = fmaf(weight[r * weight_pitch + j], x, part[r][i]);
+      for (int r = 0; r < kRows; ++r)
+        part[r][i] = fmaf(weight[r * weight_pitch + j], x, part[r][i]);
     }
   }
 #pragma unroll

@@ -1,5 +1,5 @@
-#include "kernels/cuda/attention_fwd_f32.cuh"
 #include "kernels/cuda/attention_fwd.cuh"
+#include "kernels/cuda/attention_fwd_f32.cuh"
 #include "kernels/cuda/attention_views.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/run.h"

@@ -22,9 +22,8 @@ struct Workspace {
     grad_tiles = tiles_per_chunk(in) * in.chunks;
     const std::int64_t channels = op.z.shape[1], tiles = grad_tiles;
     if (in.convs == 2) {
-      const std::int64_t splits =
-          std::clamp<std::int64_t>(kWeightBlocks / weight_blocks_per_split(in), 1,
-                                   ceil_div(in.tokens, 4 * kWeightStep<T>));
+      const std::int64_t splits = std::clamp<std::int64_t>(
+          kWeightBlocks / weight_blocks_per_split(in), 1, ceil_div(in.tokens, 4 * kWeightStep<T>));
       split_tokens = ceil_div(ceil_div(in.tokens, splits), kWeightStep<T>) * kWeightStep<T>;
     }
     Layout layout;
@@ -85,9 +84,8 @@ void input_gradients(const CcaMixBwd& op, const Call& call, const Inputs<T>& in,
                             .db1 = per_head ? space.db1 : nullptr};
   const Grid grid{static_cast<unsigned>(space.grad_tiles * in.heads), kThreads,
                   static_cast<std::size_t>(input_grad_bytes(in))};
-  with_width<T>(in.width, [&](auto width) {
-    launch_kernel(call, grid, input_grads<T, width()>, in, grads);
-  });
+  with_width<T>(in.width,
+                [&](auto width) { launch_kernel(call, grid, input_grads<T, width()>, in, grads); });
   if (depthwise) {
     add_column_sums(call.op, space.dw0, space.grad_tiles, op.dw0, call.stream);
     add_column_sums(call.op, space.db0, space.grad_tiles, op.db0, call.stream);

@@ -51,8 +51,8 @@ __device__ __forceinline__ void fill_operand(const Inputs<T>& in, const TileAt& 
   }
 }
 
-/// Copies `rows` rows of `columns` elements from global to shared memory, zeros outside `valid_rows`
-/// and `width`; asynchronous when `vector`.
+/// Copies `rows` rows of `columns` elements from global to shared memory, zeros outside
+/// `valid_rows` and `width`; asynchronous when `vector`.
 __device__ __forceinline__ void load_panel(bf16* to, int pitch, const bf16* from, int stride,
                                            int rows, int columns, int valid_rows, int width,
                                            bool vector) {
@@ -73,8 +73,8 @@ __device__ __forceinline__ void load_panel(bf16* to, int pitch, const bf16* from
 
 /// Writes the warps' accumulators to [rows][pitch] floats; ends with a barrier.
 template <int kTiles>
-__device__ __forceinline__ void store_product(const Inputs<bf16>& in, const float (&sums)[kTiles][4],
-                                              float* to) {
+__device__ __forceinline__ void store_product(const Inputs<bf16>& in,
+                                              const float (&sums)[kTiles][4], float* to) {
 #pragma unroll
   for (int n = 0; n < kTiles; ++n) {
     if (8 * n >= in.padded()) break;
@@ -123,8 +123,7 @@ __device__ __forceinline__ void multiply_taps(const Inputs<bf16>& in, const Tile
       for (int n = 0; n < kMaxWidth / 16; ++n) {
         if (16 * n >= padded) break;
         std::uint32_t fb[4];
-        load_matrices_transposed(fb,
-                                 panel + (kk + lane % 16) * pitch + 16 * n + 8 * (lane / 16));
+        load_matrices_transposed(fb, panel + (kk + lane % 16) * pitch + 16 * n + 8 * (lane / 16));
         mma_bf16(sums[2 * n], fa, fb[0], fb[1]);
         mma_bf16(sums[2 * n + 1], fa, fb[2], fb[3]);
       }
@@ -170,9 +169,9 @@ __device__ __forceinline__ void multiply_taps(const Inputs<float>& in, const Til
   __syncthreads();
 }
 
-/// Output of the convolutions switched on, without b1, for the tile: returns its rows, [rows][pitch]
-/// in `memory`. `history` [kRows] is filled on the way. Collective over the block; ends with a
-/// barrier.
+/// Output of the convolutions switched on, without b1, for the tile: returns its rows,
+/// [rows][pitch] in `memory`. `history` [kRows] is filled on the way. Collective over the block;
+/// ends with a barrier.
 template <class T, int kMaxWidth>
 __device__ __forceinline__ float* convolve(const Inputs<T>& in, const TileAt& at, int* history,
                                            unsigned char* memory) {

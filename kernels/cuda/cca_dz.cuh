@@ -39,8 +39,7 @@ template <class T>
 __host__ __device__ int input_grad_bytes(const Inputs<T>& in) {
   const int output = kRows<T> * in.pitch() * static_cast<int>(sizeof(float));
   if (in.convs != 2) return output;
-  const int operand =
-      (du_rows(in) + in.taps1) * operand_pitch(in) * static_cast<int>(sizeof(T));
+  const int operand = (du_rows(in) + in.taps1) * operand_pitch(in) * static_cast<int>(sizeof(T));
   if (sizeof(T) == 4) return operand + output;
   const int panels = 2 * in.padded() * (kPanel + 8) * static_cast<int>(sizeof(T));
   return operand + panels > output ? operand + panels : output;

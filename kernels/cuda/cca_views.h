@@ -73,9 +73,8 @@ std::string unsupported_mix(const Op& op, const ConstTensor& query) {
   const std::int64_t taps0 = op.w0.defined() ? op.w0.shape[0] : 1;
   const std::int64_t taps1 = op.w1.defined() ? op.w1.shape[1] / query.shape[2] : 1;
   if (reason.empty() && (taps0 > kMaxTaps || taps1 > kMaxTaps)) {
-    reason = "w0, w1: the CUDA backend takes at most " + std::to_string(kMaxTaps) +
-             " taps, got " + std::to_string(taps0) + " and " + std::to_string(taps1) +
-             "; use shorter convolutions";
+    reason = "w0, w1: the CUDA backend takes at most " + std::to_string(kMaxTaps) + " taps, got " +
+             std::to_string(taps0) + " and " + std::to_string(taps1) + "; use shorter convolutions";
   }
   return reason;
 }

@@ -96,9 +96,9 @@ void run(const GroupedGemm& op, const Stream& stream) {
   }
   const auto kernel =
       op.trans_b ? grouped::product_kernel<false, true> : grouped::product_kernel<false, false>;
-  launch_kernel(
-      call, {product_blocks(op, grouped::kRows), grouped::kThreads, grouped::kSharedBytes}, kernel,
-      arguments<bf16>(op));
+  launch_kernel(call,
+                {product_blocks(op, grouped::kRows), grouped::kThreads, grouped::kSharedBytes},
+                kernel, arguments<bf16>(op));
 }
 
 void run(const GroupedGemmWgrad& op, const Stream& stream) {
@@ -108,9 +108,9 @@ void run(const GroupedGemmWgrad& op, const Stream& stream) {
                   grouped::product_plain_kernel<true>, arguments<float>(op));
     return;
   }
-  launch_kernel(
-      call, {gradient_blocks(op, grouped::kRows), grouped::kThreads, grouped::kSharedBytes},
-      grouped::product_kernel<true, false>, arguments<bf16>(op));
+  launch_kernel(call,
+                {gradient_blocks(op, grouped::kRows), grouped::kThreads, grouped::kSharedBytes},
+                grouped::product_kernel<true, false>, arguments<bf16>(op));
 }
 
 }  // namespace strait::kernels::cuda

@@ -229,7 +229,8 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(const Args<bf16> a
       if (problem.row + r >= problem.row_end) continue;
 #pragma unroll
       for (int n = 0; n < 8; ++n) {
-        const int c = column + 8 * n + 2 * (lane % 4), left = problem.column_end - problem.column - c;
+        const int c = column + 8 * n + 2 * (lane % 4),
+                  left = problem.column_end - problem.column - c;
         if (left <= 0) continue;
         store_pair<kWeightGrad>(args, origin + r * args.c_stride + c, sums[m][n][2 * half],
                                 sums[m][n][2 * half + 1], left > 1);

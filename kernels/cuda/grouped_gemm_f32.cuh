@@ -40,8 +40,8 @@ __global__ void __launch_bounds__(kPlainThreads) product_plain_kernel(const Args
   for (int depth = 0; depth < problem.depth; depth += kPlainDepth) {
     const int left = problem.depth - depth;
     load_plain(a, from_a + depth * a_depth, a_row, a_depth, problem.row_end - problem.row, left);
-    load_plain(b, from_b + depth * b_depth, b_column, b_depth,
-               problem.column_end - problem.column, left);
+    load_plain(b, from_b + depth * b_depth, b_column, b_depth, problem.column_end - problem.column,
+               left);
     __syncthreads();
     // A step is summed by itself first, which halves the rounding of long sums.
     float part[4][4] = {};

@@ -137,8 +137,9 @@ struct BackwardArgs {
 
 /// A block per token.
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads) disassemble(
-    const __grid_constant__ BackwardArgs<T> args, const __grid_constant__ RopeTable table) {
+__global__ void __launch_bounds__(kThreads)
+    disassemble(const __grid_constant__ BackwardArgs<T> args,
+                const __grid_constant__ RopeTable table) {
   __shared__ float2 angles[RopeTable::kMaxPairs];
   const std::int64_t t = blockIdx.x;
   fill_angles(table, args.positions[t], angles);
@@ -230,8 +231,8 @@ void run(const MlaAssembleFwd& op, const Stream& stream) {
                               .nope = static_cast<int>(nope)};
     const bool aligned = all_aligned(op.q_up, op.kv_up, op.k_rope, op.q, op.k);
     with_width<T>(aligned, nope, 0, op.rope.dims / 2, [&](auto width) {
-      launch_kernel(call, {static_cast<unsigned>(op.q_up.shape[0]), kThreads},
-                    assemble<T, width()>, args, make_rope_table(op.rope));
+      launch_kernel(call, {static_cast<unsigned>(op.q_up.shape[0]), kThreads}, assemble<T, width()>,
+                    args, make_rope_table(op.rope));
     });
   });
 }

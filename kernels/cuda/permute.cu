@@ -74,7 +74,8 @@ void permute(const MoePermute& op, const Stream& stream) {
 bool divides(std::int64_t bytes, const ConstTensor& x) {
   const auto element = static_cast<std::int64_t>(size_of(x.dtype));
   return reinterpret_cast<std::uintptr_t>(x.data) % bytes == 0 &&
-         x.shape[1] * element % bytes == 0 && (x.shape[0] <= 1 || x.stride[0] * element % bytes == 0);
+         x.shape[1] * element % bytes == 0 &&
+         (x.shape[0] <= 1 || x.stride[0] * element % bytes == 0);
 }
 
 template <class T>

@@ -22,9 +22,9 @@ struct Args {
 
 /// Shared memory of one warp.
 struct Scratch {
-  float* choice;      // [experts]
-  int* kept;          // [groups]
-  int* chosen;        // [chosen]
+  float* choice;        // [experts]
+  int* kept;            // [groups]
+  int* chosen;          // [chosen]
   float* chosen_score;  // [chosen]
 
   static __host__ __device__ int words(const Args& args) {
@@ -41,9 +41,8 @@ template <int kPerLane>
 __device__ __forceinline__ void score(const Args& args, const float* logits,
                                       float (&scores)[kPerLane]) {
   if (!args.softmax) {
-    for_each_expert<kPerLane>(args.experts, [&](int i, int e) {
-      scores[i] = 1.0f / (1.0f + expf(-logits[e]));
-    });
+    for_each_expert<kPerLane>(args.experts,
+                              [&](int i, int e) { scores[i] = 1.0f / (1.0f + expf(-logits[e])); });
     return;
   }
   float top = -INFINITY, sum = 0;
@@ -144,7 +143,8 @@ __global__ void __launch_bounds__(kThreads) route_kernel(const Args args) {
   __syncthreads();
   // Whole numbers: the order of the additions does not matter.
   for (int e = threadIdx.x; e < args.experts; e += kThreads) {
-    if (histogram[e] != 0) atomicAdd(&args.counts[e], static_cast<unsigned long long>(histogram[e]));
+    if (histogram[e] != 0)
+      atomicAdd(&args.counts[e], static_cast<unsigned long long>(histogram[e]));
   }
 }
 

@@ -47,7 +47,8 @@ __global__ void __launch_bounds__(kThreads) token_losses(const Args args) {
   double balance = 0, squares = 0;
   for (int t = static_cast<int>(blockIdx.x) * kWarps + warp; t < args.tokens; t += step) {
     const std::int64_t row = static_cast<std::int64_t>(t) * args.experts;
-    const float* fraction = args.fraction + static_cast<std::int64_t>(t / args.length) * args.experts;
+    const float* fraction =
+        args.fraction + static_cast<std::int64_t>(t / args.length) * args.experts;
     double product = 0, sum = 0;
     for_each_expert<kPerLane>(args.experts, [&](int, int e) {
       const double s = args.scores[row + e];

@@ -77,8 +77,8 @@ AttentionFwd forward(Side& s, const Case& c) {
           .scale = 1.5 / std::sqrt(static_cast<double>(c.key_width))};
 }
 
-/// lse and half of o of the forward in double, for the same inputs. Half, because the gradients of q
-/// and k are nothing but rounding where a query sees one key; the op takes any o.
+/// lse and half of o of the forward in double, for the same inputs. Half, because the gradients of
+/// q and k are nothing but rounding where a query sees one key; the op takes any o.
 struct Saved {
   Saved(const Case& c, DType storage) {
     Side wide(Side::Kind::wide, storage);
@@ -209,7 +209,8 @@ TEST_F(CudaAttentionOps, NegativeScale) {
 
 TEST_F(CudaAttentionOps, RejectsWideHeads) {
   const Case c{"", causal({5}), 1, 1, 260, 64};
-  expect_unsupported(DType::bf16, [&](Side& s) { return forward(s, c); }, "head dims 1..256");
+  expect_unsupported(
+      DType::bf16, [&](Side& s) { return forward(s, c); }, "head dims 1..256");
 }
 
 }  // namespace

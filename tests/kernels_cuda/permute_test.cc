@@ -71,14 +71,13 @@ TEST_P(CudaPermute, Sort) {
 TEST_P(CudaPermute, PermuteIsExact) {
   const auto& [name, c, width, rows] = GetParam();
   for (const DType storage : {DType::bf16, DType::f32}) {
-    compare_op(
-        storage,
-        [&, &c = c, &width = width, &rows = rows](Side& s) {
-          return MoePermute{.x = s.input("x", {c.tokens, width}, rows),
-                            .choice_of = s.ints("choice_of", c.choice_of, {c.rows()}),
-                            .y = s.output("y", {c.rows(), width}, rows)};
-        },
-        {.exact = true});
+    compare_op(storage,
+               [&, &c = c, &width = width, &rows = rows](Side& s) {
+                 return MoePermute{.x = s.input("x", {c.tokens, width}, rows),
+                                   .choice_of = s.ints("choice_of", c.choice_of, {c.rows()}),
+                                   .y = s.output("y", {c.rows(), width}, rows)};
+               },
+               {.exact = true});
   }
 }
 
@@ -124,13 +123,12 @@ TEST_P(CudaPermute, CombineBackward) {
       compare_op(storage, [&, &c = c, &width = width, &rows = rows](Side& s) {
         const Tensor x = in_place ? s.in_out("x", {c.rows(), width}, rows)
                                   : s.input("x", {c.rows(), width}, rows);
-        return MoeCombineBwd{
-            .dy = s.input("dy", {c.tokens, width}, rows),
-            .x = x,
-            .choice_of = s.ints("choice_of", c.choice_of, {c.rows()}),
-            .weight = s.input("weight", {c.tokens, c.chosen}, {.stat = true}),
-            .dx = in_place ? x : s.output("dx", {c.rows(), width}, rows),
-            .dweight = s.output("dweight", {c.tokens, c.chosen}, {.stat = true})};
+        return MoeCombineBwd{.dy = s.input("dy", {c.tokens, width}, rows),
+                             .x = x,
+                             .choice_of = s.ints("choice_of", c.choice_of, {c.rows()}),
+                             .weight = s.input("weight", {c.tokens, c.chosen}, {.stat = true}),
+                             .dx = in_place ? x : s.output("dx", {c.rows(), width}, rows),
+                             .dweight = s.output("dweight", {c.tokens, c.chosen}, {.stat = true})};
       });
     }
   }

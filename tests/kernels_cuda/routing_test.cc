@@ -98,13 +98,13 @@ TEST_P(CudaRoute, Losses) {
   const Case& c = GetParam();
   const Routed routed(c);
   compare_op(DType::f32, [&](Side& s) {
-    return RouteLosses{.logits = logits(s, c),
-                       .scores = s.values("scores", routed.scores, {c.tokens, c.experts},
-                                          {.stat = true}),
-                       .expert = s.ints("expert", routed.expert, {c.tokens, c.chosen}),
-                       .fraction = s.output("fraction", {c.sequences, c.experts}, {.stat = true}),
-                       .aux = s.in_out("aux", {1}, {.f64 = true}),
-                       .z = s.in_out("z", {1}, {.f64 = true})};
+    return RouteLosses{
+        .logits = logits(s, c),
+        .scores = s.values("scores", routed.scores, {c.tokens, c.experts}, {.stat = true}),
+        .expert = s.ints("expert", routed.expert, {c.tokens, c.chosen}),
+        .fraction = s.output("fraction", {c.sequences, c.experts}, {.stat = true}),
+        .aux = s.in_out("aux", {1}, {.f64 = true}),
+        .z = s.in_out("z", {1}, {.f64 = true})};
   });
 }
 
@@ -182,8 +182,7 @@ TEST_F(CudaRouting, BiasUpdateMovesByTheSignOfTheLack) {
     std::vector<std::int64_t> values(count.begin(), count.end());
     copy_to_device(counts.data, values.data(), counts.bytes(), s.stream());
     synchronise(s.stream());
-    return RouterBiasUpdate{
-        .counts = counts, .bias = s.values("bias", count, {500}), .rate = 0.25};
+    return RouterBiasUpdate{.counts = counts, .bias = s.values("bias", count, {500}), .rate = 0.25};
   });
   // The mean is 249.5: nobody has exactly that.
   const std::vector<double> bias = strait::test::values(results.back().view);
@@ -192,7 +191,8 @@ TEST_F(CudaRouting, BiasUpdateMovesByTheSignOfTheLack) {
 
 TEST_F(CudaRouting, RejectsTooManyExperts) {
   const Case c{"", 2, 1, 513, 1, kSoftmax};
-  expect_unsupported(DType::f32, [&](Side& s) { return forward(s, c); }, "at most 512 experts");
+  expect_unsupported(
+      DType::f32, [&](Side& s) { return forward(s, c); }, "at most 512 experts");
 }
 
 }  // namespace
