@@ -75,6 +75,14 @@ void unreserve(void* pointer) {
 
 }  // namespace
 
+bool built(Device device) noexcept {
+#ifdef STRAIT_CUDA
+  return device != Device::plan;
+#else
+  return device == Device::cpu;
+#endif
+}
+
 bool available(Device device) noexcept {
   return device != Device::cuda || cuda::available();
 }

@@ -9,6 +9,8 @@
 // Raw memory of a device. Arenas own it; nothing else calls these in a training step.
 namespace strait::kernels {
 
+/// Whether this build has the device's backend.
+bool built(Device device) noexcept;
 /// Whether this build has the backend and this machine the device.
 bool available(Device device) noexcept;
 

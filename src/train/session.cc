@@ -57,7 +57,7 @@ Device choose_device(const config::Config& config, core::Log& log) {
   if (config.run.device == config::Device::cuda) return Device::cuda;
   const bool doubles = config.precision.compute == config::Compute::f64;
   if (kernels::available(Device::cuda) && !doubles) return Device::cuda;
-  if (!doubles) log.info("no usable GPU: runs on the CPU");
+  if (!doubles && kernels::built(Device::cuda)) log.info("no usable GPU: runs on the CPU");
   return Device::cpu;
 }
 
