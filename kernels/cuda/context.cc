@@ -27,7 +27,7 @@ Context& Context::current() {
 }
 
 Context::Context() {
-  const cublasStatus_t status = cublasLtCreate(&library_);
+  const cublasStatus_t status = cublasLtCreate(&cublas_);
   if (status != CUBLAS_STATUS_SUCCESS) {
     throw DeviceError(std::string("cublasLtCreate: ") + cublasLtGetStatusString(status));
   }
@@ -58,7 +58,7 @@ const GemmPlan& Context::plan(const GemmShape& shape) {
   const std::lock_guard lock(mutex_);
   const auto found = plans_.find(shape);
   if (found != plans_.end()) return found->second;
-  return plans_.emplace(shape, GemmPlan(library_, shape, kWorkspace)).first->second;
+  return plans_.emplace(shape, GemmPlan(cublas_, shape, kWorkspace)).first->second;
 }
 
 std::size_t Context::workspace_bytes() const {

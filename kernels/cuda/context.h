@@ -41,7 +41,7 @@ class Context {
 
   /// The plan of a product, made at first use.
   const GemmPlan& plan(const GemmShape& shape);
-  cublasLtHandle_t library() const { return library_; }
+  cublasLtHandle_t cublas() const { return cublas_; }
 
   /// Device memory held by workspaces.
   std::size_t workspace_bytes() const;
@@ -55,7 +55,7 @@ class Context {
   Context();
 
   mutable std::mutex mutex_;
-  cublasLtHandle_t library_ = nullptr;
+  cublasLtHandle_t cublas_ = nullptr;
   std::map<cudaStream_t, Workspace> workspaces_;
   std::map<GemmShape, GemmPlan> plans_;
   std::size_t held_ = 0;

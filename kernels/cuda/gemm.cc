@@ -26,7 +26,7 @@ void run(const Gemm& op, const Stream& stream) {
     return;
   }
   Context& context = Context::current();
-  context.plan(shape).run(context.library(), op, context.workspace(stream, Context::kWorkspace),
+  context.plan(shape).run(context.cublas(), op, context.workspace(stream, Context::kWorkspace),
                           handle_of(stream));
 }
 

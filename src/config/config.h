@@ -145,7 +145,7 @@ struct Precision {
 };
 
 struct Checkpoint {
-  std::int64_t every = 0;  // steps; 0: only at the end
+  std::int64_t every = 0;  // steps; 0: only at the end; -1: never
   std::int64_t keep = 2;   // newest kept
 };
 

@@ -100,7 +100,8 @@ void append_ranks(std::vector<Key>& keys) {
 
 void append_outputs(std::vector<Key>& keys) {
   keys.push_back(make_key<&Config::checkpoint, &Checkpoint::every>(
-      "checkpoint.every", {"steps", "between checkpoints; 0: only at the end", kCount}));
+      "checkpoint.every",
+      {"steps", "between checkpoints; 0: only at the end; -1: none", between(-1, kMaxCount)}));
   keys.push_back(make_key<&Config::checkpoint, &Checkpoint::keep>(
       "checkpoint.keep", {"checkpoints", "newest that stay on disk", kCountFromOne}));
   keys.push_back(make_key<&Config::eval, &Eval::every>(

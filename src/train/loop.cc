@@ -25,6 +25,7 @@ double read_scalar(const Tensor& scalar, const Stream& stream) {
 }
 
 bool due(std::int64_t step, std::int64_t every, std::int64_t last) {
+  if (every < 0) return false;
   return step == last || (every > 0 && step % every == 0);
 }
 

@@ -32,7 +32,7 @@ trap 'rm -rf "$work"' EXIT
 for ((round = 0; round < rounds; ++round)); do
   share_cores_among "$ranks"
   mpirun -n "$ranks" ./train --config "$config" --set "run.dir=$work/ours$round" \
-    --set "train.steps=$steps" --set optim.warmup_steps=0 --set checkpoint.every=0 \
+    --set "train.steps=$steps" --set optim.warmup_steps=0 --set checkpoint.every=-1 \
     --set eval.every=0 --set eval.sequences=1 --set eval.sample_tokens=0 \
     --set eval.sample_prompt= >"$work/log" 2>&1 ||
     { cat "$work/log" >&2; exit 3; }

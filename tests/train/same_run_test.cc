@@ -122,6 +122,12 @@ TEST(SameRun, ResumeIsBitEqualToNeverStopping) {
   }
 }
 
+TEST(SameRun, SavesNothingWhenAskedNotTo) {
+  const fs::path path = run("unsaved", "tiny_mha", "--set checkpoint.every=-1", 0);
+  EXPECT_EQ(series(path, "loss").size(), 20u);
+  EXPECT_TRUE(fs::is_empty(path / "checkpoints"));
+}
+
 TEST(SameRun, ResumeOnOtherRanksGoesOn) {
   const fs::path whole = run("ranks_whole", "tiny_ccgqa_moe", "--set precision.compute=f64", 2);
   const fs::path died = died_after_ten(whole, "ranks_died");
