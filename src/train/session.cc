@@ -41,14 +41,19 @@ int ranks_here(Communicator& world) {
   return static_cast<int>(std::ranges::count(hosts, std::string(host)));
 }
 
-/// Shares the machine's cores among its ranks, unless the user or the launcher already did.
-void share_cores(int ranks) {
-  if (std::getenv("OMP_NUM_THREADS")) return;
+/// Gives each rank its share of the cores it may use: those are divided among the ranks of this
+/// machine that may use the same ones. Leaves OMP_NUM_THREADS to the user.
+void share_cores(Communicator& world) {
   cpu_set_t allowed;
-  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-  const int mine = CPU_COUNT(&allowed);
-  const int all = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
-  kernels::set_host_threads(mine < all ? mine : all / ranks);
+  CPU_ZERO(&allowed);
+  ::sched_getaffinity(0, sizeof allowed, &allowed);
+  char host[256] = "";
+  ::gethostname(host, sizeof host - 1);
+  std::string mine = host;
+  for (int core = 0; core < CPU_SETSIZE; ++core) mine += CPU_ISSET(core, &allowed) ? '1' : '0';
+  const auto sharers = std::ranges::count(world.gather_all(mine), mine);
+  if (std::getenv("OMP_NUM_THREADS")) return;
+  kernels::set_host_threads(CPU_COUNT(&allowed) / static_cast<int>(sharers));
 }
 
 /// The device that run.device asks for or, left to the program, the best one that can do it.
@@ -187,7 +192,7 @@ void train(const TrainOptions& options, Communicator& world) {
   std::unique_ptr<Engine> engine;
   StepPlan plan;
   const int local_ranks = ranks_here(world);
-  share_cores(local_ranks);
+  share_cores(world);
   together(world, [&] {
     engine = std::make_unique<Engine>(config, mesh, groups);
     plan = plan_step(*engine);
