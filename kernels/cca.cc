@@ -26,12 +26,6 @@ void check_present(const Checker& c, const char* field, const ConstTensor& t, bo
                                       (expected ? "set it" : "leave it out"));
 }
 
-void check_rope(const Checker& c, const Rope& rope, std::int64_t width) {
-  c.that(rope.dims >= 0 && rope.dims <= width && rope.dims % 2 == 0,
-         "rope.dims must be even and in 0..d (" + std::to_string(width) + "), got " +
-             std::to_string(rope.dims));
-}
-
 /// Weights of the convolutions, or their gradients.
 void check_taps(const Checker& c, const CcaMixSwitches& on, const Dims& n, const ConstTensor& w0,
                 const ConstTensor& b0, const ConstTensor& w1, const ConstTensor& b1) {
@@ -63,7 +57,7 @@ void check_inputs(const Checker& c, const Op& op, const Dims& n) {
   c.that(op.chunk > 0 && n.tokens % op.chunk == 0,
          "chunk must divide the rows, got chunk = " + std::to_string(op.chunk) +
              ", T = " + std::to_string(n.tokens));
-  check_rope(c, op.rope, n.width);
+  check(c, op.rope, n.width);
   c.shape("z", op.z, {n.tokens, n.channels});
   c.compute_dtype("z", op.z);
   check_taps(c, op.switches, n, op.w0, op.b0, op.w1, op.b1);

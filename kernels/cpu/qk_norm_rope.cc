@@ -1,5 +1,6 @@
 #include "kernels/qk_norm_rope.h"
 
+#include "kernels/cpu/head.h"
 #include "kernels/cpu/real.h"
 #include "kernels/cpu/rms_row.h"
 #include "kernels/cpu/rope.h"
@@ -8,11 +9,6 @@
 
 namespace strait::kernels::cpu {
 namespace {
-
-template <class T, class Pointer>
-auto* head(const BasicTensor<Pointer>& x, std::int64_t token, std::int64_t h) {
-  return x.template as<T>() + token * x.stride[0] + h * x.stride[1];
-}
 
 template <class T>
 void forward_token(const QkNormRopeFwd& op, const RopeRotation<T>& rotation, std::int64_t token) {

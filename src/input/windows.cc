@@ -58,6 +58,10 @@ void Windows::write(std::int64_t w, std::int64_t row, Samples& out) const {
   }
 }
 
+std::int64_t counted_labels(const Samples& samples) {
+  return std::ranges::count_if(samples.labels, [](auto label) { return label != kIgnoredLabel; });
+}
+
 std::int64_t label_bytes(const Samples& samples, const Tokenizer& tokenizer) {
   std::int64_t bytes = 0;
   for (const std::int32_t label : samples.labels) {

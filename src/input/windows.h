@@ -5,11 +5,12 @@
 
 #include "input/token_source.h"
 #include "input/tokenizer.h"
+#include "kernels/cross_entropy.h"
 
 namespace strait::input {
 
 /// Label of a position that no loss counts.
-inline constexpr std::int32_t kIgnoredLabel = -1;
+inline constexpr std::int32_t kIgnoredLabel = kernels::kIgnoreLabel;
 
 /// Sequences of a batch, row after row.
 struct Samples {
@@ -51,6 +52,9 @@ class Windows {
   TokenView tokens_;
   WindowOptions options_;
 };
+
+/// Labels that a loss counts.
+std::int64_t counted_labels(const Samples& samples);
 
 /// Bytes of text that the counted labels stand for.
 std::int64_t label_bytes(const Samples& samples, const Tokenizer& tokenizer);

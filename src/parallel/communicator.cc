@@ -1,7 +1,6 @@
 #include "parallel/communicator.h"
 
-#include "core/error.h"
-#include "kernels/check.h"
+#include "core/exit_code.h"
 
 namespace strait::parallel {
 namespace {
@@ -17,19 +16,6 @@ class SingleCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int) override { return make_single(); }
 };
 
-/// What a program exits with after `error`.
-int exit_code_of(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const core::InputError&) {
-    return core::kBadInput;
-  } catch (const kernels::OpError&) {
-    return core::kBadInput;
-  } catch (...) {
-    return core::kRuntimeFault;
-  }
-}
-
 }  // namespace
 
 std::unique_ptr<Communicator> make_single() {
@@ -43,7 +29,7 @@ void together(Communicator& group, const std::function<void()>& work) {
   } catch (...) {
     error = std::current_exception();
   }
-  const int code = error ? exit_code_of(error) : 0;
+  const int code = error ? core::exit_code_of(error) : core::kOk;
   const std::vector<std::string> codes = group.gather_all(std::to_string(code));
   for (int rank = 0; rank < group.size(); ++rank) {
     if (codes[rank] == "0") continue;

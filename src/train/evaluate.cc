@@ -21,7 +21,7 @@ EvalResult evaluate(Engine& engine, const input::EvalLoader& loader,
     loader.batch(first, std::min(per_batch, windows - first), samples);
     ctx.tokens = &engine.shard().load(samples.ids, samples.labels, samples.doc_pos, ctx.stream);
     engine.model().evaluate(ctx);
-    counts[0] += std::ranges::count_if(samples.labels, [](auto label) { return label >= 0; });
+    counts[0] += input::counted_labels(samples);
     counts[1] += input::label_bytes(samples, tokenizer);
   }
   auto& group = ctx.groups.axis(core::Axis::dp);

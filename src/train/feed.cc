@@ -1,14 +1,11 @@
 #include "train/feed.h"
 
-#include <algorithm>
-
 #include "model/counts.h"
 
 namespace strait::train {
 
 void Feed::count(const config::Attention& attention) {
-  totals_[0] = static_cast<double>(
-      std::ranges::count_if(samples_.labels, [](auto label) { return label >= 0; }));
+  totals_[0] = static_cast<double>(input::counted_labels(samples_));
   totals_[1] = 0;
   const std::vector<std::int32_t>& at = samples_.doc_pos;
   for (std::size_t begin = 0; begin < at.size();) {

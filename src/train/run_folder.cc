@@ -1,7 +1,5 @@
 #include "train/run_folder.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <ctime>
@@ -10,6 +8,7 @@
 #include "core/build_info.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/host_name.h"
 #include "io/json_lines.h"
 
 namespace strait::train {
@@ -65,13 +64,11 @@ void make_folder(const fs::path& path, const RunFolder& folder) {
 }
 
 void write_provenance(const RunFolder& folder, int ranks, const std::string& device) {
-  char host[256] = "unknown";
-  ::gethostname(host, sizeof host - 1);
   io::JsonLine provenance;
   provenance.add("revision", core::revision())
       .add("build", core::build_flags())
       .add("device", device)
-      .add("host", host)
+      .add("host", core::host_name())
       .add("ranks", ranks)
       .add("started", utc_time("%Y-%m-%dT%H:%M:%SZ"))
       .add("resumed", folder.resumes);

@@ -1,7 +1,6 @@
 #include "train/session.h"
 
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -9,6 +8,7 @@
 
 #include "config/compare.h"
 #include "core/error.h"
+#include "core/host_name.h"
 #include "core/process_memory.h"
 #include "io/checkpoint.h"
 #include "io/hf_import.h"
@@ -35,10 +35,8 @@ config::Source source_of(const TrainOptions& options) {
 
 /// Ranks that share this machine's memory.
 int ranks_here(Communicator& world) {
-  char host[256] = "";
-  ::gethostname(host, sizeof host - 1);
-  const auto hosts = world.gather_all(host);
-  return static_cast<int>(std::ranges::count(hosts, std::string(host)));
+  const std::string host = core::host_name();
+  return static_cast<int>(std::ranges::count(world.gather_all(host), host));
 }
 
 /// Gives each rank its share of the cores it may use: those are divided among the ranks of this
@@ -47,9 +45,7 @@ void share_cores(Communicator& world) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   ::sched_getaffinity(0, sizeof allowed, &allowed);
-  char host[256] = "";
-  ::gethostname(host, sizeof host - 1);
-  std::string mine = host;
+  std::string mine = core::host_name();
   for (int core = 0; core < CPU_SETSIZE; ++core) mine += CPU_ISSET(core, &allowed) ? '1' : '0';
   const auto sharers = std::ranges::count(world.gather_all(mine), mine);
   if (std::getenv("OMP_NUM_THREADS")) return;

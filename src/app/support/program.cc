@@ -6,32 +6,24 @@
 #include <new>
 
 #include "config/nearest.h"
-#include "core/error.h"
+#include "core/exit_code.h"
 #include "parallel/communicator.h"
 
 namespace strait::app {
 namespace {
 
-int say(const std::string& program, const std::string& message, int code) {
-  std::fprintf(stderr, "%s: error: %s\n", program.c_str(), message.c_str());
-  return code;
-}
-
 /// Writes the message of `error` and returns its exit code.
 int report(const std::string& program, const std::exception_ptr& error) {
+  std::string message;
   try {
     std::rethrow_exception(error);
-  } catch (const core::InputError& bad) {
-    return say(program, bad.what(), core::kBadInput);
-  } catch (const kernels::OpError& bad) {
-    return say(program, bad.what(), core::kBadInput);
   } catch (const std::bad_alloc& full) {
-    return say(program,
-               std::string("out of memory (") + full.what() + "); --dry-run shows the plan",
-               core::kRuntimeFault);
-  } catch (const std::exception& fault) {
-    return say(program, fault.what(), core::kRuntimeFault);
+    message = std::string("out of memory (") + full.what() + "); --dry-run shows the plan";
+  } catch (const std::exception& known) {
+    message = known.what();
   }
+  std::fprintf(stderr, "%s: error: %s\n", program.c_str(), message.c_str());
+  return core::exit_code_of(error);
 }
 
 bool is_option(const std::string& argument) {
