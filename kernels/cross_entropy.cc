@@ -50,6 +50,8 @@ void check(const CrossEntropyBwd& op) {
   c.dtype("labels", op.labels, DType::i32);
   c.dtype("lse", op.lse, stat_dtype(op.logits.dtype));
   c.dtype("dlogits", op.dlogits, op.logits.dtype);
+  c.optional_shape("scale", op.scale, {1});
+  c.dtype("scale", op.scale, DType::f64);
   c.same_or_disjoint("dlogits", op.dlogits, "logits", op.logits);
   c.disjoint("dlogits", op.dlogits, "labels", op.labels);
   c.disjoint("dlogits", op.dlogits, "lse", op.lse);

@@ -37,7 +37,7 @@ struct CrossEntropyBwd {
   ConstTensor lse;     // [N]
   Tensor dlogits;      // [N, v], assigned; may alias logits
   std::int64_t vocab_begin = 0;
-  double scale = 1.0;  // 1 / (counted labels of the whole optimizer step)
+  ConstTensor scale = {};  // [1] f64 on the device, or absent: 1
 };
 
 void check(const CrossEntropyStats& op);

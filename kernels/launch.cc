@@ -82,5 +82,6 @@ template void launch(const ClipScale&, const Stream&);
 template void launch(const Fill&, const Stream&);
 template void launch(const Add&, const Stream&);
 template void launch(const Copy&, const Stream&);
+template void launch(const Lap&, const Stream&);
 
 }  // namespace strait::kernels

@@ -43,6 +43,10 @@ void copy_to_host(void*, const void*, std::size_t, const Stream&) {
   absent();
 }
 
+void copy_on_device(void*, const void*, std::size_t, const Stream&) {
+  absent();
+}
+
 void synchronise(const Stream&) {
   absent();
 }
@@ -120,6 +124,11 @@ void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, con
   if (stream.device == Device::cpu) std::memcpy(host, device_pointer, bytes);
   // A plan has no values; zeros keep what the host does next well defined.
   if (stream.device == Device::plan) std::memset(host, 0, bytes);
+}
+
+void copy_on_device(void* to, const void* from, std::size_t bytes, const Stream& stream) {
+  if (stream.device == Device::cuda) return cuda::copy_on_device(to, from, bytes, stream);
+  if (stream.device == Device::cpu && bytes > 0) std::memcpy(to, from, bytes);
 }
 
 void synchronise(const Stream& stream) {

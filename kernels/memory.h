@@ -41,8 +41,14 @@ void copy_to_device(void* device_pointer, const void* host, std::size_t bytes,
                     const Stream& stream);
 void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, const Stream& stream);
 
+/// Copies inside the stream's device; the ranges do not overlap.
+void copy_on_device(void* to, const void* from, std::size_t bytes, const Stream& stream);
+
 /// Waits until everything enqueued on the stream is done. Never called inside a step's launches.
 void synchronise(const Stream& stream);
+
+/// What the CUDA backend takes for the workspaces of its launches at least.
+inline constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
 
 /// Bytes of device memory the backend keeps for itself: workspaces of launches so far. 0 off cuda.
 std::size_t workspace_bytes(Device device);

@@ -23,9 +23,11 @@ void check(const AdamW& op) {
   }
   c.optional_shape("w_compute", op.w_compute, {n});
   c.compute_dtype("w_compute", op.w_compute);
-  c.dtype("m", op.m, stat_dtype(op.w.dtype));
-  c.dtype("v", op.v, stat_dtype(op.w.dtype));
+  if (op.m.dtype != DType::bf16) c.dtype("m", op.m, stat_dtype(op.w.dtype));
+  c.dtype("v", op.v, op.m.dtype);
   c.dtype("grad_scale", op.grad_scale, DType::f64);
+  c.shape("rates", op.rates, {4});
+  c.dtype("rates", op.rates, DType::f64);
   c.disjoint("w", op.w, "g", op.g);
   c.disjoint("w", op.w, "m", op.m);
   c.disjoint("w", op.w, "v", op.v);
@@ -36,8 +38,6 @@ void check(const AdamW& op) {
   c.disjoint("m", op.m, "g", op.g);
   c.disjoint("m", op.m, "v", op.v);
   c.disjoint("v", op.v, "g", op.g);
-  c.that(op.step >= 1,
-         "step: counts from 1, got " + std::to_string(op.step) + "; bias correction divides by 0");
   c.that(in_unit_interval(op.beta1) && in_unit_interval(op.beta2),
          "beta1, beta2: expected in [0, 1), got " + std::to_string(op.beta1) + ", " +
              std::to_string(op.beta2));

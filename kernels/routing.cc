@@ -102,6 +102,8 @@ void check(const RouteBwd& op) {
          "fraction is needed when aux_coef is not 0 (" + std::to_string(op.aux_coef) +
              "); run RouteLosses first and pass its fraction");
   if (op.fraction.defined()) check_fraction(c, op.fraction, op.logits);
+  c.optional_shape("z_scale", op.z_scale, {1});
+  c.dtype("z_scale", op.z_scale, DType::f64);
   c.disjoint("dlogits", op.dlogits, "logits", op.logits);
   c.disjoint("dlogits", op.dlogits, "scores", op.scores);
   c.disjoint("dlogits", op.dlogits, "dweight", op.dweight);

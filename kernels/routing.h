@@ -59,6 +59,7 @@ struct RouteBwd {
   RouterRule rule;
   double aux_coef = 0;
   double z_coef = 0;
+  ConstTensor z_scale = {};  // [1] f64 on the device, multiplies z_coef; absent: 1
 };
 
 /// bias += rate * sign(mean(counts) - counts), the loss-free rule (arXiv 2408.15664).

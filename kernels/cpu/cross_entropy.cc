@@ -74,7 +74,7 @@ void backward_row(const CrossEntropyBwd& op, std::int64_t n) {
     std::fill_n(dx, vocab, T(0));
     return;
   }
-  const T lse = op.lse.as<T>()[n], scale = static_cast<T>(op.scale);
+  const T lse = op.lse.as<T>()[n], scale = scalar_or_one<T>(op.scale);
 #pragma omp simd
   for (std::int64_t i = 0; i < vocab; ++i) dx[i] = scale * fast_exp(x[i] - lse);
   const std::int64_t column = label_column(label, op.vocab_begin, vocab);

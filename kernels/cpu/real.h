@@ -13,4 +13,10 @@ void with_real(DType dtype, const char* op, Body&& body) {
                 name_of(dtype) + "; set precision.compute to f32 or f64");
 }
 
+/// The value of an optional [1] f64 factor; 1 when absent.
+template <class T>
+T scalar_or_one(const ConstTensor& factor) {
+  return factor.defined() ? static_cast<T>(factor.as<double>()[0]) : T(1);
+}
+
 }  // namespace strait::kernels::cpu

@@ -242,7 +242,7 @@ void route_backward(const RouteBwd& op) {
     score_backward(op.rule.score, scores, experts, gradient);
     if (op.z_coef == 0) continue;
     const Real lse = log_sum_exp(logits, experts);
-    const Real dlse = static_cast<Real>(2 * op.z_coef) * lse;
+    const Real dlse = static_cast<Real>(2 * op.z_coef) * scalar_or_one<Real>(op.z_scale) * lse;
     for (std::int64_t e = 0; e < experts; ++e) gradient[e] += dlse * std::exp(logits[e] - lse);
   }
 }

@@ -3,6 +3,7 @@
 #include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "kernels/cca.h"
+#include "kernels/clock.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
@@ -52,5 +53,6 @@ void run(const ClipScale& op);
 void run(const Fill& op);
 void run(const Add& op);
 void run(const Copy& op);
+void run(const Lap& op);
 
 }  // namespace strait::kernels::cpu

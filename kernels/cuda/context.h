@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "kernels/cuda/gemm_plan.h"
+#include "kernels/memory.h"
 #include "kernels/stream.h"
 
 namespace strait::kernels::cuda {
@@ -25,7 +26,7 @@ inline cudaStream_t handle_of(const Stream& stream) {
 class Context {
  public:
   /// First size of a stream's workspace: also what cuBLASLt may use for one product.
-  static constexpr std::size_t kWorkspace = std::size_t{32} << 20;
+  static constexpr std::size_t kWorkspace = kWorkspaceBytes;
 
   /// Of the current device, made at first use.
   static Context& current();

@@ -120,14 +120,14 @@ __global__ __launch_bounds__(kCutThreads) void cross_entropy_bwd(MatrixCut cut, 
                                                                  std::int64_t stride, Labels labels,
                                                                  const float* lse, T* dlogits,
                                                                  std::int64_t out_stride,
-                                                                 float scale) {
+                                                                 const double* scale_at) {
   std::int64_t row, packet;
   if (!find_packet(cut, row, packet)) return;
   const std::int64_t c = packet * kWidth, left = cut.width - c;
   Floats<kWidth> dx = {};
   if (labels.data[row] != kIgnoreLabel) {
     const Packet<T, kWidth> x = Packet<T, kWidth>::load(logits + row * stride + c, left);
-    const float by = lse[row];
+    const float by = lse[row], scale = scale_at ? static_cast<float>(*scale_at) : 1.0f;
     const std::int64_t column = labels.column(row) - c;
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) {
@@ -186,7 +186,7 @@ void run(const CrossEntropyBwd& op, const Stream& stream) {
       launch_kernel({CrossEntropyBwd::kName, stream, {op.logits}}, grid_of(cut),
                     cross_entropy_bwd<T, kWidth>, cut, op.logits.as<T>(), op.logits.stride[0],
                     labels_of(op), op.lse.as<float>(), op.dlogits.as<T>(), op.dlogits.stride[0],
-                    static_cast<float>(op.scale));
+                    op.scale.as<double>());
     });
   });
 }

@@ -46,6 +46,12 @@ void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, con
       ("copy_to_host of " + std::to_string(bytes) + " bytes").c_str());
 }
 
+void copy_on_device(void* to, const void* from, std::size_t bytes, const Stream& stream) {
+  if (bytes == 0) return;
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, handle_of(stream)),
+             ("copy_on_device of " + std::to_string(bytes) + " bytes").c_str());
+}
+
 void synchronise(const Stream& stream) {
   check_cuda(cudaStreamSynchronize(handle_of(stream)), "synchronise: the work before it failed");
 }

@@ -16,6 +16,7 @@ void release(void* pointer) noexcept;
 void copy_to_device(void* device_pointer, const void* host, std::size_t bytes,
                     const Stream& stream);
 void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, const Stream& stream);
+void copy_on_device(void* to, const void* from, std::size_t bytes, const Stream& stream);
 void synchronise(const Stream& stream);
 /// What the backend holds beside the memory it was asked for.
 std::size_t workspace_bytes();

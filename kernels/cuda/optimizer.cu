@@ -1,66 +1,107 @@
 #include "kernels/optimizer.h"
 
 #include <algorithm>
-#include <cmath>
-
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/matrix_cut.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/run.h"
 #include "kernels/cuda/support.h"
+#include "kernels/stochastic.h"
 
 namespace strait::kernels::cuda {
 namespace {
 
-/// The step's constants, worked out in double and rounded once.
+/// The run's constants, worked out in double and rounded once.
 struct AdamConstants {
   explicit AdamConstants(const AdamW& op)
       : beta1(static_cast<float>(op.beta1)),
         rest1(static_cast<float>(1 - op.beta1)),
         beta2(static_cast<float>(op.beta2)),
         rest2(static_cast<float>(1 - op.beta2)),
-        step_size(
-            static_cast<float>(op.lr / (1 - std::pow(op.beta1, static_cast<double>(op.step))))),
-        correction2(static_cast<float>(1 / (1 - std::pow(op.beta2, static_cast<double>(op.step))))),
         eps(static_cast<float>(op.eps)),
-        shrink(static_cast<float>(op.lr * op.decay)) {}
-  float beta1, rest1, beta2, rest2, step_size, correction2, eps, shrink;
+        decay(op.decay),
+        seed(op.seed),
+        first_index(op.first_index) {}
+  float beta1, rest1, beta2, rest2, eps;
+  double decay;
+  std::uint64_t seed;
+  std::int64_t first_index;
 };
 
 struct AdamTensors {
   const void* g;
-  float* m;
-  float* v;
+  void* m;
+  void* v;
   const double* grad_scale;
+  const double* rates;
   void* w_compute;  // or null
   bool g_bf16, w_compute_bf16;
 };
 
-template <class W, int kWidth>
+/// The step's factors, rounded once from doubles by one thread of a block.
+struct AdamFactors {
+  float scale, step_size, correction2, shrink;
+  std::uint64_t key;
+
+  __device__ void work_out(const AdamTensors& t, const AdamConstants& k) {
+    scale = static_cast<float>(*t.grad_scale);
+    step_size = static_cast<float>(t.rates[0] / t.rates[1]);
+    correction2 = static_cast<float>(1.0 / t.rates[2]);
+    shrink = static_cast<float>(t.rates[0] * k.decay);
+    key = rounding_key(k.seed, static_cast<std::uint64_t>(t.rates[3]));
+  }
+};
+
+/// Stores states m, v of elements i .. i + kWidth: as they are, or rounded stochastically.
+template <class S, int kWidth>
+__device__ __forceinline__ void store_states(const AdamTensors& t, std::int64_t i,
+                                             std::int64_t left, Floats<kWidth>& m,
+                                             Floats<kWidth>& v, std::uint64_t key,
+                                             std::int64_t first_index) {
+  if constexpr (sizeof(S) == 2) {
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      const std::uint64_t bits =
+          rounding_bits(key, static_cast<std::uint64_t>(first_index + i + j));
+      const std::uint32_t m16 = round_stochastic(m[j], static_cast<std::uint16_t>(bits));
+      const std::uint32_t v16 = round_stochastic(v[j], static_cast<std::uint16_t>(bits >> 16));
+      m[j] = __uint_as_float(m16 << 16);
+      v[j] = __uint_as_float(v16 << 16);
+    }
+  }
+  Packet<S, kWidth>::from(m).store(static_cast<S*>(t.m) + i, left);
+  Packet<S, kWidth>::from(v).store(static_cast<S*>(t.v) + i, left);
+}
+
+template <class W, class S, int kWidth>
 __global__ __launch_bounds__(kCutThreads) void adamw(std::int64_t n, W* weights, AdamTensors t,
                                                      AdamConstants k) {
+  __shared__ AdamFactors factors;
+  if (threadIdx.x == 0) factors.work_out(t, k);
   const std::int64_t i =
       (blockIdx.x * static_cast<std::int64_t>(kCutThreads) + threadIdx.x) * kWidth;
   const std::int64_t left = n - i;
+  Floats<kWidth> w = {}, m = {}, v = {}, g = {};
+  if (left > 0) {
+    w = Packet<W, kWidth>::load(weights + i, left).floats();
+    m = Packet<S, kWidth>::load(static_cast<const S*>(t.m) + i, left).floats();
+    v = Packet<S, kWidth>::load(static_cast<const S*>(t.v) + i, left).floats();
+    g = load_wide<kWidth>(t.g, t.g_bf16, i, left);
+  }
+  __syncthreads();
   if (left <= 0) return;
-  using States = Packet<float, kWidth>;
-  Floats<kWidth> w = Packet<W, kWidth>::load(weights + i, left).floats();
-  Floats<kWidth> m = States::load(t.m + i, left).floats();
-  Floats<kWidth> v = States::load(t.v + i, left).floats();
-  const Floats<kWidth> g = load_wide<kWidth>(t.g, t.g_bf16, i, left);
-  const float scale = static_cast<float>(*t.grad_scale);
+  const AdamFactors f = factors;
 #pragma unroll
   for (int j = 0; j < kWidth; ++j) {
-    const float gradient = g[j] * scale;
+    const float gradient = g[j] * f.scale;
     m[j] = k.beta1 * m[j] + k.rest1 * gradient;
     v[j] = k.beta2 * v[j] + k.rest2 * gradient * gradient;
-    w[j] -= k.step_size * m[j] / (sqrtf(v[j] * k.correction2) + k.eps) + k.shrink * w[j];
+    w[j] -= f.step_size * m[j] / (sqrtf(v[j] * f.correction2) + k.eps) + f.shrink * w[j];
   }
   Packet<W, kWidth>::from(w).store(weights + i, left);
-  States::from(m).store(t.m + i, left);
-  States::from(v).store(t.v + i, left);
   if (t.w_compute) store_wide<kWidth>(t.w_compute, t.w_compute_bf16, i, w, left);
+  store_states<S, kWidth>(t, i, left, m, v, f.key, k.first_index);
 }
 
 /// Packets a thread adds up, so that blocks and thus the order are fixed by n alone.
@@ -121,20 +162,24 @@ std::string unsupported(const ClipScale&) {
 
 void run(const AdamW& op, const Stream& stream) {
   const AdamTensors tensors{.g = op.g.data,
-                            .m = op.m.as<float>(),
-                            .v = op.v.as<float>(),
+                            .m = op.m.data,
+                            .v = op.v.data,
                             .grad_scale = op.grad_scale.as<double>(),
+                            .rates = op.rates.as<double>(),
                             .w_compute = op.w_compute.data,
                             .g_bf16 = op.g.dtype == DType::bf16,
                             .w_compute_bf16 = op.w_compute.dtype == DType::bf16};
   const std::int64_t n = op.w.shape[0];
   with_real(op.w.dtype, AdamW::kName, [&](auto real) {
     using W = decltype(real);
-    with_packets<float>(all_aligned(op.w, op.g, op.m, op.v, op.w_compute), [&](auto packet) {
-      constexpr int kWidth = decltype(packet)::value;
-      launch_kernel({AdamW::kName, stream, {op.w, op.g}},
-                    {blocks_for(n, kCutThreads * kWidth), kCutThreads}, adamw<W, kWidth>, n,
-                    op.w.as<W>(), tensors, AdamConstants(op));
+    with_real(op.m.dtype, AdamW::kName, [&](auto state) {
+      using S = decltype(state);
+      with_packets<float>(all_aligned(op.w, op.g, op.m, op.v, op.w_compute), [&](auto packet) {
+        constexpr int kWidth = decltype(packet)::value;
+        launch_kernel({AdamW::kName, stream, {op.w, op.g}},
+                      {blocks_for(n, kCutThreads * kWidth), kCutThreads}, adamw<W, S, kWidth>, n,
+                      op.w.as<W>(), tensors, AdamConstants(op));
+      });
     });
   });
 }

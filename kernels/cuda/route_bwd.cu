@@ -16,6 +16,7 @@ struct Args {
   const float* fraction;  // [sequences, experts], read when balance is not 0
   float* dlogits;
   int tokens, experts, chosen, length;
+  const double* z_scale;    // or null: 1
   float scale, balance, z;  // balance: coefficient of sum_e f_e p_e of a token
   bool softmax, renormalise;
 };
@@ -91,8 +92,9 @@ __global__ void __launch_bounds__(kThreads) route_backward(const Args args) {
     });
     if (args.z != 0) {
       const auto lse = static_cast<float>(log_sum_exp<kPerLane>(args.logits + row, args.experts));
+      const float z = args.z_scale ? args.z * static_cast<float>(*args.z_scale) : args.z;
       for_each_expert<kPerLane>(args.experts, [&](int i, int e) {
-        gradient[i] = fmaf(2.0f * args.z * lse, expf(args.logits[row + e] - lse), gradient[i]);
+        gradient[i] = fmaf(2.0f * z * lse, expf(args.logits[row + e] - lse), gradient[i]);
       });
     }
     for_each_expert<kPerLane>(args.experts,
@@ -143,6 +145,7 @@ void run(const RouteBwd& op, const Stream& stream) {
                   .experts = static_cast<int>(experts),
                   .chosen = static_cast<int>(op.expert.shape[1]),
                   .length = static_cast<int>(length),
+                  .z_scale = op.z_scale.as<double>(),
                   .scale = static_cast<float>(op.rule.scale),
                   .balance = static_cast<float>(balance),
                   .z = static_cast<float>(op.z_coef),

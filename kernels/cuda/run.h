@@ -5,6 +5,7 @@
 #include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "kernels/cca.h"
+#include "kernels/clock.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
@@ -59,6 +60,7 @@ std::string unsupported(const ClipScale& op);
 std::string unsupported(const Fill& op);
 std::string unsupported(const Add& op);
 std::string unsupported(const Copy& op);
+std::string unsupported(const Lap& op);
 
 void run(const Gemm& op, const Stream& stream);
 void run(const GroupedGemm& op, const Stream& stream);
@@ -94,5 +96,6 @@ void run(const ClipScale& op, const Stream& stream);
 void run(const Fill& op, const Stream& stream);
 void run(const Add& op, const Stream& stream);
 void run(const Copy& op, const Stream& stream);
+void run(const Lap& op, const Stream& stream);
 
 }  // namespace strait::kernels::cuda

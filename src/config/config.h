@@ -18,6 +18,7 @@ enum class RouterScore { softmax, sigmoid };
 enum class ScheduleKind { constant, cosine, linear, wsd };
 enum class Recompute { none, ffn, block };
 enum class Compute { f64, f32, bf16 };
+enum class Storage { wide, bf16 };
 
 struct Run {
   std::string name;  // derived from the config's file name
@@ -142,6 +143,8 @@ struct Parallel {
 
 struct Precision {
   Compute compute = Compute::f32;
+  Storage gradients = Storage::wide;  // of weights
+  Storage states = Storage::wide;     // of the optimizer
 };
 
 struct Checkpoint {

@@ -84,6 +84,14 @@ void validate_train(const Rules& rules) {
   }
 }
 
+void validate_precision(const Rules& rules) {
+  const Precision& precision = rules.config().precision;
+  if (precision.gradients == Storage::bf16 && precision.compute != Compute::bf16) {
+    rules.fail("precision.gradients",
+               "goes with " + rules.quote("precision.compute") + " bf16 alone; set it to wide");
+  }
+}
+
 void validate_parallel(const Rules& rules) {
   for (const char* axis : {"parallel.cp", "parallel.tp", "parallel.ep"}) {
     if (key_at(axis).get(rules.config()) == Value(std::int64_t{1})) continue;
@@ -115,6 +123,7 @@ void validate(const Config& config, const std::string& origin) {
   validate_data(rules);
   validate_optim(rules);
   validate_train(rules);
+  validate_precision(rules);
   validate_parallel(rules);
   validate_eval(rules);
 }

@@ -49,6 +49,11 @@ struct Words<Compute> {
   static constexpr std::array<std::string_view, 3> kList{"f64", "f32", "bf16"};
 };
 
+template <>
+struct Words<Storage> {
+  static constexpr std::array<std::string_view, 2> kList{"wide", "bf16"};
+};
+
 /// The word of an enum value, e.g. "ccgqa".
 template <class Enum>
 constexpr std::string_view word(Enum value) {

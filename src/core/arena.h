@@ -31,6 +31,8 @@ class Arena {
   const std::string& name() const { return name_; }
   bool planning() const { return device_ == Device::plan; }
   std::size_t peak() const { return peak_; }
+  /// All of the memory, [peak] u8.
+  Tensor block() const { return Tensor(block_, DType::u8, {static_cast<std::int64_t>(peak_)}); }
 
  private:
   std::string name_;

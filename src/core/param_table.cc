@@ -1,11 +1,11 @@
 #include "core/param_table.h"
 
-#include <array>
+#include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "core/error.h"
-#include "core/rng.h"
 #include "kernels/elementwise.h"
-#include "kernels/memory.h"
 
 namespace strait::core {
 namespace {
@@ -16,14 +16,22 @@ std::int64_t product(const std::vector<std::int64_t>& dims) {
   return n;
 }
 
-Tensor take(Arena& arena, DType dtype, const std::vector<std::int64_t>& dims) {
+/// Parameters begin at multiples of this, so that every flat tensor is aligned to 256 bytes there.
+constexpr std::int64_t kAlignElements = 128;
+
+std::int64_t padded(std::int64_t elements) {
+  return (elements + kAlignElements - 1) / kAlignElements * kAlignElements;
+}
+
+/// The flat tensor as one of `dims`.
+Tensor shaped(const Tensor& flat, const std::vector<std::int64_t>& dims) {
   switch (dims.size()) {
     case 1:
-      return arena.take(dtype, {dims[0]});
+      return Tensor(flat.data, flat.dtype, {dims[0]});
     case 2:
-      return arena.take(dtype, {dims[0], dims[1]});
+      return Tensor(flat.data, flat.dtype, {dims[0], dims[1]});
     default:
-      return arena.take(dtype, {dims[0], dims[1], dims[2]});
+      return Tensor(flat.data, flat.dtype, {dims[0], dims[1], dims[2]});
   }
 }
 
@@ -59,43 +67,6 @@ std::vector<std::int64_t> local_shape_of(const ParamSpec& spec) {
   return shape;
 }
 
-/// Row-major index in the part's global tensor of each local element, visited in local order.
-template <class Visit>
-void for_each_element(const Part& part, const Shard& shard, Visit&& visit) {
-  std::array<std::int64_t, 3> global{1, 1, 1}, local{1, 1, 1}, begin{};
-  const int rank = static_cast<int>(part.global_shape.size());
-  for (int i = 0; i < rank; ++i) global[i] = local[i] = part.global_shape[i];
-  if (shard.dim >= 0) {
-    local[shard.dim] /= shard.parts;
-    begin[shard.dim] = local[shard.dim] * shard.index;
-  }
-  for (std::int64_t a = 0; a < local[0]; ++a) {
-    for (std::int64_t b = 0; b < local[1]; ++b) {
-      const std::int64_t row = ((a + begin[0]) * global[1] + b + begin[1]) * global[2] + begin[2];
-      for (std::int64_t c = 0; c < local[2]; ++c) visit(std::array{a, b, c}, row + c);
-    }
-  }
-}
-
-/// Writes the initial values of one part into host memory laid out as the local parameter.
-template <class Real>
-void fill_part(const Part& part, std::uint64_t seed, Real* host) {
-  const Param& param = *part.param;
-  const Rng rng(seed, "init/" + part.name);
-  Tensor view = param.master;
-  view.data = host;
-  view = part.view(view);
-  for_each_element(part, param.spec.shard, [&](std::array<std::int64_t, 3> at, std::int64_t index) {
-    std::int64_t offset = 0;
-    for (int i = 0; i < view.rank; ++i) offset += at[i] * view.stride[i];
-    const Init& init = param.spec.init;
-    const double value = init.kind == Init::Kind::constant
-                             ? init.value
-                             : init.value * rng.normal(static_cast<std::uint64_t>(index));
-    view.as<Real>()[offset] = static_cast<Real>(value);
-  });
-}
-
 }  // namespace
 
 Tensor Part::view(const Tensor& of_param) const {
@@ -108,7 +79,12 @@ Tensor Part::view(const Tensor& of_param) const {
   return shaped.slice(section_dim, local_begin, local_size);
 }
 
-ParamTable::ParamTable(DType dtype, DType grad_dtype) : dtype_(dtype), grad_dtype_(grad_dtype) {}
+FlatParams FlatParams::slice(std::int64_t begin, std::int64_t size) const {
+  const auto cut = [&](const Tensor& t) { return t.slice(0, begin, size); };
+  return {cut(weight), cut(master), cut(grad), cut(adam_m), cut(adam_v)};
+}
+
+ParamTable::ParamTable(const ParamDtypes& dtypes) : dtypes_(dtypes) {}
 
 Param& ParamTable::add(ParamSpec spec) {
   check_spec(spec);
@@ -123,24 +99,54 @@ Param& ParamTable::add(ParamSpec spec) {
   return param;
 }
 
-void ParamTable::bind() {
-  const DType state = kernels::stat_dtype(dtype_);
-  const std::size_t begin = gradients_.mark();
+std::int64_t ParamTable::lay_out() {
+  in_memory_order_.clear();
+  ranges_.clear();
   for (Param& param : params_) {
-    const DType dtype = param.spec.trainable ? dtype_ : state;
-    param.weight = param.master = take(weights_, dtype, param.local_shape);
-    if (!param.spec.trainable) continue;
-    if (has_masters()) param.master = take(masters_, state, param.local_shape);
-    param.grad = take(gradients_, grad_dtype_, param.local_shape);
-    param.adam_m = optimizer_.take(state, {product(param.local_shape)});
-    param.adam_v = optimizer_.take(state, {product(param.local_shape)});
+    if (param.spec.trainable) in_memory_order_.push_back(&param);
   }
-  if (params_.empty()) return;
-  const auto bytes = gradients_.mark() - begin;
-  flat_grads_ =
-      Tensor(nullptr, grad_dtype_, {static_cast<std::int64_t>(bytes / size_of(grad_dtype_))});
-  for (const Param& param : params_) {
-    if (param.spec.trainable && !flat_grads_.defined()) flat_grads_.data = param.grad.data;
+  const auto key = [](const Param* p) { return std::pair(p->spec.group, p->spec.decay); };
+  std::ranges::stable_sort(in_memory_order_, std::ranges::greater{}, key);
+  std::int64_t elements = 0;
+  for (const Param* param : in_memory_order_) {
+    const std::int64_t n = padded(product(param->local_shape));
+    const auto [group, decay] = key(param);
+    if (ranges_.empty() || ranges_.back().group != group || ranges_.back().decay != decay) {
+      ranges_.push_back({group, decay, elements, 0});
+    }
+    ranges_.back().size += n;
+    elements += n;
+  }
+  return elements;
+}
+
+void ParamTable::bind_trainable(Param& param, std::int64_t begin) {
+  const FlatParams own = flat_.slice(begin, product(param.local_shape));
+  param.weight = shaped(own.weight, param.local_shape);
+  param.master = shaped(own.master, param.local_shape);
+  param.grad = shaped(own.grad, param.local_shape);
+  param.adam_m = own.adam_m;
+  param.adam_v = own.adam_v;
+}
+
+void ParamTable::bind() {
+  const DType stat = kernels::stat_dtype(dtypes_.weight);
+  if (const std::int64_t n = lay_out(); n > 0) {
+    flat_.weight = weights_.take(dtypes_.weight, {n});
+    flat_.master = has_masters() ? masters_.take(stat, {n}) : flat_.weight;
+    flat_.grad = gradients_.take(dtypes_.grad, {n});
+    flat_.adam_m = optimizer_.take(dtypes_.state, {n});
+    flat_.adam_v = optimizer_.take(dtypes_.state, {n});
+  }
+  std::int64_t begin = 0;
+  for (Param* param : in_memory_order_) {
+    bind_trainable(*param, begin);
+    begin += padded(product(param->local_shape));
+  }
+  for (Param& param : params_) {
+    if (param.spec.trainable) continue;
+    const Tensor all = weights_.take(stat, {product(param.local_shape)});
+    param.weight = param.master = shaped(all, param.local_shape);
   }
 }
 
@@ -150,41 +156,14 @@ void ParamTable::allocate(Device device) {
   if (device == Device::plan) return;
   bind();
   const Stream stream{device};
-  const auto zero = [&](const Tensor& flat) {
+  for (const Tensor& flat : {flat_.weight, flat_.master, flat_.grad, flat_.adam_m, flat_.adam_v}) {
     if (flat.defined()) kernels::launch(kernels::Fill{.x = flat, .value = 0}, stream);
-  };
-  zero(flat_grads_);
-  for (const Param& param : params_) {
-    zero(param.adam_m);
-    zero(param.adam_v);
   }
-}
-
-void ParamTable::initialise(std::uint64_t seed, const Stream& stream) {
-  if (stream.device == Device::plan) return;
-  std::vector<char> host;
-  const std::vector<Part> all = parts();
-  for (const Param& param : params_) {
-    host.assign(param.master.bytes(), 0);
-    for (const Part& part : all) {
-      if (part.param != &param) continue;
-      if (param.master.dtype == DType::f64) {
-        fill_part(part, seed, reinterpret_cast<double*>(host.data()));
-      } else {
-        fill_part(part, seed, reinterpret_cast<float*>(host.data()));
-      }
-    }
-    kernels::copy_to_device(param.master.data, host.data(), host.size(), stream);
-    kernels::synchronise(stream);
-  }
-  refresh_weights(stream);
 }
 
 void ParamTable::refresh_weights(const Stream& stream) {
-  for (const Param& param : params_) {
-    if (param.master.data == param.weight.data) continue;
-    kernels::launch(kernels::Copy{.x = param.master, .y = param.weight}, stream);
-  }
+  if (!has_masters() || !flat_.master.defined()) return;
+  kernels::launch(kernels::Copy{.x = flat_.master, .y = flat_.weight}, stream);
 }
 
 std::vector<Part> ParamTable::parts() const {

@@ -73,14 +73,36 @@ struct Part {
   Tensor view(const Tensor& of_param) const;
 };
 
+/// Number formats of a table. Masters are in the statistics dtype of `weight`.
+struct ParamDtypes {
+  DType weight = DType::f32;
+  DType grad = DType::f32;   // f32 or bf16 beside bf16 weights, else that of the weights
+  DType state = DType::f32;  // of the optimizer: statistics dtype of the weights, or bf16
+};
+
+/// A run of trainable parameters that one optimizer launch can move.
+struct ParamRange {
+  OptimGroup group = OptimGroup::vector;
+  bool decay = false;
+  std::int64_t begin = 0;  // element in the flat tensors
+  std::int64_t size = 0;   // gaps included
+};
+
+/// All trainable parameters side by side in memory, each tensor over the same elements.
+struct FlatParams {
+  Tensor weight, master, grad, adam_m, adam_v;  // [n]
+  /// A piece of all of them.
+  FlatParams slice(std::int64_t begin, std::int64_t size) const;
+};
+
 /// All parameters of a model in registration order. Layers register in their constructors and keep
-/// the reference; allocate() then gives the tensors their memory.
+/// the reference; allocate() then gives the tensors their memory: the trainable ones lie one after
+/// another, sorted by optimizer group and decay, at the same element in every flat tensor. Gaps for
+/// alignment hold zeros.
 class ParamTable {
  public:
-  /// Weights in `dtype`, gradients in `grad_dtype` (bf16 or f32 beside bf16 weights, else `dtype`),
-  /// masters and optimizer state in the statistics dtype of `dtype`.
-  ParamTable(DType dtype, DType grad_dtype);
-  explicit ParamTable(DType dtype) : ParamTable(dtype, dtype) {}
+  explicit ParamTable(const ParamDtypes& dtypes);
+  explicit ParamTable(DType dtype) : ParamTable({dtype, dtype, kernels::stat_dtype(dtype)}) {}
 
   /// The reference stays valid as long as the table. Throws InputError on a duplicate name or a
   /// dim that the shard does not divide.
@@ -90,21 +112,24 @@ class ParamTable {
   void allocate(Device device);
 
   /// Fills masters and weights from `seed`, each element by its part's name and global index alone.
-  /// Writes host memory and copies.
+  /// Writes host memory and copies. (param_init.cc)
   void initialise(std::uint64_t seed, const Stream& stream);
 
   /// Rounds the masters into the weights, after something wrote the masters.
   void refresh_weights(const Stream& stream);
 
-  DType dtype() const { return dtype_; }
+  DType dtype() const { return dtypes_.weight; }
   std::deque<Param>& params() { return params_; }
   const std::deque<Param>& params() const { return params_; }
   std::vector<Part> parts() const;
 
   /// Sum of local elements of trainable parameters.
   std::int64_t trainable_elements() const;
-  /// All gradients as one contiguous flat tensor (with alignment gaps, which stay zero).
-  Tensor flat_grads() const { return flat_grads_; }
+  const FlatParams& flat() const { return flat_; }
+  /// Ranges of flat() in memory order; they cover it.
+  const std::vector<ParamRange>& ranges() const { return ranges_; }
+  /// Trainable parameters in memory order.
+  const std::vector<Param*>& in_memory_order() const { return in_memory_order_; }
 
   const Arena& weights() const { return weights_; }
   const Arena& masters() const { return masters_; }
@@ -112,18 +137,21 @@ class ParamTable {
   const Arena& optimizer() const { return optimizer_; }
 
  private:
+  std::int64_t lay_out();
   void bind();
+  void bind_trainable(Param& param, std::int64_t begin);
 
-  bool has_masters() const { return kernels::stat_dtype(dtype_) != dtype_; }
+  bool has_masters() const { return kernels::stat_dtype(dtypes_.weight) != dtypes_.weight; }
 
-  DType dtype_;
-  DType grad_dtype_;
+  ParamDtypes dtypes_;
   std::deque<Param> params_;
+  std::vector<Param*> in_memory_order_;
+  std::vector<ParamRange> ranges_;
+  FlatParams flat_;
   Arena weights_{"weights"};
   Arena masters_{"master weights"};
   Arena gradients_{"gradients"};
   Arena optimizer_{"optimizer"};
-  Tensor flat_grads_;
 };
 
 }  // namespace strait::core

@@ -10,6 +10,7 @@ using kernels::launch;
 using layers::Ctx;
 using layers::Pass;
 using layers::Residual;
+using parallel::Phase;
 
 Transformer::Transformer(const layers::Build& build, config::Recompute recompute)
     : width_(build.model.d_model),
@@ -67,11 +68,14 @@ void Transformer::forward_backward(Ctx& ctx) {
   const Frame saved(ctx.saved), scratch(ctx.scratch);
   ctx.pass = Pass::train;
   const Tensor y = forward(ctx);
+  ctx.clock.lap(Phase::forward, ctx.stream);
   const Tensor dy = ctx.scratch.take(dtype_, {y.shape[0], width_});
   const Tensor d = ctx.scratch.take(dtype_, {y.shape[0], width_});
   head_.loss_and_gradient(ctx, y, loss_, dy);
+  ctx.clock.lap(Phase::head, ctx.stream);
   final_norm_.backward(ctx, dy, saved_.sum, saved_.rstd, d);
   backward(ctx, d);
+  ctx.clock.lap(Phase::backward, ctx.stream);
 }
 
 void Transformer::evaluate(Ctx& ctx, Tensor per_token) {

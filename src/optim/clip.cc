@@ -11,11 +11,7 @@ Clip clip_gradients(const core::ParamTable& table, parallel::Ctx& ctx, double ma
   const Tensor sum = ctx.state.take(DType::f64, {1});
   const Clip clip{ctx.state.take(DType::f64, {1}), ctx.state.take(DType::f64, {1})};
   launch(kernels::Fill{.x = sum, .value = 0}, ctx.stream);
-  for (const core::Param& param : table.params()) {
-    if (!param.spec.trainable) continue;
-    const Tensor flat = param.grad.view({param.grad.numel()});
-    launch(kernels::SumSquares{.x = flat, .out = sum}, ctx.stream);
-  }
+  launch(kernels::SumSquares{.x = table.flat().grad, .out = sum}, ctx.stream);
   launch(
       kernels::ClipScale{
           .sum_squares = sum, .norm = clip.norm, .scale = clip.scale, .max_norm = max_norm},

@@ -3,6 +3,7 @@
 #include "core/arena.h"
 #include "core/tensor.h"
 #include "parallel/mesh.h"
+#include "parallel/phase_clock.h"
 #include "parallel/sequence_shard.h"
 
 namespace strait::parallel {
@@ -12,8 +13,9 @@ enum class Pass : std::uint8_t { train, recompute, eval };
 
 /// Factors that turn sums of this rank's micro-batch into its share of the step's mean loss.
 struct LossScale {
-  double per_token = 1.0;     // 1 / (counted labels of the whole optimizer step)
-  double per_sequence = 1.0;  // 1 / (sequences of the whole optimizer step)
+  ConstTensor per_token = {};  // [1] f64 on the device: 1 / (counted labels of the whole optimizer
+                               // step), which changes from step to step; absent: 1
+  double per_sequence = 1.0;   // 1 / (sequences of the whole optimizer step)
 };
 
 /// What every forward and backward gets handed. Owns nothing.
@@ -29,6 +31,7 @@ struct Ctx {
   const TokenBatch* tokens = nullptr;
   Pass pass = Pass::eval;
   LossScale scale = {};
+  PhaseClock clock = {};
 };
 
 }  // namespace strait::parallel

@@ -24,11 +24,10 @@ void sum_gradients(core::ParamTable& table, Groups& groups, const Stream& stream
     }
     first = nullptr;
   };
-  for (const core::Param& param : table.params()) {
-    if (!param.spec.trainable) continue;
-    if (first && first->spec.grad_axes != param.spec.grad_axes) flush();
-    if (!first) first = &param;
-    last = &param;
+  for (const core::Param* param : table.in_memory_order()) {
+    if (first && first->spec.grad_axes != param->spec.grad_axes) flush();
+    if (!first) first = param;
+    last = param;
   }
   flush();
 }

@@ -8,7 +8,7 @@ namespace strait::parallel {
 
 SequenceShard::SequenceShard(const MaskRule& rule, std::int64_t max_sequences, std::int64_t seq_len)
     : rule_(rule), max_sequences_(max_sequences), seq_len_(seq_len) {
-  host_.resize(static_cast<std::size_t>(3 * max_sequences * seq_len));
+  host_.resize(static_cast<std::size_t>(block_elements()));
 }
 
 void SequenceShard::bind(core::Arena& inputs) {
@@ -35,11 +35,12 @@ const TokenBatch& SequenceShard::blank() {
   return batch_;
 }
 
-void SequenceShard::fill_spans(std::span<const std::int32_t> doc_pos) {
+void SequenceShard::fill_spans(std::span<const std::int32_t> doc_pos, std::int32_t* block) const {
   const auto tokens = static_cast<std::int32_t>(doc_pos.size());
-  std::int32_t* positions = host_.data();
-  std::int32_t* k_begin = positions + tokens;
-  std::int32_t* k_end = k_begin + tokens;
+  const std::int64_t row = max_sequences_ * seq_len_;
+  std::int32_t* positions = block + 3 * row;
+  std::int32_t* k_begin = block + 4 * row;
+  std::int32_t* k_end = block + 5 * row;
   std::int32_t document_end = tokens;
   for (std::int32_t t = tokens - 1; t >= 0; --t) {
     const auto in_sequence = static_cast<std::int32_t>(t % seq_len_);
@@ -53,19 +54,27 @@ void SequenceShard::fill_spans(std::span<const std::int32_t> doc_pos) {
   }
 }
 
+void SequenceShard::fill(std::span<const std::int32_t> ids, std::span<const std::int32_t> labels,
+                         std::span<const std::int32_t> doc_pos, std::int32_t* block) const {
+  const std::int64_t row = max_sequences_ * seq_len_;
+  std::ranges::copy(ids, block);
+  std::ranges::copy(labels, block + row);
+  std::ranges::copy(doc_pos, block + 2 * row);
+  fill_spans(doc_pos, block);
+}
+
+const TokenBatch& SequenceShard::take(ConstTensor block, const Stream& stream) {
+  shape_batch(max_sequences_);
+  kernels::copy_on_device(storage_.data, block.data, storage_.bytes(), stream);
+  return batch_;
+}
+
 const TokenBatch& SequenceShard::load(std::span<const std::int32_t> ids,
                                       std::span<const std::int32_t> labels,
                                       std::span<const std::int32_t> doc_pos, const Stream& stream) {
   shape_batch(static_cast<std::int64_t>(ids.size()) / seq_len_);
-  fill_spans(doc_pos);
-  const std::size_t bytes = ids.size_bytes();
-  const std::size_t tokens = ids.size();
-  kernels::copy_to_device(batch_.ids.data, ids.data(), bytes, stream);
-  kernels::copy_to_device(batch_.labels.data, labels.data(), bytes, stream);
-  kernels::copy_to_device(batch_.doc_pos.data, doc_pos.data(), bytes, stream);
-  kernels::copy_to_device(batch_.positions.data, host_.data(), bytes, stream);
-  kernels::copy_to_device(batch_.spans.k_begin.data, host_.data() + tokens, bytes, stream);
-  kernels::copy_to_device(batch_.spans.k_end.data, host_.data() + 2 * tokens, bytes, stream);
+  fill(ids, labels, doc_pos, host_.data());
+  kernels::copy_to_device(storage_.data, host_.data(), storage_.bytes(), stream);
   return batch_;
 }
 

@@ -43,8 +43,15 @@ class SequenceShard {
   /// Takes the device tensors. Call once while `inputs` plans and once after it allocated.
   void bind(core::Arena& inputs);
 
-  /// Rows of `sequences` sequences: ids, labels, doc_pos each [sequences * seq_len], on the host.
-  /// In the plan device only shapes are set.
+  /// Elements of a block: all rows of a full batch, as they lie in device memory.
+  std::int64_t block_elements() const { return 6 * max_sequences_ * seq_len_; }
+  /// Writes the rows of some sequences into a block in host memory: ids, labels, doc_pos each
+  /// [sequences * seq_len].
+  void fill(std::span<const std::int32_t> ids, std::span<const std::int32_t> labels,
+            std::span<const std::int32_t> doc_pos, std::int32_t* block) const;
+  /// Enqueues a copy of a full batch's block that is in device memory already.
+  const TokenBatch& take(ConstTensor block, const Stream& stream);
+  /// Fills a block and copies it. In the plan device only shapes are set.
   const TokenBatch& load(std::span<const std::int32_t> ids, std::span<const std::int32_t> labels,
                          std::span<const std::int32_t> doc_pos, const Stream& stream);
   /// A batch of the full size without data, for planning.
@@ -52,14 +59,14 @@ class SequenceShard {
 
  private:
   void shape_batch(std::int64_t sequences);
-  void fill_spans(std::span<const std::int32_t> doc_pos);
+  void fill_spans(std::span<const std::int32_t> doc_pos, std::int32_t* block) const;
 
   MaskRule rule_;
   std::int64_t max_sequences_;
   std::int64_t seq_len_;
   Tensor storage_;  // [6, max T] i32
   TokenBatch batch_;
-  std::vector<std::int32_t> host_;  // staging: positions, k_begin, k_end
+  std::vector<std::int32_t> host_;  // a block on its way
 };
 
 }  // namespace strait::parallel

@@ -10,6 +10,14 @@ parallel::MaskRule mask_rule(const config::Config& config) {
           .positions_from_document = attention.rope.positions == config::RopePositions::document};
 }
 
+/// Gradients and optimizer states beside weights of the compute dtype.
+core::ParamDtypes param_dtypes(const config::Precision& precision) {
+  const DType weight = compute_dtype(precision.compute), stat = kernels::stat_dtype(weight);
+  return {.weight = weight,
+          .grad = precision.gradients == config::Storage::bf16 ? DType::bf16 : stat,
+          .state = precision.states == config::Storage::bf16 ? DType::bf16 : stat};
+}
+
 }  // namespace
 
 DType compute_dtype(config::Compute compute) {
@@ -27,8 +35,7 @@ DType compute_dtype(config::Compute compute) {
 Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, parallel::Groups& groups)
     : config_(config),
       mesh_(mesh),
-      table_(compute_dtype(config.precision.compute),
-             kernels::stat_dtype(compute_dtype(config.precision.compute))),
+      table_(param_dtypes(config.precision)),
       model_({.model = config_.model, .mesh = mesh_, .table = table_}, config.train.recompute),
       shard_(mask_rule(config), config.train.micro_batch, config.data.seq_len),
       ctx_{.stream = {.device = Device::plan},
@@ -37,14 +44,24 @@ Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, paralle
            .scratch = scratch_,
            .state = state_} {
   table_.allocate(Device::plan);
+  bind();
+}
+
+void Engine::bind() {
   shard_.bind(inputs_);
+  values_ = inputs_.take(DType::f64, {5});
+  staging_ = inputs_.take(DType::i32, {2, shard_.block_elements()});
+  ctx_.clock.bind(inputs_);
+  ctx_.scale = {.per_token = values_.slice(0, 0, 1),
+                .per_sequence = 1.0 / static_cast<double>(config_.train.batch_size)};
 }
 
 void Engine::allocate(Device device) {
-  ctx_.stream.device = device;
+  stream_ = kernels::OwnedStream(device);
+  ctx_.stream = stream_.get();
   table_.allocate(device);
   for (core::Arena* arena : {&saved_, &scratch_, &state_, &inputs_}) arena->allocate(device);
-  shard_.bind(inputs_);
+  bind();
   table_.initialise(static_cast<std::uint64_t>(config_.run.seed), ctx_.stream);
 }
 

@@ -1,8 +1,17 @@
 #pragma once
 
+#include <array>
+
+#include "kernels/async.h"
 #include "model/transformer.h"
 
 namespace strait::train {
+
+/// What changes from step to step, as it lies in device memory.
+struct StepValues {
+  double per_token;             // 1 / counted labels of the step
+  std::array<double, 4> rates;  // kernels::adam_rates
+};
 
 /// A model with its parameters and memory on one rank. It starts in planning (every arena measures,
 /// nothing is allocated); allocate() gives it memory and initial weights. Owns all but the groups.
@@ -20,6 +29,11 @@ class Engine {
   model::Transformer& model() { return model_; }
   parallel::SequenceShard& shard() { return shard_; }
   parallel::Ctx& ctx() { return ctx_; }
+  /// A step's values on the device: all of StepValues [5] f64, and the part AdamW reads [4] f64.
+  Tensor values() const { return values_; }
+  ConstTensor rates() const { return values_.slice(0, 1, 4); }
+  /// Device memory for blocks of two micro-batches that are on their way, [2, block] i32.
+  Tensor staging() const { return staging_; }
   /// Arenas beside those of the table: activations, scratch, step state, inputs.
   std::vector<const core::Arena*> arenas() const;
 
@@ -28,6 +42,8 @@ class Engine {
   std::int64_t micro_batches() const;
 
  private:
+  void bind();
+
   config::Config config_;
   parallel::Mesh mesh_;
   core::ParamTable table_;
@@ -37,6 +53,9 @@ class Engine {
   core::Arena scratch_{"scratch"};
   core::Arena state_{"step state"};
   core::Arena inputs_{"inputs"};
+  Tensor values_;
+  Tensor staging_;
+  kernels::OwnedStream stream_{Device::plan};
   parallel::Ctx ctx_;
 };
 

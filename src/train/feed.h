@@ -1,28 +1,48 @@
 #pragma once
 
+#include <array>
+
 #include "input/loader.h"
+#include "kernels/async.h"
 #include "train/engine.h"
 
 namespace strait::train {
 
-/// This rank's share of the global batch of one step, cut into micro-batches.
+/// This rank's share of the global batches, cut into micro-batches. Steps are prepared on the host
+/// while the device works on the one before; their blocks travel on a stream of their own while the
+/// device computes the previous micro-batch. Borrows engine and loader; make it after the engine
+/// was allocated.
 class Feed {
  public:
-  /// Loads step `step` (from 0). Collective over the data ranks. Borrows both.
-  void begin(Engine& engine, const input::Loader& loader, std::int64_t step);
+  Feed(Engine& engine, const input::Loader& loader);
 
-  /// Copies micro-batch i to the device; valid until the next call.
-  const parallel::TokenBatch& micro_batch(Engine& engine, std::int64_t i);
+  /// What is known of a step's batch on the host, over all ranks.
+  struct Totals {
+    double labels = 0;  // counted
+    double pairs = 0;   // (query, key), see model::pairs_of
+  };
 
-  /// Counted labels of the whole step, over all ranks.
-  double labels() const { return totals_[0]; }
-  /// (query, key) pairs of the whole step, see model::pairs_of.
-  double pairs() const { return totals_[1]; }
+  /// Loads step `step` (from 0) into host memory. Collective over the data ranks. The step before
+  /// may still be under way on the device, the one before that not.
+  void prepare(std::int64_t step);
+
+  /// Brings micro-batch i of a prepared step to the device; valid until the next call.
+  const parallel::TokenBatch& micro_batch(std::int64_t step, std::int64_t i);
+
+  const Totals& totals(std::int64_t step) const { return totals_[step % 2]; }
 
  private:
-  void count(const config::Attention& attention);
+  void count(std::int64_t step);
+  std::int32_t* block(std::int64_t step, std::int64_t i) const;
+
+  Engine& engine_;
+  const input::Loader& loader_;
   input::Samples samples_;
-  double totals_[2] = {0, 0};
+  std::array<Totals, 2> totals_;
+  std::array<kernels::HostBuffer, 2> host_;  // blocks of a step's micro-batches
+  kernels::OwnedStream copies_;
+  std::array<kernels::Event, 2> filled_, freed_;  // of the device's staging blocks
+  std::int64_t sent_ = 0;
 };
 
 }  // namespace strait::train

@@ -1,28 +1,17 @@
 #include "train/loop.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "config/load.h"
 #include "core/build_info.h"
 #include "core/error.h"
 #include "io/checkpoint.h"
-#include "kernels/memory.h"
 #include "optim/schedule.h"
 #include "train/sample.h"
 
 namespace strait::train {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double read_scalar(const Tensor& scalar, const Stream& stream) {
-  double value = 0;
-  kernels::copy_to_host(&value, scalar.data, sizeof value, stream);
-  kernels::synchronise(stream);
-  return value;
-}
 
 bool due(std::int64_t step, std::int64_t every, std::int64_t last) {
   if (every < 0) return false;
@@ -37,44 +26,69 @@ Loop::Loop(const Parts& parts)
       folder_(parts.folder),
       log_(parts.log),
       metrics_(parts.metrics),
-      counts_(model::count_model(parts.engine.config().model)) {}
+      peak_flops_(parts.peak_flops),
+      counts_(model::count_model(parts.engine.config().model)),
+      feed_(parts.engine, *parts.data.train),
+      step_(parts.engine),
+      results_(parts.engine) {}
 
 bool Loop::chief() const {
   return engine_.ctx().groups.world().rank() == 0;
 }
 
+double Loop::learning_rate(std::int64_t step) const {
+  const config::Config& config = engine_.config();
+  return optim::learning_rate(config.optim, config.train.steps, step - 1);
+}
+
+std::int64_t Loop::tokens_after(std::int64_t step) const {
+  const config::Config& config = engine_.config();
+  return tokens_before_ + (step - done_before_) * config.train.batch_size * config.data.seq_len;
+}
+
 void Loop::run(std::int64_t done, std::int64_t tokens) {
   const config::Config& config = engine_.config();
-  tokens_ = tokens;
-  for (std::int64_t step = done + 1; step <= config.train.steps; ++step) {
-    train_one(step);
-    if (due(step, config.eval.every, config.train.steps)) evaluate_now(step);
-    if (due(step, config.checkpoint.every, config.train.steps)) save(step);
+  const std::int64_t last = config.train.steps;
+  done_before_ = finished_ = done;
+  tokens_before_ = tokens;
+  engine_.ctx().clock.restart(engine_.ctx().stream);
+  feed_.prepare(done);
+  for (std::int64_t step = done + 1; step <= last; ++step) {
+    enqueue(step);
+    if (finished_ < step - 1) finish(step - 1);
+    if (step < last) feed_.prepare(step);
+    pause(step, due(step, config.eval.every, last), due(step, config.checkpoint.every, last));
   }
+  if (finished_ < last) finish(last);
   if (chief()) show_sample();
   engine_.ctx().groups.world().barrier();
 }
 
-void Loop::train_one(std::int64_t step) {
-  const auto begin = Clock::now();
-  const config::Config& config = engine_.config();
-  feed_.begin(engine_, *data_.train, step - 1);
-  const double lr = optim::learning_rate(config.optim, config.train.steps, step - 1);
-  const StepOutput out = run_step(
-      engine_, {.micro_batch = [&](std::int64_t i) -> const parallel::TokenBatch& {
-                  return feed_.micro_batch(engine_, i);
-                },
-                .micro_batches = engine_.micro_batches(),
-                .scale = {.per_token = 1.0 / std::max(feed_.labels(), 1.0),
-                          .per_sequence = 1.0 / static_cast<double>(config.train.batch_size)},
-                .lr = lr,
-                .step = step});
-  tokens_ += config.train.batch_size * config.data.seq_len;
-  StepMetrics metrics = read_metrics(step, out, lr);
-  metrics.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  const double tokens = static_cast<double>(config.train.batch_size * config.data.seq_len);
-  metrics.tokens_per_second = tokens / metrics.seconds;
-  metrics.flops_per_second = 3.0 * counts_.forward_flops(tokens, feed_.pairs()) / metrics.seconds;
+void Loop::enqueue(std::int64_t step) {
+  out_ = step_.run({.micro_batch = [&](std::int64_t i) -> const parallel::TokenBatch& {
+                      return feed_.micro_batch(step - 1, i);
+                    },
+                    .micro_batches = engine_.micro_batches(),
+                    .labels = feed_.totals(step - 1).labels,
+                    .lr = learning_rate(step),
+                    .step = step});
+  results_.enqueue(step);
+}
+
+void Loop::pause(std::int64_t step, bool evaluates, bool saves) {
+  if (!evaluates && !saves) return;
+  finish(step);
+  if (evaluates) evaluate_now(step);
+  if (saves) save(step);
+  engine_.ctx().clock.restart(engine_.ctx().stream);
+}
+
+void Loop::finish(std::int64_t step) {
+  results_.wait(step);
+  finished_ = step;
+  StepMetrics metrics = read_metrics(step);
+  read_speed(step, metrics);
+  metrics.device = device_status();
   metrics_.step(metrics);
   if (!std::isfinite(metrics.loss) || !std::isfinite(metrics.grad_norm)) {
     throw core::RuntimeFault("step " + std::to_string(step) +
@@ -84,38 +98,61 @@ void Loop::train_one(std::int64_t step) {
   }
 }
 
-StepMetrics Loop::read_metrics(std::int64_t step, const StepOutput& out, double lr) {
-  const Stream& stream = engine_.ctx().stream;
+StepMetrics Loop::read_metrics(std::int64_t step) const {
+  const double labels = std::max(feed_.totals(step - 1).labels, 1.0);
   return {.step = step,
-          .tokens = tokens_,
-          .loss = read_scalar(out.loss_sum, stream) / std::max(feed_.labels(), 1.0),
-          .lr = lr,
-          .grad_norm = read_scalar(out.clip.norm, stream),
+          .tokens = tokens_after(step),
+          .loss = results_.at<double>(out_.loss_sum) / labels,
+          .lr = learning_rate(step),
+          .grad_norm = results_.at<double>(out_.clip.norm),
           .balance = read_balance()};
 }
 
-std::optional<BalanceMetrics> Loop::read_balance() {
+void Loop::read_speed(std::int64_t step, StepMetrics& metrics) const {
+  const Tensor& phases = engine_.ctx().clock.totals();
+  for (std::size_t i = 0; i < metrics.phase_seconds.size(); ++i) {
+    const auto at = static_cast<std::int64_t>(i);
+    metrics.phase_seconds[i] = 1e-9 * static_cast<double>(results_.at<std::int64_t>(phases, at));
+    metrics.seconds += metrics.phase_seconds[i];
+  }
+  const double tokens = static_cast<double>(tokens_after(step) - tokens_after(step - 1));
+  const double flops = 3.0 * counts_.forward_flops(tokens, feed_.totals(step - 1).pairs);
+  metrics.tokens_per_second = tokens / metrics.seconds;
+  metrics.flops_per_second = flops / metrics.seconds;
+  metrics.mfu = peak_flops_ > 0 ? metrics.flops_per_second / peak_flops_ : std::nan("");
+}
+
+std::optional<BalanceMetrics> Loop::read_balance() const {
   const auto layers = engine_.model().router_totals();
   if (layers.empty()) return std::nullopt;
-  const Stream& stream = engine_.ctx().stream;
   const config::Config& config = engine_.config();
   const double n = static_cast<double>(layers.size());
+  const double sequences = static_cast<double>(config.train.batch_size);
+  const double tokens = sequences * static_cast<double>(config.data.seq_len);
   BalanceMetrics balance{.min_load = 1e30};
   for (const layers::RouterTotals& layer : layers) {
-    std::vector<std::int64_t> counts(static_cast<std::size_t>(layer.counts.numel()));
-    kernels::copy_to_host(counts.data(), layer.counts.data, layer.counts.bytes(), stream);
-    const double sequences = static_cast<double>(config.train.batch_size);
-    balance.aux += read_scalar(layer.aux, stream) / (n * sequences);
-    balance.z +=
-        read_scalar(layer.z, stream) / (n * sequences * static_cast<double>(config.data.seq_len));
-    double total = 0;
-    for (const std::int64_t count : counts) total += static_cast<double>(count);
-    const double mean = total / static_cast<double>(counts.size());
-    const auto [low, high] = std::ranges::minmax(counts);
-    balance.max_load = std::max(balance.max_load, static_cast<double>(high) / mean);
-    balance.min_load = std::min(balance.min_load, static_cast<double>(low) / mean);
+    balance.aux += results_.at<double>(layer.aux) / (n * sequences);
+    balance.z += results_.at<double>(layer.z) / (n * tokens);
+    double total = 0, low = 1e300, high = 0;
+    for (std::int64_t e = 0; e < layer.counts.numel(); ++e) {
+      const auto count = static_cast<double>(results_.at<std::int64_t>(layer.counts, e));
+      total += count;
+      low = std::min(low, count);
+      high = std::max(high, count);
+    }
+    const double mean = total / static_cast<double>(layer.counts.numel());
+    balance.max_load = std::max(balance.max_load, high / mean);
+    balance.min_load = std::min(balance.min_load, low / mean);
   }
   return balance;
+}
+
+kernels::DeviceStatus Loop::device_status() {
+  constexpr std::chrono::seconds kBetween{1};
+  const auto now = std::chrono::steady_clock::now();
+  if (!chief() || now - last_status_ < kBetween) return {};
+  last_status_ = now;
+  return kernels::device_status(engine_.ctx().stream.device);
 }
 
 void Loop::evaluate_now(std::int64_t step) {
@@ -130,7 +167,7 @@ void Loop::save(std::int64_t step) {
     const config::Config& config = engine_.config();
     const auto path = io::save_checkpoint(folder_.checkpoints(), engine_.table(),
                                           {.step = step,
-                                           .tokens = tokens_,
+                                           .tokens = tokens_after(step),
                                            .metrics_bytes = metrics_.offset(),
                                            .seed = config.run.seed,
                                            .world_size = world.size(),

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <string>
 
 namespace strait::train {
 namespace {
@@ -29,7 +30,16 @@ io::JsonLine step_line(const StepMetrics& m) {
       .add("step_s", m.seconds)
       .add("tok_s", m.tokens_per_second)
       .add("tflop_s", m.flops_per_second * 1e-12)
-      .add("mfu", std::nan(""));  // a CPU's peak is not known
+      .add("mfu", m.mfu);
+  for (std::size_t i = 0; i < m.phase_seconds.size(); ++i) {
+    line.add(std::string(parallel::kPhaseNames[i]) + "_s", m.phase_seconds[i]);
+  }
+  if (m.device.known) {
+    line.add("gpu_mhz", m.device.clock_mhz)
+        .add("gpu_w", m.device.power_w)
+        .add("gpu_c", m.device.temperature_c)
+        .add("gpu_throttle", m.device.throttle);
+  }
   if (m.balance) {
     line.add("moe_aux", m.balance->aux)
         .add("moe_z", m.balance->z)
@@ -50,11 +60,12 @@ void Metrics::step(const StepMetrics& m) {
   writer_->write(step_line(m));
   smooth_seconds_ = smooth_seconds_ == 0 ? m.seconds : 0.9 * smooth_seconds_ + 0.1 * m.seconds;
   if (m.step % log_every_ != 0 && m.step != steps_) return;
-  char text[160];
+  char text[192], mfu[32] = "";
+  if (std::isfinite(m.mfu)) std::snprintf(mfu, sizeof mfu, "  MFU %.1f %%", 100 * m.mfu);
   std::snprintf(text, sizeof text,
-                "step %lld/%lld  loss %.4f  lr %.2e  |g| %.2f  %.0f tok/s  ETA %s",
+                "step %lld/%lld  loss %.4f  lr %.2e  |g| %.2f  %.0f tok/s%s  ETA %s",
                 static_cast<long long>(m.step), static_cast<long long>(steps_), m.loss, m.lr,
-                m.grad_norm, m.tokens_per_second,
+                m.grad_norm, m.tokens_per_second, mfu,
                 duration(smooth_seconds_ * static_cast<double>(steps_ - m.step)).c_str());
   log_.progress(text);
 }
@@ -79,7 +90,7 @@ void Metrics::memory(std::int64_t step, std::size_t planned, std::size_t measure
                      .add("event", "memory")
                      .add("step", step)
                      .add("planned_bytes", planned)
-                     .add("resident_growth_bytes", measured));
+                     .add("measured_bytes", measured));
 }
 
 void Metrics::event(const std::string& name, std::int64_t step, const std::string& detail) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -7,6 +8,8 @@
 
 #include "core/log.h"
 #include "io/json_lines.h"
+#include "kernels/device_info.h"
+#include "parallel/phase_clock.h"
 #include "train/evaluate.h"
 
 namespace strait::train {
@@ -26,10 +29,13 @@ struct StepMetrics {
   double loss = 0;          // nats per counted label
   double lr = 0;
   double grad_norm = 0;  // before clipping
-  double seconds = 0;    // of the step
-  double tokens_per_second = 0;
-  double flops_per_second = 0;  // model FLOPs, 3 x forward
+  double seconds = 0;    // of the step, by the device's clock: the sum of its phases
+  std::array<double, parallel::kPhaseNames.size()> phase_seconds{};
+  double tokens_per_second = 0;  // over all ranks
+  double flops_per_second = 0;   // model FLOPs, 3 x forward, over all ranks
+  double mfu = 0;                // flops_per_second over the peak of all devices; NaN: not known
   std::optional<BalanceMetrics> balance;
+  kernels::DeviceStatus device = {};  // when it was asked for at this step
 };
 
 /// Writes metrics.jsonl and the progress line; only rank 0's instance has a file.
@@ -41,7 +47,8 @@ class Metrics {
 
   void step(const StepMetrics& metrics);
   void evaluation(std::int64_t step, const EvalResult& result);
-  /// Planned bytes of this rank and the growth of its resident memory at its highest.
+  /// Planned bytes of this rank and the growth of its device's memory, or resident memory at its
+  /// highest on the cpu.
   void memory(std::int64_t step, std::size_t planned, std::size_t measured);
   void event(const std::string& name, std::int64_t step, const std::string& detail);
   /// Bytes of metrics.jsonl so far; 0 without a file.

@@ -3,11 +3,19 @@
 #include <array>
 #include <cstdio>
 
-#include "core/error.h"
-#include "core/process_memory.h"
 #include "train/step.h"
 
 namespace strait::train {
+namespace {
+
+/// Whether the run would be on a GPU, wherever it is planned.
+bool on_gpu(const config::Config& config) {
+  return config.run.device == config::Device::cuda ||
+         config.precision.compute == config::Compute::bf16;
+}
+
+}  // namespace
+
 std::size_t StepPlan::total_bytes() const {
   std::size_t total = 0;
   for (const MemoryItem& item : memory) total += item.bytes;
@@ -28,7 +36,7 @@ StepPlan plan_step(Engine& engine) {
   const auto blank = [&](std::int64_t) -> const parallel::TokenBatch& {
     return engine.shard().blank();
   };
-  run_step(engine, {.micro_batch = blank, .micro_batches = engine.micro_batches()});
+  Step(engine).run({.micro_batch = blank, .micro_batches = engine.micro_batches()});
   ctx.stream.observer = nullptr;
 
   engine.model().begin_step(ctx);
@@ -49,6 +57,7 @@ StepPlan plan_step(Engine& engine) {
   for (const core::Arena* arena : arenas) {
     if (arena->peak() > 0) plan.memory.push_back({arena->name(), arena->peak()});
   }
+  if (on_gpu(engine.config())) plan.memory.push_back({"workspace", kernels::kWorkspaceBytes});
   return plan;
 }
 
@@ -75,18 +84,6 @@ std::string memory_table(const StepPlan& plan) {
   for (const MemoryItem& item : plan.memory) row(item.category, item.bytes);
   row("total", plan.total_bytes());
   return out;
-}
-
-void require_memory(const StepPlan& plan, int ranks_here) {
-  const double needed = static_cast<double>(plan.total_bytes()) * ranks_here;
-  const auto available = static_cast<double>(core::available_bytes());
-  if (available == 0 || needed <= available) return;
-  throw core::InputError(
-      "this run needs " + human_bytes(needed) + " on this machine (" + std::to_string(ranks_here) +
-      " x " + human_bytes(static_cast<double>(plan.total_bytes())) + "), which has " +
-      human_bytes(available) + " free; per rank:\n" + memory_table(plan) +
-      "lower train.micro_batch or data.seq_len, set train.recompute to ffn or block (activations), "
-      "use a smaller model, or a machine with more memory");
 }
 
 }  // namespace strait::train

@@ -43,10 +43,6 @@ StepPlan plan_step(Engine& engine);
 /// "weights 1.2 GiB" a line, and the total.
 std::string memory_table(const StepPlan& plan);
 
-/// Throws InputError with bytes by category and what to change when `ranks_here` copies of the plan
-/// do not fit into the free memory of this machine.
-void require_memory(const StepPlan& plan, int ranks_here);
-
 /// 1536 -> "1.5 KiB".
 std::string human_bytes(double bytes);
 

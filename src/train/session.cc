@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 
 #include "config/compare.h"
 #include "core/error.h"
@@ -12,9 +13,11 @@
 #include "core/process_memory.h"
 #include "io/checkpoint.h"
 #include "io/hf_import.h"
+#include "kernels/device_info.h"
 #include "kernels/host_threads.h"
 #include "train/load_config.h"
 #include "train/loop.h"
+#include "train/memory_check.h"
 #include "train/plan.h"
 
 namespace strait::train {
@@ -60,6 +63,12 @@ Device choose_device(const config::Config& config, core::Log& log) {
   if (kernels::available(Device::cuda) && !doubles) return Device::cuda;
   if (!doubles && kernels::built(Device::cuda)) log.info("no usable GPU: runs on the CPU");
   return Device::cpu;
+}
+
+MemoryLimit memory_limit(Device device, int local_ranks) {
+  if (device == Device::cpu) return {"this machine", core::available_bytes(), local_ranks};
+  const kernels::DeviceInfo info = kernels::device_info(device);
+  return {info.name, info.free_bytes, local_ranks};
 }
 
 RunFolder agree_on_folder(const config::Config& config, const TrainOptions& options, Device device,
@@ -119,20 +128,33 @@ io::CheckpointState start_state(Engine& engine, const RunFolder& folder, core::L
   return {};
 }
 
-/// Says how the plan compares with what the process really took.
-void report_memory(std::size_t planned, std::size_t before, std::int64_t step, core::Log& log,
+/// How much of its memory the device has given away so far: to this process, on the cpu.
+std::size_t memory_in_use(Device device) {
+  if (device == Device::cpu) return core::peak_resident_bytes();
+  const kernels::DeviceInfo info = kernels::device_info(device);
+  return info.memory_bytes - info.free_bytes;
+}
+
+/// Says how the plan compares with what the run really took.
+void report_memory(std::size_t planned, std::size_t growth, std::int64_t step, core::Log& log,
                    Metrics& metrics) {
-  const std::size_t growth = core::peak_resident_bytes() - before;
-  const std::string text =
-      "planned " + std::to_string(planned) + " B, resident growth " + std::to_string(growth) + " B";
-  log.info("memory of rank 0: " + text);
+  log.info("memory of rank 0: planned " + std::to_string(planned) + " B, taken " +
+           std::to_string(growth) + " B");
   metrics.memory(step, planned, growth);
+}
+
+/// Dense BF16 peak of the devices of all ranks, those that share one counted once; 0: not known.
+double peak_of_all(Device device, Communicator& world) {
+  const kernels::DeviceInfo info = kernels::device_info(device);
+  const auto all = world.gather_all(core::host_name() + " " + info.id);
+  const std::set<std::string> devices(all.begin(), all.end());
+  return info.bf16_flops_per_second * static_cast<double>(devices.size());
 }
 
 void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
          const RunFolder& folder, core::Log& log) {
   Communicator& world = engine.ctx().groups.world();
-  const std::size_t before = core::resident_bytes();
+  const std::size_t before = device == Device::cpu ? core::resident_bytes() : memory_in_use(device);
   io::CheckpointState state;
   std::unique_ptr<io::JsonLinesWriter> writer;
   together(world, [&] {
@@ -150,10 +172,10 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
     log.info("all " + std::to_string(config.train.steps) + " steps are done; raise train.steps");
     return;
   }
-  Loop({engine, data, folder, log, metrics}).run(state.step, state.tokens);
-  if (device == Device::cpu) {
-    report_memory(plan.total_bytes(), before, config.train.steps, log, metrics);
-  }
+  Loop({engine, data, folder, log, metrics, peak_of_all(device, world)})
+      .run(state.step, state.tokens);
+  report_memory(plan.total_bytes(), memory_in_use(device) - before, config.train.steps, log,
+                metrics);
 }
 
 std::string describe(const Engine& engine, Device device, const StepPlan& plan, int ranks) {
@@ -192,7 +214,8 @@ void train(const TrainOptions& options, Communicator& world) {
   together(world, [&] {
     engine = std::make_unique<Engine>(config, mesh, groups);
     plan = plan_step(*engine);
-    if (!options.dry_run && device == Device::cpu) require_memory(plan, local_ranks);
+    if (options.dry_run) return;
+    require_memory(plan, memory_limit(device, local_ranks), config, mesh, groups);
   });
   if (options.dry_run) log.info(config::to_json(config));
   log.info(describe(*engine, device, plan, world.size()));

@@ -1,33 +1,73 @@
 #include "train/step.h"
 
+#include <algorithm>
+#include <array>
+
 #include "kernels/elementwise.h"
+#include "kernels/optimizer.h"
 #include "optim/adamw.h"
 #include "parallel/grad_sync.h"
 
 namespace strait::train {
 
-StepOutput run_step(Engine& engine, const StepInput& input) {
-  parallel::Ctx& ctx = engine.ctx();
-  core::ParamTable& table = engine.table();
-  model::Transformer& model = engine.model();
-  ctx.scale = input.scale;
+Step::Step(Engine& engine)
+    : engine_(engine), values_(engine.ctx().stream.device, 2 * sizeof(StepValues)) {}
 
-  kernels::launch(kernels::Fill{.x = table.flat_grads(), .value = 0}, ctx.stream);
-  model.begin_step(ctx);
+StepOutput Step::run(const StepInput& input) {
+  load_values(input);
+  repeat(begin_, [&] { begin(); });
+  parallel::Ctx& ctx = engine_.ctx();
   for (std::int64_t i = 0; i < input.micro_batches; ++i) {
     ctx.tokens = &input.micro_batch(i);
-    model.forward_backward(ctx);
+    repeat(micro_batch_, [&] { engine_.model().forward_backward(ctx); });
   }
+  // Sums over ranks that pass through the host cannot be captured.
+  if (ctx.groups.world().size() > 1) {
+    finish();
+  } else {
+    repeat(finish_, [&] { finish(); });
+  }
+  return out_;
+}
+
+void Step::load_values(const StepInput& input) {
+  const config::Optim& optim = engine_.config().optim;
+  StepValues& values = values_.as<StepValues>()[input.step % 2];
+  values = {1.0 / std::max(input.labels, 1.0),
+            kernels::adam_rates(input.lr, optim.beta1, optim.beta2, input.step)};
+  kernels::copy_to_device(engine_.values().data, &values, sizeof values, engine_.ctx().stream);
+}
+
+void Step::repeat(kernels::Repeated& launches, const std::function<void()>& enqueue) {
+  if (graphs_) {
+    launches.run(engine_.ctx().stream, enqueue);
+  } else {
+    enqueue();
+  }
+}
+
+void Step::begin() {
+  parallel::Ctx& ctx = engine_.ctx();
+  engine_.model().begin_step(ctx);
+  ctx.clock.start(ctx.state, ctx.stream);
+  kernels::launch(kernels::Fill{.x = engine_.table().flat().grad, .value = 0}, ctx.stream);
+}
+
+void Step::finish() {
+  parallel::Ctx& ctx = engine_.ctx();
+  const config::Config& config = engine_.config();
+  core::ParamTable& table = engine_.table();
+  model::Transformer& model = engine_.model();
   parallel::sum_gradients(table, ctx.groups, ctx.stream);
   model.end_step(ctx);
-
-  const optim::Clip clip = optim::clip_gradients(table, ctx, engine.config().optim.clip_norm);
-  optim::adamw_step(table, engine.config().optim, input.lr, input.step, clip.scale, ctx);
-
+  out_.clip = optim::clip_gradients(table, ctx, config.optim.clip_norm);
+  optim::adamw_step(table, config.optim, static_cast<std::uint64_t>(config.run.seed),
+                    engine_.rates(), out_.clip.scale, ctx.stream);
   for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
     ctx.groups.axis(axis).all_reduce_sum(model.loss_sum(), ctx.stream);
   }
-  return {model.loss_sum(), clip};
+  out_.loss_sum = model.loss_sum();
+  ctx.clock.lap(parallel::Phase::optimizer, ctx.stream);
 }
 
 }  // namespace strait::train

@@ -2,6 +2,8 @@
 
 #include <functional>
 
+#include "kernels/async.h"
+#include "kernels/graph.h"
 #include "optim/clip.h"
 #include "train/engine.h"
 
@@ -9,10 +11,11 @@ namespace strait::train {
 
 /// What one optimizer step is made of.
 struct StepInput {
-  /// The i-th micro-batch of this rank; valid until the next call.
+  /// Brings the i-th micro-batch of this rank to the device, always to the same addresses and of
+  /// the same size; valid until the next call.
   std::function<const parallel::TokenBatch&(std::int64_t i)> micro_batch;
   std::int64_t micro_batches = 1;
-  parallel::LossScale scale = {};
+  double labels = 1;  // counted labels of the whole step, over all ranks
   double lr = 0;
   std::int64_t step = 1;  // from 1
 };
@@ -23,7 +26,30 @@ struct StepOutput {
   optim::Clip clip;
 };
 
-/// One optimizer step: micro-batches, gradient sums over ranks, clipping, update.
-StepOutput run_step(Engine& engine, const StepInput& input);
+/// Optimizer steps of one engine. On a GPU the launches of a micro-batch and those of the update
+/// are captured in CUDA graphs at the second step; nothing in a step waits for the device. Borrows
+/// the engine; make it after the engine was allocated, or while it plans.
+class Step {
+ public:
+  explicit Step(Engine& engine);
+
+  /// Enqueues one optimizer step: micro-batches, gradient sums over ranks, clipping, update.
+  StepOutput run(const StepInput& input);
+
+  /// Launches one by one from now on, for profilers that want to see them.
+  void disable_graphs() { graphs_ = false; }
+
+ private:
+  void load_values(const StepInput& input);
+  void repeat(kernels::Repeated& launches, const std::function<void()>& enqueue);
+  void begin();
+  void finish();
+
+  Engine& engine_;
+  kernels::HostBuffer values_;  // of this step and the one before, which may still be read
+  kernels::Repeated begin_, micro_batch_, finish_;
+  bool graphs_ = true;
+  StepOutput out_;
+};
 
 }  // namespace strait::train

@@ -167,7 +167,7 @@ TEST(ParamTable, GradientsAreOneZeroedRun) {
       table.add({.name = "bias", .shape = {5}, .init = Init::constant(2), .trainable = false});
   const Param& b = table.add({.name = "b", .shape = {2, 2}});
   table.allocate(Device::cpu);
-  const Tensor flat = table.flat_grads();
+  const Tensor flat = table.flat().grad;
   EXPECT_EQ(flat.data, a.grad.data);
   EXPECT_GE(static_cast<char*>(flat.data) + flat.bytes(),
             static_cast<char*>(b.grad.data) + b.grad.bytes());

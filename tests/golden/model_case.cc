@@ -5,12 +5,14 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/process_memory.h"
 #include "io/hf_import.h"
 #include "io/json_text.h"
 #include "io/name_map.h"
 #include "io/part_copy.h"
+#include "kernels/elementwise.h"
 #include "tests/golden/case.h"
-#include "train/plan.h"
+#include "train/memory_check.h"
 
 namespace strait::golden {
 namespace {
@@ -92,8 +94,9 @@ Run run_batch(train::Engine& engine, const Tokens& tokens) {
   engine.model().evaluate(ctx, losses);
   engine.model().begin_step(ctx);
   const double labels = static_cast<double>(tokens.counted());
-  ctx.scale = {.per_token = 1.0 / labels,
-               .per_sequence = 1.0 / static_cast<double>(tokens.sequences)};
+  ctx.scale.per_sequence = 1.0 / static_cast<double>(tokens.sequences);
+  kernels::launch(kernels::Fill{.x = engine.values().slice(0, 0, 1), .value = 1.0 / labels},
+                  ctx.stream);
   engine.model().forward_backward(ctx);
   run.loss = download(engine.model().loss_sum(), ctx.stream).front() / labels;
   run.logits = download(logits, ctx.stream);
@@ -197,7 +200,9 @@ Result run_model_case(const std::filesystem::path& folder, const Backend& backen
 
   parallel::Groups groups;
   train::Engine engine(config_for(model, tokens, backend.compute), parallel::Mesh{}, groups);
-  train::require_memory(train::plan_step(engine), 1);
+  const train::StepPlan plan = train::plan_step(engine);
+  train::require_memory(plan, {"this machine", core::available_bytes()}, engine.config(),
+                        parallel::Mesh{}, groups);
   parallel::Ctx& ctx = engine.ctx();
   ctx.tokens = &engine.shard().blank();
   run_batch(engine, tokens);

@@ -1,6 +1,10 @@
 #include "kernels/optimizer.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "kernels/elementwise.h"
 #include "tests/kernels/op_test.h"
@@ -42,18 +46,25 @@ std::vector<ScalarAdam<T>> scalars_from(const Tensor& start) {
   return out;
 }
 
+/// The device's copy of a step's rates.
+Tensor rates_at(Buffers& b, int t, double lr = kLr) {
+  const Tensor rates = b.zeros(DType::f64, {4});
+  const auto values = adam_rates(lr, kBeta1, kBeta2, t);
+  for (std::int64_t i = 0; i < 4; ++i) set(rates, i, values[static_cast<std::size_t>(i)]);
+  return rates;
+}
+
 void step(Buffers& b, const State& s, const Tensor& g, const Tensor& clip, int t) {
   run(AdamW{.w = s.w,
             .g = b.converted(g, s.w.dtype),
             .m = s.m,
             .v = s.v,
             .grad_scale = clip,
-            .lr = kLr,
+            .rates = rates_at(b, t),
             .beta1 = kBeta1,
             .beta2 = kBeta2,
             .eps = kEps,
-            .decay = kDecay,
-            .step = t});
+            .decay = kDecay});
 }
 
 TEST(AdamW, FollowsScalarReferenceOverSteps) {
@@ -111,8 +122,64 @@ TEST(AdamW, WritesTheWeightsAlongInAnotherDtype) {
             .v = b.zeros(DType::f64, {9}),
             .w_compute = along,
             .grad_scale = b.normal(DType::f64, {1}),
-            .lr = kLr});
+            .rates = rates_at(b, 1)});
   EXPECT_EQ(values(along), values(b.converted(w, DType::f32)));
+}
+
+double from_bf16(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+/// One step of `n` equal elements from given states kept in bf16; returns m and v of each.
+std::vector<std::pair<double, double>> narrow_step(Buffers& b, std::int64_t n, std::uint64_t seed,
+                                                   std::int64_t first_index = 0) {
+  const Tensor w = b.zeros(DType::f32, {n}), g = b.zeros(DType::f32, {n}),
+               one = b.zeros(DType::f64, {1}), m = b.zeros(DType::bf16, {n}),
+               v = b.zeros(DType::bf16, {n});
+  set(one, 0, 1.0);
+  run(Fill{.x = g, .value = 0.7});
+  run(AdamW{.w = w,
+            .g = g,
+            .m = m,
+            .v = v,
+            .grad_scale = one,
+            .rates = rates_at(b, 3),
+            .seed = seed,
+            .first_index = first_index});
+  std::vector<std::pair<double, double>> out;
+  for (std::int64_t i = 0; i < n; ++i) {
+    out.emplace_back(from_bf16(static_cast<const std::uint16_t*>(m.data)[i]),
+                     from_bf16(static_cast<const std::uint16_t*>(v.data)[i]));
+  }
+  return out;
+}
+
+TEST(AdamW, NarrowStatesKeepTheMeanByChance) {
+  Buffers b;
+  const std::int64_t n = 20000;
+  const double m = 0.1 * 0.7, v = 0.05 * 0.49;
+  double mean_m = 0, mean_v = 0, least = 1, most = 0;
+  for (const auto& [first, second] : narrow_step(b, n, 5)) {
+    mean_m += first / static_cast<double>(n);
+    mean_v += second / static_cast<double>(n);
+    least = std::min(least, first);
+    most = std::max(most, first);
+  }
+  // One bf16 step apart, and the mean within five standard errors of a coin between the two.
+  const double step_m = most - least;
+  EXPECT_GT(step_m, 0);
+  EXPECT_LE(step_m, m / 128);
+  EXPECT_NEAR(mean_m, m, 5 * 0.5 * step_m / std::sqrt(static_cast<double>(n)));
+  EXPECT_NEAR(mean_v, v, 5 * 0.5 * v / 128 / std::sqrt(static_cast<double>(n)));
+}
+
+TEST(AdamW, NarrowStatesDependOnSeedAndIndexAlone) {
+  Buffers b;
+  const auto whole = narrow_step(b, 300, 5), again = narrow_step(b, 300, 5),
+             other = narrow_step(b, 300, 6), tail = narrow_step(b, 200, 5, 100);
+  EXPECT_EQ(whole, again);
+  EXPECT_NE(whole, other);
+  EXPECT_TRUE(std::equal(tail.begin(), tail.end(), whole.begin() + 100));
 }
 
 TEST(AdamW, RejectsMalformed) {
@@ -120,11 +187,11 @@ TEST(AdamW, RejectsMalformed) {
   const Tensor w = b.zeros(DType::f32, {4}), g = b.zeros(DType::f32, {4}),
                m = b.zeros(DType::f32, {4}), v = b.zeros(DType::f32, {4}),
                scale = b.zeros(DType::f64, {1});
-  const AdamW good{.w = w, .g = g, .m = m, .v = v, .grad_scale = scale};
+  const AdamW good{.w = w, .g = g, .m = m, .v = v, .grad_scale = scale, .rates = rates_at(b, 1)};
   run(good);
   AdamW op = good;
-  op.step = 0;
-  expect_rejected(op, "step: counts from 1, got 0");
+  op.rates = scale;
+  expect_rejected(op, "rates: expected shape [4], got [1]");
   op = good;
   op.beta2 = 1.0;
   expect_rejected(op, "beta1, beta2: expected in [0, 1)");
@@ -134,6 +201,9 @@ TEST(AdamW, RejectsMalformed) {
   op = good;
   op.m = b.zeros(DType::f64, {4});
   expect_rejected(op, "m: expected dtype f32");
+  op = good;
+  op.m = b.zeros(DType::bf16, {4});  // both states or none
+  expect_rejected(op, "v: expected dtype bf16");
   op = good;
   op.g = b.zeros(DType::f32, {5});
   expect_rejected(op, "g: expected shape [4], got [5]");

@@ -198,6 +198,8 @@ TEST_P(RouteRule, GradientMatchesFiniteDifferences) {
   r.forward();
   r.losses();
   const auto selection = values(r.expert);
+  const Tensor quarter = b.zeros(DType::f64, {1});
+  set(quarter, 0, 0.25);
   RouteBwd backward{.dweight = dweight,
                     .logits = r.logits,
                     .scores = r.scores,
@@ -206,7 +208,8 @@ TEST_P(RouteRule, GradientMatchesFiniteDifferences) {
                     .dlogits = dlogits,
                     .rule = c.rule,
                     .aux_coef = c.aux,
-                    .z_coef = c.z};
+                    .z_coef = 4 * c.z,
+                    .z_scale = quarter};
   launch(backward, Stream{});
   backward.dlogits = again;
   launch(backward, Stream{});

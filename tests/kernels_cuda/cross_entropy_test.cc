@@ -100,7 +100,7 @@ TEST_F(CudaCrossEntropy, Backward) {
                                  .lse = s.input("lse", {c.rows}, {.stat = true, .mean = lse}),
                                  .dlogits = out,
                                  .vocab_begin = c.vocab_begin,
-                                 .scale = 0.125};
+                                 .scale = s.values("scale", {0.125}, {1}, {.f64 = true})};
         });
       }
     }

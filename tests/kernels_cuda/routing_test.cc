@@ -121,7 +121,8 @@ TEST_P(CudaRoute, Backward) {
         .dlogits = s.output("dlogits", {c.tokens, c.experts}, {.stat = true}),
         .rule = c.rule,
         .aux_coef = c.aux,
-        .z_coef = c.z};
+        .z_coef = 4 * c.z,
+        .z_scale = s.values("z_scale", {0.25}, {1}, {.f64 = true})};
   });
 }
 

@@ -61,7 +61,7 @@ class BlockCheck {
       const layers::RouterTotals& totals = block_.moe()->router_totals();
       const parallel::LossScale& scale = harness_.ctx().scale;
       total += model_.ffn.moe.aux_coef * scale.per_sequence * get(totals.aux, 0);
-      total += model_.ffn.moe.z_coef * scale.per_token * get(totals.z, 0);
+      total += model_.ffn.moe.z_coef * harness_.per_token() * get(totals.z, 0);
     }
     return total;
   }

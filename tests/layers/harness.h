@@ -97,6 +97,7 @@ class Harness {
   }
 
   layers::Ctx& ctx() { return ctx_; }
+  double per_token() const { return per_token_; }
   core::ParamTable& table() { return table_; }
   std::int64_t tokens() const { return static_cast<std::int64_t>(doc_pos_.size()); }
 
@@ -113,14 +114,16 @@ class Harness {
   core::ParamTable table_;
   std::vector<std::int32_t> ids_, labels_, doc_pos_;
   parallel::SequenceShard shard_;
+  double per_token_ = 0.25;
   core::Arena saved_{"activations"}, scratch_{"scratch"}, state_{"step state"}, inputs_{"inputs"};
-  layers::Ctx ctx_{.stream = {.device = Device::plan},
-                   .groups = groups_,
-                   .saved = saved_,
-                   .scratch = scratch_,
-                   .state = state_,
-                   .pass = layers::Pass::train,
-                   .scale = {.per_token = 0.25, .per_sequence = 0.5}};
+  layers::Ctx ctx_{
+      .stream = {.device = Device::plan},
+      .groups = groups_,
+      .saved = saved_,
+      .scratch = scratch_,
+      .state = state_,
+      .pass = layers::Pass::train,
+      .scale = {.per_token = Tensor(&per_token_, DType::f64, {1}), .per_sequence = 0.5}};
 };
 
 }  // namespace strait::test

@@ -58,7 +58,7 @@ class LayerCheck {
     if (!moe) return total;
     const parallel::LossScale& scale = harness_.ctx().scale;
     total += moe_config_.aux_coef * scale.per_sequence * get(moe->router_totals().aux, 0);
-    total += moe_config_.z_coef * scale.per_token * get(moe->router_totals().z, 0);
+    total += moe_config_.z_coef * harness_.per_token() * get(moe->router_totals().z, 0);
     flipped_ = flipped_ || counts() != counts_;
     return total;
   }

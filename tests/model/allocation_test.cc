@@ -65,10 +65,11 @@ TEST_P(Allocation, OrchestratingAStepTakesNoMemoryButTexts) {
     return planned.shard().blank();
   };
   const train::StepInput input{.micro_batch = blank, .micro_batches = 2};
-  train::run_step(planned, input);
+  train::Step planned_step(planned);
+  planned_step.run(input);
   const std::int64_t live = heap.live;
   heap.watch();
-  train::run_step(planned, input);
+  planned_step.run(input);
   EXPECT_EQ(heap.live, live);
   EXPECT_LE(heap.largest, kLongestText);
 }
@@ -77,9 +78,9 @@ TEST_P(Allocation, StepsGiveBackWhatTheirKernelsTook) {
   ModelRun run(model(), kDocuments, {.micro_batches = 2});
   const parallel::TokenBatch& tokens = run.load(0);
   const auto micro_batch = [&](std::int64_t) -> const parallel::TokenBatch& { return tokens; };
+  train::Step launches(run.engine());
   const auto step = [&](std::int64_t number) {
-    train::run_step(run.engine(),
-                    {.micro_batch = micro_batch, .micro_batches = 2, .lr = 1e-3, .step = number});
+    launches.run({.micro_batch = micro_batch, .micro_batches = 2, .lr = 1e-3, .step = number});
   };
   step(1);
   const std::int64_t live = heap.live;

@@ -61,8 +61,9 @@ class ModelRun {
   /// Gradients of all micro-batches, without an update. Returns the sum of token losses.
   double gradients() {
     parallel::Ctx& ctx = engine_.ctx();
-    ctx.scale = {.per_token = 0.125, .per_sequence = 0.5};
-    std::memset(table().flat_grads().data, 0, table().flat_grads().bytes());
+    set(engine_.values(), 0, kPerToken);
+    ctx.scale.per_sequence = kPerSequence;
+    std::memset(table().flat().grad.data, 0, table().flat().grad.bytes());
     engine_.model().begin_step(ctx);
     for (std::int64_t i = 0; i < engine_.micro_batches(); ++i) {
       load(i);
@@ -80,10 +81,10 @@ class ModelRun {
       load(i);
       engine_.model().evaluate(ctx);
     }
-    double total = ctx.scale.per_token * get(engine_.model().loss_sum(), 0);
+    double total = kPerToken * get(engine_.model().loss_sum(), 0);
     for (const layers::RouterTotals& layer : engine_.model().router_totals()) {
       total += moe.aux_coef * ctx.scale.per_sequence * get(layer.aux, 0);
-      total += moe.z_coef * ctx.scale.per_token * get(layer.z, 0);
+      total += moe.z_coef * kPerToken * get(layer.z, 0);
     }
     return total;
   }
@@ -93,15 +94,16 @@ class ModelRun {
     const auto micro_batch = [&](std::int64_t i) -> const parallel::TokenBatch& {
       return load(10 * number + i);
     };
-    return train::run_step(engine_, {.micro_batch = micro_batch,
-                                     .micro_batches = engine_.micro_batches(),
-                                     .scale = {.per_token = 0.125, .per_sequence = 0.5},
-                                     .lr = 1e-2,
-                                     .step = number});
+    engine_.ctx().scale.per_sequence = kPerSequence;
+    return step_.run({.micro_batch = micro_batch,
+                      .micro_batches = engine_.micro_batches(),
+                      .labels = 1.0 / kPerToken,
+                      .lr = 1e-2,
+                      .step = number});
   }
 
   std::vector<char> gradient_bytes() {
-    const Tensor flat = table().flat_grads();
+    const Tensor flat = table().flat().grad;
     const auto* begin = flat.as<char>();
     return {begin, begin + flat.bytes()};
   }
@@ -117,9 +119,12 @@ class ModelRun {
   }
 
  private:
+  static constexpr double kPerToken = 0.125, kPerSequence = 0.5;
+
   parallel::Mesh mesh_;
   parallel::Groups groups_;
   train::Engine engine_;
+  train::Step step_{engine_};
   std::vector<std::int32_t> doc_pos_;
   train::StepPlan plan_;
 };

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/optimizer.h"
 #include "optim/adamw.h"
 #include "optim/clip.h"
 #include "tests/support/tensors.h"
@@ -24,8 +25,10 @@ class Update : public testing::Test {
     table_.initialise(3, ctx_.stream);
     state_.take(DType::f64, {1});
     for (int i = 0; i < 3; ++i) state_.take(DType::f64, {1});
+    state_.take(DType::f64, {4});
     state_.allocate(Device::cpu);
     one_ = state_.take(DType::f64, {1});
+    rates_ = state_.take(DType::f64, {4});
     set(one_, 0, 1.0);
     for (std::int64_t i = 0; i < 6; ++i) set(decayed_.grad, i, 0.1 * static_cast<double>(i) - 0.2);
     for (std::int64_t i = 0; i < 4; ++i) set(plain_.grad, i, 0.3 - 0.1 * static_cast<double>(i));
@@ -43,7 +46,13 @@ class Update : public testing::Test {
   core::Arena saved_{"saved"}, scratch_{"scratch"}, state_{"state"};
   parallel::Ctx ctx_{
       .stream = Stream{}, .groups = groups_, .saved = saved_, .scratch = scratch_, .state = state_};
-  Tensor one_;
+  void step(const config::Optim& optim, double lr, std::int64_t number) {
+    const auto rates = kernels::adam_rates(lr, optim.beta1, optim.beta2, number);
+    for (std::int64_t i = 0; i < 4; ++i) set(rates_, i, rates[static_cast<std::size_t>(i)]);
+    adamw_step(table_, optim, 1, rates_, one_, ctx_.stream);
+  }
+
+  Tensor one_, rates_;
 };
 
 TEST_F(Update, ClipMeasuresTheNormOfAllGradients) {
@@ -95,7 +104,7 @@ TEST_F(Update, AdamwFollowsItsFormulaAndTheDecayGroups) {
     }
     expected.push_back(w);
   }
-  for (std::int64_t t = 1; t <= 3; ++t) adamw_step(table_, optim, lr, t, one_, ctx_);
+  for (std::int64_t t = 1; t <= 3; ++t) step(optim, lr, t);
   EXPECT_LE(test::relative_l2(values(decayed_.weight), expected[0]), 1e-14);
   EXPECT_LE(test::relative_l2(values(plain_.weight), expected[1]), 1e-14);
   EXPECT_EQ(values(frozen_.weight), frozen);
@@ -104,7 +113,7 @@ TEST_F(Update, AdamwFollowsItsFormulaAndTheDecayGroups) {
 TEST_F(Update, AdamwScalesEveryGradient) {
   set(one_, 0, 0.5);
   config::Optim optim;
-  adamw_step(table_, optim, 0.0, 1, one_, ctx_);
+  step(optim, 0.0, 1);
   for (const core::Param* param : {&decayed_, &plain_}) {
     for (std::int64_t i = 0; i < param->grad.numel(); ++i) {
       EXPECT_NEAR(get(param->adam_m, i), (1 - optim.beta1) * 0.5 * get(param->grad, i), 1e-16);

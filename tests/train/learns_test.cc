@@ -86,7 +86,7 @@ TEST(Memory, PlanIsWithinTwoPercentOfResidentGrowth) {
       run.string());
   ASSERT_EQ(outcome.code, 0) << outcome.output;
   const double planned = series(run, "planned_bytes").at(0);
-  const double grown = series(run, "resident_growth_bytes").at(0);
+  const double grown = series(run, "measured_bytes").at(0);
   EXPECT_GT(planned, 5e8);  // large enough that a program's own few MiB do not decide
   EXPECT_NEAR(planned / grown, 1.0, 0.02) << planned << " planned, " << grown << " measured";
 }

@@ -97,7 +97,8 @@ void Router::backward_add(Ctx& ctx, ConstTensor dweight, Tensor dx) {
                            .dlogits = dlogits,
                            .rule = rule_,
                            .aux_coef = config_.aux_coef * ctx.scale.per_sequence,
-                           .z_coef = config_.z_coef * ctx.scale.per_token},
+                           .z_coef = config_.z_coef,
+                           .z_scale = ctx.scale.per_token},
          ctx.stream);
   if (dlogits.dtype == dx.dtype) return gate_.backward_add(ctx, saved_.x, dlogits, dx);
   const Tensor rounded = ctx.scratch.take(dx.dtype, {dlogits.shape[0], dlogits.shape[1]});

@@ -1,0 +1,124 @@
+#include "kernels/async.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "kernels/graph.h"
+#ifdef STRAIT_CUDA
+#include "kernels/cuda/async.h"
+#endif
+
+namespace strait::kernels {
+namespace {
+
+#ifndef STRAIT_CUDA
+/// Stands in for the CUDA backend in a build without it, where no stream is on cuda.
+namespace cuda {
+void* make_stream() {
+  return nullptr;
+}
+void destroy_stream(void*) noexcept {}
+void* make_event() {
+  return nullptr;
+}
+void destroy_event(void*) noexcept {}
+void record_event(void*, const Stream&) {}
+void hold_stream(const Stream&, void*) {}
+void wait_event(void*) {}
+void* allocate_host(std::size_t) {
+  return nullptr;
+}
+void release_host(void*) noexcept {}
+void* capture_graph(const Stream&, const std::function<void()>&) {
+  return nullptr;
+}
+void launch_graph(void*, const Stream&) {}
+void destroy_graph(void*) noexcept {}
+}  // namespace cuda
+#endif
+
+bool on_gpu(Device device) {
+  return device == Device::cuda;
+}
+
+}  // namespace
+
+OwnedStream::OwnedStream(Device device) : stream_{.device = device} {
+  if (on_gpu(device)) stream_.handle = cuda::make_stream();
+}
+
+OwnedStream::~OwnedStream() {
+  if (stream_.handle) cuda::destroy_stream(stream_.handle);
+}
+
+OwnedStream::OwnedStream(OwnedStream&& other) noexcept
+    : stream_(std::exchange(other.stream_, Stream{})) {}
+
+OwnedStream& OwnedStream::operator=(OwnedStream&& other) noexcept {
+  std::swap(stream_, other.stream_);
+  return *this;
+}
+
+Event::Event(Device device) : device_(device) {
+  if (on_gpu(device)) handle_ = cuda::make_event();
+}
+
+Event::~Event() {
+  if (handle_) cuda::destroy_event(handle_);
+}
+
+void Event::record(const Stream& stream) {
+  if (on_gpu(device_)) cuda::record_event(handle_, stream);
+}
+
+void Event::hold(const Stream& stream) const {
+  if (on_gpu(device_)) cuda::hold_stream(stream, handle_);
+}
+
+void Event::wait() const {
+  if (on_gpu(device_)) cuda::wait_event(handle_);
+}
+
+HostBuffer::HostBuffer(Device device, std::size_t bytes)
+    : device_(device),
+      bytes_(bytes),
+      data_(on_gpu(device) ? cuda::allocate_host(bytes) : std::malloc(bytes == 0 ? 1 : bytes)) {
+  if (!data_) throw std::bad_alloc();
+  std::memset(data_, 0, bytes);
+}
+
+HostBuffer::~HostBuffer() {
+  if (!data_) return;
+  if (on_gpu(device_)) {
+    cuda::release_host(data_);
+  } else {
+    std::free(data_);
+  }
+}
+
+HostBuffer::HostBuffer(HostBuffer&& other) noexcept
+    : device_(other.device_), bytes_(other.bytes_), data_(std::exchange(other.data_, nullptr)) {}
+
+HostBuffer& HostBuffer::operator=(HostBuffer&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(data_, other.data_);
+  return *this;
+}
+
+Repeated::~Repeated() {
+  if (graph_) cuda::destroy_graph(graph_);
+}
+
+void Repeated::run(const Stream& stream, const std::function<void()>& enqueue) {
+  if (!on_gpu(stream.device) || stream.observer || !warm_) {
+    warm_ = warm_ || on_gpu(stream.device);
+    return enqueue();
+  }
+  if (!graph_) graph_ = cuda::capture_graph(stream, enqueue);
+  cuda::launch_graph(graph_, stream);
+}
+
+}  // namespace strait::kernels
