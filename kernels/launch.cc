@@ -1,6 +1,7 @@
 #include "kernels/launch.h"
 
 #include "kernels/cpu/run.h"
+#include "kernels/profile.h"
 #ifdef STRAIT_CUDA
 #include "kernels/cuda/run.h"
 #endif
@@ -25,6 +26,7 @@ void run_cuda([[maybe_unused]] const Op& op, [[maybe_unused]] const Stream& stre
 #ifdef STRAIT_CUDA
   const std::string why = cuda::unsupported(op);
   if (!why.empty()) throw OpError(std::string(Op::kName) + ": " + why);
+  const Range range(Op::kName);
   cuda::run(op, stream);
 #else
   throw OpError(std::string(Op::kName) +

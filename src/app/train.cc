@@ -26,6 +26,13 @@ std::vector<app::Option> options_of(Request& request) {
                      .take = [&](const std::string& dir) {
                        request.options.resume = {.asked = true, .dir = dir};
                      }});
+  options.push_back({.name = "--profile",
+                     .value = "steps=A:B",
+                     .help = "time every launch of steps A to B into profile.json and a table, and "
+                             "open the window of an attached Nsight profiler for them",
+                     .take = [&](const std::string& steps) {
+                       request.options.profile = train::parse_profile(steps);
+                     }});
   options.push_back({.name = "--dry-run",
                      .help = "print the resolved config and the memory plan, train nothing",
                      .take = [&](const std::string&) { request.options.dry_run = true; }});

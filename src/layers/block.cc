@@ -1,6 +1,7 @@
 #include "layers/block.h"
 
 #include "kernels/elementwise.h"
+#include "kernels/profile.h"
 #include "layers/attention/factory.h"
 
 namespace strait::layers {
@@ -30,7 +31,8 @@ class RecomputePass {
 }  // namespace
 
 Block::Block(const Build& build, std::int64_t index, Recompute recompute)
-    : recompute_(recompute),
+    : name_(block_name(index)),
+      recompute_(recompute),
       attn_norm_(build, block_name(index) + ".attn_norm", build.model.d_model,
                  build.model.norm_eps),
       attn_(make_attention(build, block_name(index) + ".attn")),
@@ -56,6 +58,7 @@ void Block::end_step(Ctx& ctx) {
 }
 
 Residual Block::forward(Ctx& ctx, const Residual& in, Tensor delta, Tensor carry) {
+  const kernels::Range range(name_.c_str());
   const std::int64_t tokens = in.h.shape[0], width = in.h.shape[1];
   const DType stat = kernels::stat_dtype(in.h.dtype);
   const bool forget =
@@ -87,6 +90,7 @@ void Block::forward_inside(Ctx& ctx, Tensor delta) {
 }
 
 void Block::attention_half(Ctx& ctx, Tensor a) {
+  const kernels::Range range("attention");
   const std::int64_t tokens = a.shape[0], width = a.shape[1];
   saved_.h = ctx.saved.take(a.dtype, {tokens, width});
   saved_.h_normed = ctx.saved.take(a.dtype, {tokens, width});
@@ -96,10 +100,12 @@ void Block::attention_half(Ctx& ctx, Tensor a) {
 }
 
 void Block::ffn_half(Ctx& ctx, Tensor delta) {
+  const kernels::Range range("feed-forward");
   ffn_->forward(ctx, saved_.h_normed, delta);
 }
 
 void Block::backward(Ctx& ctx, Tensor d) {
+  const kernels::Range range(name_.c_str());
   const core::Frame scratch(ctx.scratch);
   const core::Frame saved(ctx.saved);
   if (recompute_ != Recompute::none) {
@@ -120,8 +126,12 @@ void Block::backward(Ctx& ctx, Tensor d) {
 
 void Block::backward_inside(Ctx& ctx, Tensor d) {
   const Tensor dnormed = ctx.scratch.take(d.dtype, {d.shape[0], d.shape[1]});
-  ffn_->backward(ctx, d, dnormed);
-  ffn_norm_.backward_residual(ctx, dnormed, saved_.h, saved_.h_rstd, d);
+  {
+    const kernels::Range range("feed-forward backward");
+    ffn_->backward(ctx, d, dnormed);
+    ffn_norm_.backward_residual(ctx, dnormed, saved_.h, saved_.h_rstd, d);
+  }
+  const kernels::Range range("attention backward");
   attn_->backward(ctx, d, dnormed);
   attn_norm_.backward_residual(ctx, dnormed, saved_.x, saved_.x_rstd, d);
 }

@@ -40,6 +40,7 @@ class Block {
   void ffn_half(Ctx& ctx, Tensor delta);
   void backward_inside(Ctx& ctx, Tensor d);
 
+  std::string name_;  // "layers.3"
   config::Recompute recompute_;
   RmsNorm attn_norm_;
   std::unique_ptr<Layer> attn_;

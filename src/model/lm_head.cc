@@ -6,6 +6,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/profile.h"
 
 namespace strait::model {
 
@@ -54,6 +55,7 @@ void LmHead::loss_and_gradient(Ctx& ctx, ConstTensor x, const LossOut& out, Tens
 }
 
 void LmHead::run(Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const {
+  const kernels::Range range("head and loss");
   const core::Frame frame(ctx.scratch);
   const std::int64_t tokens = x.shape[0], rows = chunk_rows(tokens);
   const DType stat = kernels::stat_dtype(x.dtype);

@@ -7,6 +7,7 @@
 #include "core/build_info.h"
 #include "core/error.h"
 #include "io/checkpoint.h"
+#include "kernels/memory.h"
 #include "optim/schedule.h"
 #include "train/sample.h"
 
@@ -26,6 +27,7 @@ Loop::Loop(const Parts& parts)
       folder_(parts.folder),
       log_(parts.log),
       metrics_(parts.metrics),
+      profile_(parts.profile),
       peak_flops_(parts.peak_flops),
       counts_(model::count_model(parts.engine.config().model)),
       feed_(parts.engine, *parts.data.train),
@@ -54,7 +56,9 @@ void Loop::run(std::int64_t done, std::int64_t tokens) {
   engine_.ctx().clock.restart(engine_.ctx().stream);
   feed_.prepare(done);
   for (std::int64_t step = done + 1; step <= last; ++step) {
+    begin_profile(step);
     enqueue(step);
+    end_profile(step);
     if (finished_ < step - 1) finish(step - 1);
     if (step < last) feed_.prepare(step);
     pause(step, due(step, config.eval.every, last), due(step, config.checkpoint.every, last));
@@ -73,6 +77,33 @@ void Loop::enqueue(std::int64_t step) {
                     .lr = learning_rate(step),
                     .step = step});
   results_.enqueue(step);
+}
+
+void Loop::begin_profile(std::int64_t step) {
+  if (!profile_.covers(step) || timer_) return;
+  Stream& stream = engine_.ctx().stream;
+  kernels::synchronise(stream);
+  timer_ = std::make_unique<OpTimer>(stream);
+  stream.observer = timer_.get();
+  kernels::open_profile_window(stream.device);
+}
+
+void Loop::end_profile(std::int64_t step) {
+  if (!timer_ || (profile_.covers(step + 1) && step < engine_.config().train.steps)) return;
+  Stream& stream = engine_.ctx().stream;
+  timer_->stop();
+  kernels::synchronise(stream);
+  kernels::close_profile_window(stream.device);
+  stream.observer = nullptr;
+  const std::int64_t steps = step - profile_.first + 1;
+  if (chief()) {
+    const auto ops = timer_->table();
+    const auto path = folder_.path / "profile.json";
+    write_op_table(path, ops, steps);
+    log_.info("launches of steps " + std::to_string(profile_.first) + " to " +
+              std::to_string(step) + ", also in " + path.string() + ":\n" + op_table(ops, steps));
+  }
+  timer_.reset();
 }
 
 void Loop::pause(std::int64_t step, bool evaluates, bool saves) {

@@ -7,6 +7,7 @@
 #include "train/data.h"
 #include "train/feed.h"
 #include "train/metrics.h"
+#include "train/profile.h"
 #include "train/readback.h"
 #include "train/run_folder.h"
 #include "train/step.h"
@@ -25,6 +26,7 @@ class Loop {
     const RunFolder& folder;
     core::Log& log;
     Metrics& metrics;
+    ProfileSteps profile = {};
     double peak_flops = 0;  // of all devices of the run, see kernels::DeviceInfo; 0: not known
   };
   explicit Loop(const Parts& parts);
@@ -35,6 +37,8 @@ class Loop {
 
  private:
   void enqueue(std::int64_t step);
+  void begin_profile(std::int64_t step);
+  void end_profile(std::int64_t step);
   void finish(std::int64_t step);
   void pause(std::int64_t step, bool evaluates, bool saves);
   StepMetrics read_metrics(std::int64_t step) const;
@@ -53,6 +57,8 @@ class Loop {
   const RunFolder& folder_;
   core::Log& log_;
   Metrics& metrics_;
+  ProfileSteps profile_;
+  std::unique_ptr<OpTimer> timer_;  // while steps are profiled
   double peak_flops_;
   model::ModelCounts counts_;
   Feed feed_;

@@ -152,7 +152,7 @@ double peak_of_all(Device device, Communicator& world) {
 }
 
 void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
-         const RunFolder& folder, core::Log& log) {
+         const RunFolder& folder, const ProfileSteps& profile, core::Log& log) {
   Communicator& world = engine.ctx().groups.world();
   const std::size_t before = device == Device::cpu ? core::resident_bytes() : memory_in_use(device);
   io::CheckpointState state;
@@ -172,7 +172,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
     log.info("all " + std::to_string(config.train.steps) + " steps are done; raise train.steps");
     return;
   }
-  Loop({engine, data, folder, log, metrics, peak_of_all(device, world)})
+  Loop({engine, data, folder, log, metrics, profile, peak_of_all(device, world)})
       .run(state.step, state.tokens);
   report_memory(plan.total_bytes(), memory_in_use(device) - before, config.train.steps, log,
                 metrics);
@@ -221,7 +221,7 @@ void train(const TrainOptions& options, Communicator& world) {
   log.info(describe(*engine, device, plan, world.size()));
   if (options.dry_run) return;
   const RunFolder folder = agree_on_folder(config, options, device, world);
-  run(*engine, device, plan, data, folder, log);
+  run(*engine, device, plan, data, folder, options.profile, log);
 }
 
 }  // namespace strait::train

@@ -2,6 +2,7 @@
 
 #include "config/load.h"
 #include "parallel/communicator.h"
+#include "train/profile.h"
 #include "train/run_folder.h"
 
 namespace strait::train {
@@ -10,6 +11,7 @@ namespace strait::train {
 struct TrainOptions {
   config::Source source;  // name empty: the config of the run that is resumed
   ResumeRequest resume;
+  ProfileSteps profile;
   bool dry_run = false;  // print the resolved config and the plan, train nothing
 };
 

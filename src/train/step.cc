@@ -5,6 +5,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/optimizer.h"
+#include "kernels/profile.h"
 #include "optim/adamw.h"
 #include "parallel/grad_sync.h"
 
@@ -15,17 +16,17 @@ Step::Step(Engine& engine)
 
 StepOutput Step::run(const StepInput& input) {
   load_values(input);
-  repeat(begin_, [&] { begin(); });
+  begin_.run(engine_.ctx().stream, [&] { begin(); });
   parallel::Ctx& ctx = engine_.ctx();
   for (std::int64_t i = 0; i < input.micro_batches; ++i) {
     ctx.tokens = &input.micro_batch(i);
-    repeat(micro_batch_, [&] { engine_.model().forward_backward(ctx); });
+    micro_batch_.run(ctx.stream, [&] { engine_.model().forward_backward(ctx); });
   }
   // Sums over ranks that pass through the host cannot be captured.
   if (ctx.groups.world().size() > 1) {
     finish();
   } else {
-    repeat(finish_, [&] { finish(); });
+    finish_.run(ctx.stream, [&] { finish(); });
   }
   return out_;
 }
@@ -38,14 +39,6 @@ void Step::load_values(const StepInput& input) {
   kernels::copy_to_device(engine_.values().data, &values, sizeof values, engine_.ctx().stream);
 }
 
-void Step::repeat(kernels::Repeated& launches, const std::function<void()>& enqueue) {
-  if (graphs_) {
-    launches.run(engine_.ctx().stream, enqueue);
-  } else {
-    enqueue();
-  }
-}
-
 void Step::begin() {
   parallel::Ctx& ctx = engine_.ctx();
   engine_.model().begin_step(ctx);
@@ -54,6 +47,7 @@ void Step::begin() {
 }
 
 void Step::finish() {
+  const kernels::Range range("update");
   parallel::Ctx& ctx = engine_.ctx();
   const config::Config& config = engine_.config();
   core::ParamTable& table = engine_.table();

@@ -27,7 +27,8 @@ struct StepOutput {
 };
 
 /// Optimizer steps of one engine. On a GPU the launches of a micro-batch and those of the update
-/// are captured in CUDA graphs at the second step; nothing in a step waits for the device. Borrows
+/// are captured in CUDA graphs at the second step (never while the stream has an observer); nothing
+/// in a step waits for the device. Borrows
 /// the engine; make it after the engine was allocated, or while it plans.
 class Step {
  public:
@@ -36,19 +37,14 @@ class Step {
   /// Enqueues one optimizer step: micro-batches, gradient sums over ranks, clipping, update.
   StepOutput run(const StepInput& input);
 
-  /// Launches one by one from now on, for profilers that want to see them.
-  void disable_graphs() { graphs_ = false; }
-
  private:
   void load_values(const StepInput& input);
-  void repeat(kernels::Repeated& launches, const std::function<void()>& enqueue);
   void begin();
   void finish();
 
   Engine& engine_;
   kernels::HostBuffer values_;  // of this step and the one before, which may still be read
   kernels::Repeated begin_, micro_batch_, finish_;
-  bool graphs_ = true;
   StepOutput out_;
 };
 
