@@ -1,0 +1,64 @@
+#include "train/memory_check.h"
+
+#include "core/error.h"
+#include "tests/model/model_run.h"
+
+namespace strait::test {
+namespace {
+
+using config::AttentionKind;
+
+const Documents kDocuments = {{30, 2}, {32}, {16, 16}, {32}};
+
+std::string refusal(std::size_t available, int ranks = 1) {
+  const config::Config config = small_config(with_attention(AttentionKind::ccgqa), kDocuments, {});
+  const parallel::Mesh mesh;
+  parallel::Groups groups;
+  train::Engine engine(config, mesh, groups);
+  const train::StepPlan plan = train::plan_step(engine);
+  try {
+    train::require_memory(plan, {"a small device", available, ranks}, config, mesh, groups);
+  } catch (const core::InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+std::size_t needed() {
+  const config::Config config = small_config(with_attention(AttentionKind::ccgqa), kDocuments, {});
+  const parallel::Mesh mesh;
+  parallel::Groups groups;
+  train::Engine engine(config, mesh, groups);
+  return train::plan_step(engine).total_bytes();
+}
+
+TEST(MemoryCheck, LetsPassWhatFitsAndWhatIsNotKnown) {
+  EXPECT_EQ(refusal(needed()), "");
+  EXPECT_EQ(refusal(0), "");
+}
+
+TEST(MemoryCheck, NamesCategoriesAndWhatWouldFit) {
+  const std::string text = refusal(needed() - 1);
+  for (const char* part :
+       {"on a small device (1 x ", "activations", "optimizer",
+        "train.recompute=ffn: ", "train.recompute=block: ", "train.micro_batch=2: ",
+        "train.micro_batch=1: ", "precision.states=bf16: ", "all of these: "}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " is missing in:\n" << text;
+  }
+  // One byte too much: every saving is enough.
+  EXPECT_EQ(text.find("does not fit"), std::string::npos) << text;
+}
+
+TEST(MemoryCheck, SaysWhenNothingHelps) {
+  const std::string text = refusal(100);
+  EXPECT_NE(text.find("all of these: "), std::string::npos) << text;
+  EXPECT_EQ(text.find(", fits"), std::string::npos) << text;
+}
+
+TEST(MemoryCheck, CountsEveryRankThatSharesTheDevice) {
+  EXPECT_NE(refusal(2 * needed() - 1, 2).find("(2 x "), std::string::npos);
+  EXPECT_EQ(refusal(2 * needed(), 2), "");
+}
+
+}  // namespace
+}  // namespace strait::test
