@@ -26,10 +26,10 @@ void check_inputs(const Checker& c, const Op& op) {
   c.shape("v", op.v, {op.k.shape[0], op.k.shape[1], any});
   const std::int64_t tokens = op.q.shape[0], heads = op.q.shape[1], groups = op.k.shape[1];
   c.that(groups > 0 && heads % groups == 0,
-         "query heads must be a multiple of key/value heads, got H = " + std::to_string(heads) +
-             ", G = " + std::to_string(groups) + "; change one of them");
-  c.that(std::isfinite(op.scale), "scale must be finite, got " + std::to_string(op.scale) +
-                                      "; set it, usually to 1 / sqrt(head dim)");
+         "query heads must be a multiple of key/value heads, got H = ", heads, ", G = ", groups,
+         "; change one of them");
+  c.that(std::isfinite(op.scale), "scale must be finite, got ", op.scale,
+         "; set it, usually to 1 / sqrt(head dim)");
   c.compute_dtype("q", op.q);
   c.dtype("k", op.k, op.q.dtype);
   c.dtype("v", op.v, op.q.dtype);

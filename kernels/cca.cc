@@ -19,44 +19,41 @@ std::int64_t halo_columns(const Op& op) {
   return (n0 - 1) + (n1 - 1);
 }
 
+template <class... Part>
 void check_present(const Checker& c, const char* field, const ConstTensor& t, bool expected,
-                   const std::string& when) {
-  c.that(t.defined() == expected, std::string(field) + ": expected to be present exactly " + when +
-                                      ", got " + (t.defined() ? t.shape_string() : "none") + "; " +
-                                      (expected ? "set it" : "leave it out"));
+                   const Part&... when) {
+  c.that(t.defined() == expected, field, ": expected to be present exactly ", when..., ", got ", t,
+         "; ", expected ? "set it" : "leave it out");
 }
 
 /// Weights of the convolutions, or their gradients.
 void check_taps(const Checker& c, const CcaMixSwitches& on, const Dims& n, const ConstTensor& w0,
                 const ConstTensor& b0, const ConstTensor& w1, const ConstTensor& b1) {
-  const std::string convs = " (convs = " + std::to_string(on.convs) + ")";
-  check_present(c, "w0", w0, on.convs >= 1, "when convs >= 1" + convs);
-  check_present(c, "b0", b0, on.convs >= 1, "when convs >= 1" + convs);
-  check_present(c, "w1", w1, on.convs == 2, "when convs = 2" + convs);
-  check_present(c, "b1", b1, on.convs == 2, "when convs = 2" + convs);
+  check_present(c, "w0", w0, on.convs >= 1, "when convs >= 1 (convs = ", on.convs, ")");
+  check_present(c, "b0", b0, on.convs >= 1, "when convs >= 1 (convs = ", on.convs, ")");
+  check_present(c, "w1", w1, on.convs == 2, "when convs = 2 (convs = ", on.convs, ")");
+  check_present(c, "b1", b1, on.convs == 2, "when convs = 2 (convs = ", on.convs, ")");
   c.optional_shape("w0", w0, {kAny, n.channels});
   c.optional_shape("b0", b0, {n.channels});
   c.optional_shape("w1", w1, {n.heads + n.groups, kAny, n.width});
   c.optional_shape("b1", b1, {n.heads + n.groups, n.width});
   for (const ConstTensor& t : {w0, b0, w1, b1}) c.contiguous("w0, b0, w1, b1", t);
-  c.that(!w0.defined() || w0.shape[0] >= 1, "w0: needs at least one tap, got " + w0.shape_string());
+  c.that(!w0.defined() || w0.shape[0] >= 1, "w0: needs at least one tap, got ", w0);
   c.that(!w1.defined() || (w1.shape[1] >= n.width && w1.shape[1] % n.width == 0),
-         "w1: its middle dim must be taps * d with d = " + std::to_string(n.width) + ", got " +
-             w1.shape_string());
+         "w1: its middle dim must be taps * d with d = ", n.width, ", got ", w1);
 }
 
 /// Inputs that forward and backward share.
 template <class Op>
 void check_inputs(const Checker& c, const Op& op, const Dims& n) {
-  c.that(op.switches.convs >= 0 && op.switches.convs <= 2,
-         "switches.convs must be 0, 1 or 2, got " + std::to_string(op.switches.convs));
+  c.that(op.switches.convs >= 0 && op.switches.convs <= 2, "switches.convs must be 0, 1 or 2, got ",
+         op.switches.convs);
   c.that(n.width > 0, "head dim d must be positive, got 0");
   c.that(n.groups > 0 && n.heads % n.groups == 0,
-         "query heads must be a multiple of key/value heads, got H = " + std::to_string(n.heads) +
-             ", G = " + std::to_string(n.groups) + "; change one of them");
+         "query heads must be a multiple of key/value heads, got H = ", n.heads, ", G = ", n.groups,
+         "; change one of them");
   c.that(op.chunk > 0 && n.tokens % op.chunk == 0,
-         "chunk must divide the rows, got chunk = " + std::to_string(op.chunk) +
-             ", T = " + std::to_string(n.tokens));
+         "chunk must divide the rows, got chunk = ", op.chunk, ", T = ", n.tokens);
   check(c, op.rope, n.width);
   c.shape("z", op.z, {n.tokens, n.channels});
   c.compute_dtype("z", op.z);
@@ -77,9 +74,8 @@ void check_inputs(const Checker& c, const Op& op, const Dims& n) {
 /// Heads [T, heads, d] whose channels follow one another, so that [T, heads d] is a view.
 void check_flat(const Checker& c, const char* field, const ConstTensor& t, const Dims& n) {
   c.shape(field, t, {n.tokens, n.groups, n.width});
-  c.that(n.groups == 1 || t.stride[1] == n.width,
-         std::string(field) + ": heads must follow one another (stride " + std::to_string(n.width) +
-             "), got stride " + std::to_string(t.stride[1]));
+  c.that(n.groups == 1 || t.stride[1] == n.width, field, ": heads must follow one another (stride ",
+         n.width, "), got stride ", t.stride[1]);
 }
 
 /// The halves of v (or dv): both together are G d channels.
@@ -89,9 +85,8 @@ void check_halves(const Checker& c, const Dims& n, const ConstTensor& current,
   c.optional_shape("v_del", delayed, {n.tokens, kAny});
   const std::int64_t sum =
       (current.defined() ? current.shape[1] : 0) + (delayed.defined() ? delayed.shape[1] : 0);
-  c.that(sum == n.groups * n.width,
-         "v_cur and v_del must hold G d = " + std::to_string(n.groups * n.width) +
-             " channels together, got " + std::to_string(sum));
+  c.that(sum == n.groups * n.width, "v_cur and v_del must hold G d = ", n.groups * n.width,
+         " channels together, got ", sum);
 }
 
 double convolution_flops(const ConstTensor& z, const ConstTensor& w0, const ConstTensor& w1) {

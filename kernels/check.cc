@@ -120,10 +120,6 @@ void Checker::same_or_disjoint(const char* field, const ConstTensor& out, const 
   if (!same_view(out, other)) disjoint(field, out, other_field, other);
 }
 
-void Checker::that(bool ok, const std::string& what) const {
-  if (!ok) fail(what);
-}
-
 void Checker::fail(const std::string& message) const {
   throw OpError(std::string(op_) + ": " + message);
 }

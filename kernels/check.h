@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
@@ -42,10 +43,23 @@ class Checker {
   /// For outputs that may alias: the very same view, or disjoint.
   void same_or_disjoint(const char* field, const ConstTensor& out, const char* other_field,
                         const ConstTensor& other) const;
-  /// `what` reads as advice, e.g. "top_k must be in 1..E (8), got 9".
-  void that(bool ok, const std::string& what) const;
+  /// The parts of `what` (text, numbers, tensors) read as advice when joined, e.g. "top_k must be
+  /// in 1..E (8), got 9". They are put into words on failure alone: every launch passes here.
+  template <class... Part>
+  void that(bool ok, const Part&... what) const {
+    if (!ok) fail((std::string() + ... + text_of(what)));
+  }
 
  private:
+  static std::string text_of(const char* text) { return text; }
+  static std::string text_of(double number) { return std::to_string(number); }
+  static std::string text_of(const ConstTensor& t) {
+    return t.defined() ? t.shape_string() : "none";
+  }
+  template <std::integral Integer>
+  static std::string text_of(Integer number) {
+    return std::to_string(number);
+  }
   [[noreturn]] void fail(const std::string& message) const;
   const char* op_;
 };

@@ -23,8 +23,7 @@ void check(const CrossEntropyLoss& op) {
   c.optional_shape("loss", op.loss, {rows});
   c.shape("loss_sum", op.loss_sum, {1});
   c.that(op.stats.dtype == DType::f64 || op.stats.dtype == DType::f32,
-         std::string("stats: expected dtype f64 or f32, got ") + op.stats.shape_string() +
-             "; allocate it in the stat dtype");
+         "stats: expected dtype f64 or f32, got ", op.stats, "; allocate it in the stat dtype");
   c.dtype("labels", op.labels, DType::i32);
   c.dtype("lse", op.lse, op.stats.dtype);
   c.dtype("loss", op.loss, op.stats.dtype);

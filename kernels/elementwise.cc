@@ -5,20 +5,19 @@ namespace {
 
 void check_like(const Checker& c, const char* field, const ConstTensor& t, const char* like_field,
                 const ConstTensor& like) {
-  c.that(t.defined(), std::string(field) + ": absent; set it");
+  c.that(t.defined(), field, ": absent; set it");
   const bool same = t.rank == like.rank && t.shape == like.shape;
-  c.that(same, std::string(field) + ": expected the shape of " + like_field + ", " +
-                   like.shape_string() + ", got " + t.shape_string() +
-                   "; pass a view of that shape");
+  c.that(same, field, ": expected the shape of ", like_field, ", ", like, ", got ", t,
+         "; pass a view of that shape");
 }
 
 void check_last_dim(const Checker& c, const char* field, const ConstTensor& t) {
-  c.that(t.defined(), std::string(field) + ": absent; set it");
+  c.that(t.defined(), field, ": absent; set it");
   const int last = t.rank - 1;
-  c.that(t.rank > 0, std::string(field) + ": expected at least one dim, got none; use shape [1]");
-  c.that(t.shape[last] <= 1 || t.stride[last] == 1,
-         std::string(field) + ": expected a contiguous last dim, got stride " +
-             std::to_string(t.stride[last]) + " in " + t.shape_string() + "; copy it first");
+  c.that(t.rank > 0, field, ": expected at least one dim, got none; use shape [1]");
+  c.that(t.shape[last] <= 1 || t.stride[last] == 1, field,
+         ": expected a contiguous last dim, got stride ", t.stride[last], " in ", t,
+         "; copy it first");
 }
 
 }  // namespace

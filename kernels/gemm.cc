@@ -12,13 +12,11 @@ namespace {
 void check_rows(const Checker& c, const char* field, const ConstTensor& t) {
   const int row = t.rank - 2;
   const std::int64_t rows = t.shape[row], width = t.shape[row + 1], stride = t.stride[row];
-  c.that(rows <= 1 || stride >= width, std::string(field) + ": rows must not overlap: row stride " +
-                                           std::to_string(stride) + " of " + t.shape_string() +
-                                           "; copy it to a buffer with full rows");
+  c.that(rows <= 1 || stride >= width, field, ": rows must not overlap: row stride ", stride,
+         " of ", t, "; copy it to a buffer with full rows");
   constexpr std::int64_t kLimit = std::numeric_limits<std::int32_t>::max();
-  c.that(rows <= kLimit && std::max(width, stride) <= kLimit,
-         std::string(field) + ": " + t.shape_string() + " with row stride " +
-             std::to_string(stride) + " exceeds the 32-bit sizes of matrix libraries; split it");
+  c.that(rows <= kLimit && std::max(width, stride) <= kLimit, field, ": ", t, " with row stride ",
+         stride, " exceeds the 32-bit sizes of matrix libraries; split it");
 }
 
 double matmul_flops(std::int64_t m, std::int64_t n, std::int64_t k) {

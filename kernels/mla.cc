@@ -8,11 +8,10 @@ constexpr auto kAny = Checker::kAny;
 void check_rope(const Checker& c, const Rope& rope, std::int64_t rope_width,
                 std::int64_t head_width) {
   c.that(rope.dims == rope_width,
-         "rope.dims must equal the width r of the shared rope key, got rope.dims = " +
-             std::to_string(rope.dims) + ", r = " + std::to_string(rope_width));
+         "rope.dims must equal the width r of the shared rope key, got rope.dims = ", rope.dims,
+         ", r = ", rope_width);
   c.that(rope.dims % 2 == 0 && rope.dims <= head_width,
-         "r must be even and at most n + r, got r = " + std::to_string(rope_width) +
-             ", n + r = " + std::to_string(head_width));
+         "r must be even and at most n + r, got r = ", rope_width, ", n + r = ", head_width);
 }
 
 }  // namespace
@@ -25,8 +24,8 @@ void check(const MlaAssembleFwd& op) {
   c.shape("kv_up", op.kv_up, {tokens, heads, kAny});
   check_rope(c, op.rope, op.k_rope.shape[1], width);
   c.that(op.kv_up.shape[2] >= width - op.rope.dims,
-         "kv_up must hold n + dv channels with n = " + std::to_string(width - op.rope.dims) +
-             ", got " + std::to_string(op.kv_up.shape[2]));
+         "kv_up must hold n + dv channels with n = ", width - op.rope.dims, ", got ",
+         op.kv_up.shape[2]);
   c.shape("positions", op.positions, {tokens});
   c.dtype("positions", op.positions, DType::i32);
   c.shape("q", op.q, {tokens, heads, width});

@@ -39,8 +39,7 @@ void check(const AdamW& op) {
   c.disjoint("m", op.m, "v", op.v);
   c.disjoint("v", op.v, "g", op.g);
   c.that(in_unit_interval(op.beta1) && in_unit_interval(op.beta2),
-         "beta1, beta2: expected in [0, 1), got " + std::to_string(op.beta1) + ", " +
-             std::to_string(op.beta2));
+         "beta1, beta2: expected in [0, 1), got ", op.beta1, ", ", op.beta2);
 }
 
 void check(const SumSquares& op) {

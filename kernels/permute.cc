@@ -16,8 +16,7 @@ void check_index(const Checker& c, const char* field, const ConstTensor& t,
 /// N = T K for some K >= 1.
 void check_choice_count(const Checker& c, std::int64_t choices, std::int64_t tokens) {
   c.that(tokens == 0 ? choices == 0 : choices >= tokens && choices % tokens == 0,
-         "sorted rows must be tokens (" + std::to_string(tokens) +
-             ") times experts per token, got " + std::to_string(choices));
+         "sorted rows must be tokens (", tokens, ") times experts per token, got ", choices);
 }
 
 void check_weight(const Checker& c, const char* field, const ConstTensor& weight,
@@ -33,11 +32,11 @@ void check(const MoeSort& op) {
   const Checker c(MoeSort::kName);
   check_index(c, "expert", op.expert, {Checker::kAny, Checker::kAny});
   const std::int64_t rows = op.expert.numel();
-  c.that(rows <= std::numeric_limits<std::int32_t>::max(),
-         "choices must fit in i32, got " + std::to_string(rows) + "; use a smaller micro-batch");
+  c.that(rows <= std::numeric_limits<std::int32_t>::max(), "choices must fit in i32, got ", rows,
+         "; use a smaller micro-batch");
   check_index(c, "offsets", op.offsets, {Checker::kAny});
-  c.that(op.offsets.shape[0] >= 2,
-         "offsets must hold experts + 1 entries, got " + std::to_string(op.offsets.shape[0]));
+  c.that(op.offsets.shape[0] >= 2, "offsets must hold experts + 1 entries, got ",
+         op.offsets.shape[0]);
   check_index(c, "row_of", op.row_of, {op.expert.shape[0], op.expert.shape[1]});
   check_index(c, "choice_of", op.choice_of, {rows});
   c.disjoint("row_of", op.row_of, "expert", op.expert);

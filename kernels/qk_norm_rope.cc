@@ -4,9 +4,9 @@ namespace strait::kernels {
 
 void check(const Checker& c, const Rope& rope, std::int64_t d) {
   c.that(rope.dims >= 0 && rope.dims <= d && rope.dims % 2 == 0,
-         "rope.dims: expected an even number in 0.." + std::to_string(d) + " (head dim), got " +
-             std::to_string(rope.dims) + "; change the rotary fraction");
-  c.that(rope.theta > 0, "rope.theta: expected a positive base, got " + std::to_string(rope.theta));
+         "rope.dims: expected an even number in 0..", d, " (head dim), got ", rope.dims,
+         "; change the rotary fraction");
+  c.that(rope.theta > 0, "rope.theta: expected a positive base, got ", rope.theta);
 }
 
 void check(const QkNormRopeFwd& op) {

@@ -6,8 +6,8 @@ namespace strait::kernels {
 namespace {
 
 void check_real(const Checker& c, const char* field, const ConstTensor& t) {
-  c.that(t.dtype == DType::f32 || t.dtype == DType::f64,
-         std::string(field) + " must be f32 or f64, got " + name_of(t.dtype));
+  c.that(t.dtype == DType::f32 || t.dtype == DType::f64, field, " must be f32 or f64, got ",
+         name_of(t.dtype));
 }
 
 /// A [rows, cols] tensor of routing data: packed, of the dtype of the scores unless named
@@ -28,24 +28,20 @@ void check_choices(const Checker& c, const ConstTensor& logits, const ConstTenso
   check_matrix(c, "scores", scores, tokens, experts, logits.dtype);
   check_matrix(c, "expert", expert, tokens, Checker::kAny, DType::i32);
   const std::int64_t chosen = expert.shape[1];
-  c.that(chosen >= 1 && chosen <= experts, "experts per token must be in 1.." +
-                                               std::to_string(experts) + " (experts), got " +
-                                               std::to_string(chosen));
+  c.that(chosen >= 1 && chosen <= experts, "experts per token must be in 1..", experts,
+         " (experts), got ", chosen);
 }
 
 void check_rule(const Checker& c, const RouterRule& rule, std::int64_t experts,
                 std::int64_t chosen) {
-  c.that(std::isfinite(rule.scale), "rule.scale must be finite, got " + std::to_string(rule.scale));
-  c.that(rule.groups >= 1 && experts % rule.groups == 0,
-         "rule.groups must divide " + std::to_string(experts) + " experts, got " +
-             std::to_string(rule.groups));
-  c.that(rule.top_groups >= 1 && rule.top_groups <= rule.groups,
-         "rule.top_groups must be in 1.." + std::to_string(rule.groups) + " (groups), got " +
-             std::to_string(rule.top_groups));
+  c.that(std::isfinite(rule.scale), "rule.scale must be finite, got ", rule.scale);
+  c.that(rule.groups >= 1 && experts % rule.groups == 0, "rule.groups must divide ", experts,
+         " experts, got ", rule.groups);
+  c.that(rule.top_groups >= 1 && rule.top_groups <= rule.groups, "rule.top_groups must be in 1..",
+         rule.groups, " (groups), got ", rule.top_groups);
   const std::int64_t reachable = rule.top_groups * (experts / rule.groups);
-  c.that(chosen <= reachable, "the kept groups hold " + std::to_string(reachable) + " experts, " +
-                                  std::to_string(chosen) +
-                                  " are to be chosen; raise rule.top_groups or choose fewer");
+  c.that(chosen <= reachable, "the kept groups hold ", reachable, " experts, ", chosen,
+         " are to be chosen; raise rule.top_groups or choose fewer");
 }
 
 /// `fraction` is [R, E] with R sequences of equal length.
@@ -54,8 +50,8 @@ void check_fraction(const Checker& c, const ConstTensor& fraction, const ConstTe
   const std::int64_t sequences = fraction.shape[0];
   const std::int64_t tokens = logits.shape[0];
   c.that(sequences >= 1 && tokens >= sequences && tokens % sequences == 0,
-         "fraction must have a row per sequence, dividing " + std::to_string(tokens) +
-             " tokens, got " + std::to_string(sequences) + " rows");
+         "fraction must have a row per sequence, dividing ", tokens, " tokens, got ", sequences,
+         " rows");
 }
 
 void check_sum(const Checker& c, const char* field, const ConstTensor& t) {
@@ -98,9 +94,8 @@ void check(const RouteBwd& op) {
   check_matrix(c, "dweight", op.dweight, tokens, chosen, op.logits.dtype);
   check_matrix(c, "dlogits", op.dlogits, tokens, experts, op.logits.dtype);
   check_rule(c, op.rule, experts, chosen);
-  c.that(op.aux_coef == 0 || op.fraction.defined(),
-         "fraction is needed when aux_coef is not 0 (" + std::to_string(op.aux_coef) +
-             "); run RouteLosses first and pass its fraction");
+  c.that(op.aux_coef == 0 || op.fraction.defined(), "fraction is needed when aux_coef is not 0 (",
+         op.aux_coef, "); run RouteLosses first and pass its fraction");
   if (op.fraction.defined()) check_fraction(c, op.fraction, op.logits);
   c.optional_shape("z_scale", op.z_scale, {1});
   c.dtype("z_scale", op.z_scale, DType::f64);
@@ -115,7 +110,7 @@ void check(const RouterBiasUpdate& op) {
   c.dtype("counts", op.counts, DType::i64);
   c.shape("bias", op.bias, {op.counts.shape[0]});
   check_real(c, "bias", op.bias);
-  c.that(std::isfinite(op.rate), "rate must be finite, got " + std::to_string(op.rate));
+  c.that(std::isfinite(op.rate), "rate must be finite, got ", op.rate);
 }
 
 }  // namespace strait::kernels
