@@ -49,11 +49,14 @@ double dot(const ConstTensor& a, const ConstTensor& b);
 double relative_l2(const std::vector<double>& got, const std::vector<double>& want);
 double relative_l2(const ConstTensor& got, const ConstTensor& want);
 
+inline constexpr double kDifferenceStep = 1e-3;
+
 /// d loss / d x by fourth-order central differences; x is f64 and restored.
 std::vector<double> numeric_gradient(const Tensor& x, const std::function<double()>& loss,
-                                     double step = 1e-3);
+                                     double step = kDifferenceStep);
 
-/// Relative L2 distance of `analytic` from the numeric gradient of `loss` with respect to x.
+/// Relative L2 distance of `analytic` from the numeric gradient of `loss` with respect to x; 0
+/// where it is less than one rounding of the loss can make, as where the gradient is zero.
 double gradient_error(const Tensor& x, const ConstTensor& analytic,
                       const std::function<double()>& loss);
 
