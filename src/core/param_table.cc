@@ -122,8 +122,8 @@ std::int64_t ParamTable::lay_out() {
 
 void ParamTable::bind_trainable(Param& param, std::int64_t begin) {
   const FlatParams own = flat_.slice(begin, product(param.local_shape));
-  param.weight = shaped(own.weight, param.local_shape);
   param.master = shaped(own.master, param.local_shape);
+  param.weight = param.spec.wide ? param.master : shaped(own.weight, param.local_shape);
   param.grad = shaped(own.grad, param.local_shape);
   param.adam_m = own.adam_m;
   param.adam_v = own.adam_v;

@@ -47,6 +47,7 @@ struct ParamSpec {
   Init init = {};
   bool decay = false;     // weight decay applies
   bool trainable = true;  // false: state that is kept and saved, without gradient
+  bool wide = false;      // kept and multiplied in the statistics dtype
   OptimGroup group = OptimGroup::vector;
 };
 
@@ -54,7 +55,7 @@ struct ParamSpec {
 struct Param {
   ParamSpec spec;
   std::vector<std::int64_t> local_shape;
-  Tensor weight;  // compute dtype: what layers multiply by
+  Tensor weight;  // compute dtype, or the statistics dtype of a wide one: what layers multiply by
   Tensor master;  // what the optimizer moves: f32 beside bf16 weights, else the weight itself
   Tensor grad;    // undefined when not trainable
   Tensor adam_m;  // flat [n], undefined when not trainable
@@ -102,7 +103,9 @@ struct FlatParams {
 class ParamTable {
  public:
   explicit ParamTable(const ParamDtypes& dtypes);
-  explicit ParamTable(DType dtype) : ParamTable({dtype, dtype, kernels::stat_dtype(dtype)}) {}
+  /// Gradients and optimizer state in the statistics dtype.
+  explicit ParamTable(DType dtype)
+      : ParamTable({dtype, kernels::stat_dtype(dtype), kernels::stat_dtype(dtype)}) {}
 
   /// The reference stays valid as long as the table. Throws InputError on a duplicate name or a
   /// dim that the shard does not divide.

@@ -19,10 +19,15 @@ Linear::Linear(const Build& build, LinearSpec spec)
                               .sections = std::move(spec.sections),
                               .init = core::Init::normal(spec.std),
                               .decay = true,
+                              .wide = spec.wide,
                               .group = core::OptimGroup::matrix})) {}
 
 void Linear::forward(Ctx& ctx, ConstTensor x, Tensor y) const {
   launch(Gemm{.a = x, .b = param_.weight, .c = y, .trans_b = true}, ctx.stream);
+}
+
+void Linear::input_gradient(Ctx& ctx, ConstTensor dy, Tensor dx) const {
+  launch(Gemm{.a = dy, .b = param_.weight, .c = dx}, ctx.stream);
 }
 
 void Linear::weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const {
@@ -30,7 +35,7 @@ void Linear::weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const {
 }
 
 void Linear::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
-  launch(Gemm{.a = dy, .b = param_.weight, .c = dx}, ctx.stream);
+  input_gradient(ctx, dy, dx);
   weight_gradient(ctx, x, dy);
 }
 

@@ -14,6 +14,7 @@ struct LinearSpec {
   std::int64_t out = 0;
   std::vector<core::Section> sections = {};  // parts of `out`, full names
   double std = 0.02;
+  bool wide = false;  // W, and what it is multiplied by, in the statistics dtype
 };
 
 /// y = x W^T without bias, W [out, in]. The caller keeps x for backward.
@@ -27,10 +28,13 @@ class Linear {
   /// As backward, but adds to dx.
   void backward_add(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
 
+  /// The two halves of backward: dx assigned; W.grad += dy^T x.
+  void input_gradient(Ctx& ctx, ConstTensor dy, Tensor dx) const;
+  void weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const;
+
   std::int64_t out() const { return param_.spec.shape[0]; }
 
  private:
-  void weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const;
   core::Param& param_;
 };
 

@@ -67,6 +67,21 @@ TEST(ParamTable, RefusesImpossibleParameters) {
   EXPECT_NE(refusal(odd_section).find("parameter a: 3 rows do not divide"), std::string::npos);
 }
 
+TEST(ParamTable, WideParametersAreNeverRounded) {
+  ParamTable table(DType::bf16);
+  const Param& narrow = table.add({.name = "narrow", .shape = {3, 2}});
+  const Param& wide = table.add({.name = "wide", .shape = {3, 2}, .wide = true});
+  table.allocate(Device::plan);
+  EXPECT_EQ(narrow.weight.dtype, DType::bf16);
+  EXPECT_NE(narrow.master.data, narrow.weight.data);
+  EXPECT_EQ(wide.weight.dtype, DType::f32);
+  EXPECT_EQ(wide.master.data, wide.weight.data);
+  for (const Param* param : {&narrow, &wide}) {
+    EXPECT_EQ(param->master.dtype, DType::f32);
+    EXPECT_EQ(param->grad.dtype, DType::f32);
+  }
+}
+
 TEST(ParamTable, SectionsAreViewsOfTheWhole) {
   ParamTable table(DType::f64);
   const Param& param = table.add(fused());

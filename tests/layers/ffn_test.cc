@@ -33,6 +33,29 @@ TEST(DenseFfn, OneToken) {
   });
 }
 
+/// The plan checks every launch: a weight, logits or an input that is not f32 would be refused.
+TEST(MoeFfn, RoutesInFloatBesideBf16) {
+  const config::Model model = with_experts(small_model(), four_experts());
+  Harness harness(model, kTwoSequences, DType::bf16);
+  layers::MoeFfn ffn(harness.build(), "ffn");
+  const auto run = [&] {
+    layers::Ctx& ctx = harness.ctx();
+    const core::Frame frame(ctx.saved);
+    const auto take = [&] {
+      return ctx.saved.take(DType::bf16, {harness.tokens(), model.d_model});
+    };
+    const Tensor x = take(), y = take(), dy = take(), dx = take();
+    ffn.begin_step(ctx);
+    ffn.forward(ctx, x, y);
+    ffn.backward(ctx, dy, dx);
+  };
+  run();
+  for (const core::Param& param : harness.table().params()) {
+    const bool router = param.spec.name.find("router") != std::string::npos;
+    EXPECT_EQ(param.weight.dtype, router ? DType::f32 : DType::bf16) << param.spec.name;
+  }
+}
+
 TEST(MoeFfn, SoftmaxTopOne) {
   config::Moe moe = four_experts();
   moe.top_k = 1;

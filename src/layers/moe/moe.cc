@@ -58,9 +58,10 @@ void MoeFfn::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
          ctx.stream);
   const Tensor dsorted = ctx.scratch.take(dy.dtype, {drows.shape[0], drows.shape[1]});
   experts_.backward(ctx, sorted_rows(ctx, saved_.x), drows, saved_.offsets, dsorted);
-  launch(kernels::MoeCombineFwd{.x = dsorted, .row_of = saved_.row_of, .y = dx}, ctx.stream);
+  router_.backward(ctx, dweight, dx);
+  launch(kernels::MoeCombineFwd{.x = dsorted, .row_of = saved_.row_of, .base = dx, .y = dx},
+         ctx.stream);
   if (shared_) shared_->backward_add(ctx, dy, dx);
-  router_.backward_add(ctx, dweight, dx);
 }
 
 }  // namespace strait::layers

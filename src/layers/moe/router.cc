@@ -16,6 +16,15 @@ kernels::RouterRule rule_of(const config::Moe& moe) {
           .scale = moe.scale};
 }
 
+/// x itself where the model computes in its statistics dtype, else a copy in scratch memory.
+ConstTensor widened(Ctx& ctx, ConstTensor x) {
+  const DType stat = kernels::stat_dtype(x.dtype);
+  if (x.dtype == stat) return x;
+  const Tensor wide = ctx.scratch.take(stat, {x.shape[0], x.shape[1]});
+  launch(kernels::Copy{.x = x, .y = wide}, ctx.stream);
+  return wide;
+}
+
 }  // namespace
 
 Router::Router(const Build& build, const std::string& name)
@@ -24,7 +33,8 @@ Router::Router(const Build& build, const std::string& name)
       gate_(build, {.name = name,
                     .in = build.model.d_model,
                     .out = config_.n_experts,
-                    .std = build.model.init_std}) {
+                    .std = build.model.init_std,
+                    .wide = true}) {
   if (config_.selection_bias) {
     bias_ = &build.table.add({.name = name + ".bias",
                               .shape = {config_.n_experts},
@@ -55,7 +65,7 @@ Routing Router::forward(Ctx& ctx, ConstTensor x) {
   const Tensor counts =
       ctx.pass == Pass::recompute ? ctx.scratch.take(DType::i64, {experts}) : totals_.counts;
   if (ctx.pass == Pass::recompute) launch(kernels::Fill{.x = counts, .value = 0}, ctx.stream);
-  gate_.forward(ctx, x, saved_.logits);
+  gate_.forward(ctx, widened(ctx, x), saved_.logits);
   launch(kernels::RouteFwd{.logits = saved_.logits,
                            .bias = bias_ ? bias_->weight : Tensor{},
                            .scores = saved_.scores,
@@ -86,7 +96,7 @@ void Router::balance_losses(Ctx& ctx) {
          ctx.stream);
 }
 
-void Router::backward_add(Ctx& ctx, ConstTensor dweight, Tensor dx) {
+void Router::backward(Ctx& ctx, ConstTensor dweight, Tensor dx) {
   const core::Frame frame(ctx.scratch);
   const Tensor dlogits = ctx.scratch.take(saved_.logits.dtype, {dx.shape[0], config_.n_experts});
   launch(kernels::RouteBwd{.dweight = dweight,
@@ -100,10 +110,14 @@ void Router::backward_add(Ctx& ctx, ConstTensor dweight, Tensor dx) {
                            .z_coef = config_.z_coef,
                            .z_scale = ctx.scale.per_token},
          ctx.stream);
-  if (dlogits.dtype == dx.dtype) return gate_.backward_add(ctx, saved_.x, dlogits, dx);
+  if (dlogits.dtype == dx.dtype) return gate_.backward(ctx, saved_.x, dlogits, dx);
+  // The weight's gradient may be in the compute dtype, as the input is.
   const Tensor rounded = ctx.scratch.take(dx.dtype, {dlogits.shape[0], dlogits.shape[1]});
   launch(kernels::Copy{.x = dlogits, .y = rounded}, ctx.stream);
-  gate_.backward_add(ctx, saved_.x, rounded, dx);
+  gate_.weight_gradient(ctx, saved_.x, rounded);
+  const Tensor wide = ctx.scratch.take(dlogits.dtype, {dx.shape[0], dx.shape[1]});
+  gate_.input_gradient(ctx, dlogits, wide);
+  launch(kernels::Copy{.x = wide, .y = dx}, ctx.stream);
 }
 
 void Router::end_step(Ctx& ctx) {

@@ -21,15 +21,16 @@ struct RouterTotals {
   Tensor z;       // [1] f64 sum over tokens of logsumexp^2
 };
 
-/// Linear router: logits, scores, selection, balance losses and the loss-free selection bias.
+/// Linear router: logits, scores, selection, balance losses and the loss-free selection bias. All
+/// of it in the statistics dtype, the weight too: rounded logits would choose other experts.
 class Router {
  public:
   Router(const Build& build, const std::string& name);
 
   void begin_step(Ctx& ctx);
   Routing forward(Ctx& ctx, ConstTensor x);
-  /// Adds to dx the gradient through the router; dweight [T, K].
-  void backward_add(Ctx& ctx, ConstTensor dweight, Tensor dx);
+  /// dx assigned: the gradient through the router; dweight [T, K].
+  void backward(Ctx& ctx, ConstTensor dweight, Tensor dx);
   /// Sums the counts over data ranks and moves the selection bias.
   void end_step(Ctx& ctx);
 
