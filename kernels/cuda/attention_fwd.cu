@@ -12,6 +12,9 @@ using namespace attention;
 template <class T>
 ForwardArgs<T> arguments(const AttentionFwd& op) {
   const auto heads = static_cast<int>(op.q.shape[1]), groups = static_cast<int>(op.k.shape[1]);
+  const auto scale = static_cast<float>(op.scale);
+  const double unit = scale == 0 ? 0 : op.scale / (scale * kLog2E);
+  const auto high = static_cast<float>(unit);
   return {.q = input_heads<T>(op.q),
           .k = input_heads<T>(op.k),
           .v = input_heads<T>(op.v),
@@ -20,7 +23,9 @@ ForwardArgs<T> arguments(const AttentionFwd& op) {
           .intervals = intervals_of(op),
           .heads = heads,
           .heads_per_group = heads / groups,
-          .scale = static_cast<float>(op.scale)};
+          .scale = scale,
+          .unit = high,
+          .unit_low = static_cast<float>(unit - high)};
 }
 
 void attend(const AttentionFwd& op, const Call& call, float) {

@@ -17,6 +17,9 @@ struct ForwardArgs {
   Intervals intervals;
   int heads, heads_per_group;
   float scale;
+  // What the tensor-core path's scores, q k times scale log2(e) rounded to a float, count in nats:
+  // the sum of two floats, so that lse does not inherit what the factor lost.
+  float unit, unit_low;
 };
 
 /// Head dims up to (kKeyWidth, kValueWidth); a warp owns 16 kRowTiles_ query rows and a step covers
@@ -130,12 +133,12 @@ __device__ __forceinline__ void write_forward(
   for (int m = 0; m < Shape::kRowTiles; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float sum = rows.sum[m][half];
+      const float sum = rows.sum[m][half], most = rows.max[m][half];
       inverse[m][half] = sum == 0 ? 0.0f : 1.0f / sum;
       const int t = first + row + 16 * m + 8 * half + lane / 4;
       if (lane % 4 == 0 && t < args.intervals.tokens) {
         args.lse[static_cast<std::int64_t>(head) * args.intervals.tokens + t] =
-            sum == 0 ? -INFINITY : rows.max[m][half] * kLn2 + logf(sum);
+            sum == 0 ? -INFINITY : fmaf(most, args.unit, fmaf(most, args.unit_low, logf(sum)));
       }
     }
   }
