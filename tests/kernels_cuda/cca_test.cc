@@ -223,24 +223,16 @@ void expect_close_sum(const Case& c, const std::vector<Side::Result>& device,
 /// The sums of the parameters' gradients are float beside bf16, but a naive evaluation of the layer
 /// in bf16 has rounded everything that enters them: they are judged as bf16.
 TEST_P(CudaCcaMix, Backward) {
-  for (const DType storage : {DType::bf16, DType::f32}) {
-    SCOPED_TRACE(name_of(storage));
-    const auto build = [&](Side& s) { return backward(s, GetParam()); };
-    Side wide(Side::Kind::wide, storage), naive(Side::Kind::naive, storage);
-    Side first(Side::Kind::device, storage), second(Side::Kind::device, storage);
-    const auto truth = evaluate(wide, build);
-    auto results = evaluate(first, build);
-    expect_intact(results);
-    expect_same_bits(results, evaluate(second, build));
-    if (storage == DType::bf16) {
-      expect_close_sum(GetParam(), results, truth);
-      for (Side::Result& r : results) {
-        if (r.name == "dtemp") r.written = false;
-        if (r.storage == DType::f32) r.storage = storage;
-      }
-    }
-    expect_close(results, evaluate(naive, build), truth, {});
-  }
+  compare_op(DType::f32, [&](Side& s) { return backward(s, GetParam()); });
+  compare_op(
+      DType::bf16, [&](Side& s) { return backward(s, GetParam()); }, {},
+      [&](Draw& draw) {
+        expect_close_sum(GetParam(), draw.device, draw.wide);
+        for (Side::Result& r : draw.device) {
+          if (r.name == "dtemp") r.written = false;
+          if (r.storage == DType::f32) r.storage = DType::bf16;
+        }
+      });
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaCcaMix, testing::ValuesIn(cases()),

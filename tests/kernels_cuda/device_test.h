@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/check.h"
@@ -17,8 +18,12 @@
 // Side; it is built three times with the same values, which are exact in the storage dtype:
 //
 //   wide    CPU in f64: the truth
-//   naive   CPU in f32, outputs rounded to the storage dtype: the error that is fair
+//   naive   CPU in f32 with plain sums (naive_sgemm.cc), outputs rounded to the storage dtype: the
+//           error that is fair
 //   device  CUDA in the storage dtype
+//
+// Over few numbers the naive result may be right by luck. Where an output of fewer than 32 misses
+// its limit, it is judged by as many draws of the inputs as give 32, all together.
 //
 //   compare_op(DType::bf16, [](Side& s) {
 //     return RmsNormFwd{.x = s.input("x", {5, 64}), .w = s.input("w", {64}),
@@ -56,17 +61,18 @@ inline constexpr Make kOddRows{.pad_left = 3, .pad_right = 2};
 inline constexpr Make kPaddedRows{.pad_left = 8, .pad_right = 16};
 
 /// Makes and keeps the tensors of one evaluation. Calls with the same name give the same values on
-/// every side.
+/// every side of a draw.
 class Side {
  public:
   enum class Kind { wide, naive, device };
 
-  Side(Kind kind, DType storage);
+  Side(Kind kind, DType storage, int draw = 0);
   ~Side();
   Side(const Side&) = delete;
   Side& operator=(const Side&) = delete;
 
   Kind kind() const { return kind_; }
+  int draw() const { return draw_; }
   Stream stream() const { return {.device = device()}; }
 
   /// Random values, not to be changed by the op.
@@ -104,6 +110,7 @@ class Side {
 
   Kind kind_;
   DType storage_;
+  int draw_;
   std::vector<std::unique_ptr<Slot>> slots_;
 };
 
@@ -122,27 +129,56 @@ std::vector<Side::Result> evaluate(Side& side, Build&& build) {
   return side.collect();
 }
 
-/// Records failures for outputs of `device` that are further from `wide` than allowed.
-void expect_close(const std::vector<Side::Result>& device, const std::vector<Side::Result>& naive,
-                  const std::vector<Side::Result>& wide, const Tolerance& tolerance);
+/// Every side's results for one set of inputs.
+struct Draw {
+  std::vector<Side::Result> wide, naive, device;
+};
+
+/// How far one output is from the truth: squared norms, which add up over draws.
+struct Distance {
+  std::string name;
+  DType storage;
+  std::size_t elements;  // of one draw
+  double device, naive, truth;
+  double device_error() const;  // relative L2
+  double naive_error() const;
+};
+
+/// Of every float output; integers and moved bytes must be equal.
+std::vector<Distance> distances(const Draw& draw, const Tolerance& tolerance);
+/// Records failures for outputs that are further from the truth than allowed. `draw(n)` evaluates
+/// draw n.
+void expect_close(const std::function<std::vector<Distance>(int)>& draw,
+                  const Tolerance& tolerance);
 /// Records failures for bytes that changed and should not have.
 void expect_intact(const std::vector<Side::Result>& results);
 void expect_same_bits(const std::vector<Side::Result>& first,
                       const std::vector<Side::Result>& second);
 
 /// The op described by `build` on all sides, on the device twice: close to the truth, nothing else
-/// written, bit-equal twice.
+/// written, bit-equal twice. `prepare(Draw&)` may change what is compared.
+template <class Build, class Prepare>
+void compare_op(DType storage, Build&& build, const Tolerance& tolerance, Prepare&& prepare) {
+  using Op = decltype(build(std::declval<Side&>()));
+  SCOPED_TRACE(std::string(Op::kName) + " in " + name_of(storage));
+  const auto evaluate_draw = [&](int number) {
+    Side wide(Side::Kind::wide, storage, number), naive(Side::Kind::naive, storage, number);
+    Side device(Side::Kind::device, storage, number);
+    Draw draw{evaluate(wide, build), evaluate(naive, build), evaluate(device, build)};
+    expect_intact(draw.device);
+    if (number == 0) {
+      Side again(Side::Kind::device, storage);
+      expect_same_bits(draw.device, evaluate(again, build));
+    }
+    prepare(draw);
+    return distances(draw, tolerance);
+  };
+  expect_close(evaluate_draw, tolerance);
+}
+
 template <class Build>
 void compare_op(DType storage, Build&& build, const Tolerance& tolerance = {}) {
-  Side wide(Side::Kind::wide, storage), naive(Side::Kind::naive, storage);
-  Side first(Side::Kind::device, storage), second(Side::Kind::device, storage);
-  using Op = decltype(build(wide));
-  SCOPED_TRACE(std::string(Op::kName) + " in " + name_of(storage));
-  const auto wide_results = evaluate(wide, build), naive_results = evaluate(naive, build);
-  const auto results = evaluate(first, build), again = evaluate(second, build);
-  expect_close(results, naive_results, wide_results, tolerance);
-  expect_intact(results);
-  expect_same_bits(results, again);
+  compare_op(storage, build, tolerance, [](Draw&) {});
 }
 
 /// launch(op) on CUDA throws an OpError that names the op and contains `text`.

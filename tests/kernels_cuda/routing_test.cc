@@ -47,7 +47,8 @@ std::vector<Case> cases() {
 /// Logits with 0.3 between any two of a token, so that rounding cannot reorder them; the same on
 /// every side.
 Tensor logits(Side& s, const Case& c) {
-  strait::test::Buffers random(static_cast<std::uint64_t>(c.tokens + 1000 * c.experts));
+  strait::test::Buffers random(
+      static_cast<std::uint64_t>(c.tokens + 1000 * c.experts + 1000000 * s.draw()));
   std::vector<double> values;
   for (std::int64_t t = 0; t < c.tokens; ++t) {
     std::vector<double> step(c.experts);
@@ -70,8 +71,8 @@ RouteFwd forward(Side& s, const Case& c) {
 
 /// Scores and choices of the forward in double.
 struct Routed {
-  explicit Routed(const Case& c) {
-    Side wide(Side::Kind::wide, DType::f32);
+  Routed(const Case& c, int draw) {
+    Side wide(Side::Kind::wide, DType::f32, draw);
     for (const Side::Result& r : evaluate(wide, [&](Side& s) { return forward(s, c); })) {
       const auto values = strait::test::values(r.view);
       if (r.name == "scores") scores = values;
@@ -96,8 +97,8 @@ TEST_P(CudaRoute, Forward) {
 
 TEST_P(CudaRoute, Losses) {
   const Case& c = GetParam();
-  const Routed routed(c);
   compare_op(DType::f32, [&](Side& s) {
+    const Routed routed(c, s.draw());
     return RouteLosses{
         .logits = logits(s, c),
         .scores = s.values("scores", routed.scores, {c.tokens, c.experts}, {.stat = true}),
@@ -110,8 +111,8 @@ TEST_P(CudaRoute, Losses) {
 
 TEST_P(CudaRoute, Backward) {
   const Case& c = GetParam();
-  const Routed routed(c);
   compare_op(DType::f32, [&](Side& s) {
+    const Routed routed(c, s.draw());
     return RouteBwd{
         .dweight = s.input("dweight", {c.tokens, c.chosen}, {.stat = true}),
         .logits = logits(s, c),
