@@ -28,6 +28,10 @@ struct Result {
   Worst gradients;             // every parameter; dx of a layer
 };
 
+/// The reference of a model's folder that a backend is judged by: in bf16 a mixture's
+/// reference_decided.safetensors, where no choice of an expert is close (README.md).
+std::filesystem::path reference_of(const std::filesystem::path& folder, const Backend& backend);
+
 /// A folder in Hugging Face layout with config.json, model.safetensors and reference.safetensors:
 /// the whole model, one micro-batch, each sequence one document. All functions here throw
 /// InputError for a case that cannot be run.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -30,27 +31,35 @@ std::uint32_t checksum(const fs::path& path) {
   return ~crc;
 }
 
-Limits f32_limits(const fs::path& path, CaseKind kind) {
-  const std::string table = STRAIT_SOURCE_DIR "/tests/golden/naive_f32.json";
-  const nlohmann::json cases = io::parse_json(core::read_file(table), table).at("cases");
+/// Twice the naive error of this very case; null where the table has no measurement of it.
+std::optional<Limits> naive_limits(const std::string& table, const fs::path& path,
+                                   const fs::path& reference) {
+  const std::string file = STRAIT_SOURCE_DIR "/tests/golden/" + table;
+  const nlohmann::json cases = io::parse_json(core::read_file(file), file).at("cases");
   const auto found = cases.find(name_of(path));
-  if (found == cases.end()) return kUnmeasuredF32;
-  const fs::path reference = kind == CaseKind::model ? path / "reference.safetensors" : path;
-  if (found->at("crc32").get<std::uint32_t>() != checksum(reference)) return kUnmeasuredF32;
-  return {.loss = kNaiveFactor * found->value("token_loss", 0.0),  // layers have none
-          .outputs = kNaiveFactor * found->at("outputs").get<double>(),
-          .gradients = kNaiveFactor * found->at("gradients").get<double>()};
+  if (found == cases.end()) return {};
+  if (found->at("crc32").get<std::uint32_t>() != checksum(reference)) return {};
+  return Limits{.loss = kNaiveFactor * found->value("token_loss", 0.0),  // layers have none
+                .outputs = kNaiveFactor * found->at("outputs").get<double>(),
+                .gradients = kNaiveFactor * found->at("gradients").get<double>()};
 }
 
 }  // namespace
 
 Limits limits_of(const fs::path& path, CaseKind kind, const Backend& backend) {
-  if (backend.compute == config::Compute::bf16) {
-    throw core::InputError("bf16 has no limits of its own yet; give one with --tol");
+  const fs::path reference = kind == CaseKind::model ? reference_of(path, backend) : path;
+  switch (backend.compute) {
+    case config::Compute::f64:
+      return kind == CaseKind::model ? kModelF64 : kLayerF64;
+    case config::Compute::f32:
+      if (backend.device == Device::cuda) return kCudaF32;
+      return naive_limits("naive_f32.json", path, reference).value_or(kUnmeasuredF32);
+    case config::Compute::bf16:
+      if (const auto limits = naive_limits("naive_bf16.json", path, reference)) return *limits;
   }
-  if (backend.device == Device::cuda) return kCudaF32;
-  if (backend.compute == config::Compute::f32) return f32_limits(path, kind);
-  return kind == CaseKind::model ? kModelF64 : kLayerF64;
+  throw core::InputError(
+      "no naive bf16 evaluation of this case is stored; add it to "
+      "naive_float.py and run that, or give a limit with --tol");
 }
 
 std::string name_of(const fs::path& path) {

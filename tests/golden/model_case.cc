@@ -192,10 +192,16 @@ Result compare(const io::SafetensorsReader& reference, const Run& run, const Val
 
 }  // namespace
 
+std::filesystem::path reference_of(const std::filesystem::path& folder, const Backend& backend) {
+  const std::filesystem::path decided = folder / "reference_decided.safetensors";
+  const bool use = backend.compute == config::Compute::bf16 && std::filesystem::exists(decided);
+  return use ? decided : folder / "reference.safetensors";
+}
+
 Result run_model_case(const std::filesystem::path& folder, const Backend& backend) {
   const config::Model model = io::model_from_hf(folder);
   check_shapes(folder, model);
-  const io::SafetensorsReader reference(folder / "reference.safetensors");
+  const io::SafetensorsReader reference(reference_of(folder, backend));
   const Tokens tokens = read_tokens(reference, model.vocab_size);
 
   parallel::Groups groups;
