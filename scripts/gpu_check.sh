@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds for the GPU present, runs all GPU tests and benchmarks, prints a short table last.
 #
-#   scripts/gpu_check.sh OUT_DIR [build|tests|runs|bench ...]     default: all parts, in this order
+#   scripts/gpu_check.sh OUT_DIR [build|tests|sanitize|runs|bench ...]   default: all, in this order
 #
 # OUT_DIR gets logs and bench.json. Exit 0: all passed and nothing skipped; 1: something failed.
 # Environment: PYTHON (one with torch for the comparison; default python3), JOBS.
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.." || exit 3
 source scripts/mpi_env.sh
 mkdir -p "$out"
 parts=("$@")
-[[ ${#parts[@]} -gt 0 ]] || parts=(build tests runs bench)
+[[ ${#parts[@]} -gt 0 ]] || parts=(build tests sanitize runs bench)
 python=${PYTHON:-python3}
 readonly kBuild=build-cuda
 readonly kBin=$kBuild/bin
@@ -36,18 +36,53 @@ build() {
 }
 
 kernel_tests() {
-  $kBuild/tests/kernels_cuda_test --gtest_brief=1 || return 1
-  ! $kBuild/tests/kernels_cuda_test --gtest_brief=1 2>&1 | grep -q SKIPPED
+  local report code=0
+  report=$($kBuild/tests/kernels_cuda_test --gtest_brief=1 2>&1) || code=1
+  if grep -q SKIPPED <<<"$report"; then
+    report+=$'\n'"tests were skipped: is the GPU visible?"
+    code=1
+  fi
+  echo "$report"
+  return $code
 }
 
 golden() {
-  local cases=()
+  local cases=() folder dtype
   for folder in tests/golden/*/; do
     case $folder in *zaya*|*cca_layers*) continue ;; esac
     cases+=("$folder")
   done
   cases+=(tests/golden/cca_layers/*.safetensors)
-  $kBuild/tests/golden_check --device cuda --dtype f32 "${cases[@]}"
+  for dtype in f32 bf16; do
+    $kBuild/tests/golden_check --device cuda --dtype $dtype "${cases[@]}" || return 1
+  done
+}
+
+# The kernel tests under compute-sanitizer, this project's kernels alone.
+#   sanitized TOOL FILTER
+sanitized() {
+  compute-sanitizer --tool "$1" --kernel-regex kns=strait --report-api-errors no \
+    --error-exitcode 1 $kBuild/tests/kernels_cuda_test --gtest_brief=1 "--gtest_filter=$2"
+}
+
+# All but the largest sizes.
+memcheck() {
+  sanitized memcheck '*:-*/t799*:*/deepseek'
+}
+
+# racecheck slows a kernel down a hundredfold: small cases that together launch every kernel.
+racecheck() {
+  local cases=(
+    'CudaSwiglu.*' 'CudaCrossEntropy.*' 'CudaElementwise.*' 'CudaEmbedding.*' 'CudaNorm.*'
+    'CudaOptimizer.*' 'CudaQkNormRope.*' 'CudaRouting.*'
+    '*CudaAttention.*/'{golden_8,wide_values,mla_odd_rows,wide_odd,documents_of_one}
+    '*CudaCcaMix.*/'{golden_8,odd_width,width_72,taps4x3,chunks_of_one_row}
+    '*CudaGroupedGemm.*/'{one_row,odd_rows,all_on_one_expert}
+    '*CudaMla.*/'{golden,odd_widths,padded_rows}
+    '*CudaPermute.*/'{one_token,t113,odd_rows}
+    '*CudaRoute.*/'{softmax,sigmoid,groups_of_one,most_experts}
+  )
+  (IFS=:; sanitized racecheck "${cases[*]}")
 }
 
 # Trains the quickstart model into $out/runs/NAME with further settings.
@@ -104,9 +139,10 @@ for part in "${parts[@]}"; do
   case $part in
     build) check build build ;;
     tests) check kernel_tests kernel_tests; check golden golden ;;
+    sanitize) check memcheck memcheck; check racecheck racecheck ;;
     runs) check curves curves; check repeats repeats ;;
     bench) check bench bench; cat "$out/bench.log" ;;
-    *) echo "gpu_check: unknown part '$part'; known are build, tests, runs, bench" >&2; exit 2 ;;
+    *) echo "gpu_check: unknown part '$part'; known are build, tests, sanitize, runs, bench" >&2; exit 2 ;;
   esac
 done
 if [[ ${#failures[@]} -gt 0 ]]; then
