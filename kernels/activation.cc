@@ -1,5 +1,7 @@
 #include "kernels/activation.h"
 
+#include "kernels/bytes.h"
+
 namespace strait::kernels {
 
 void check(const SwigluFwd& op) {
@@ -21,6 +23,14 @@ void check(const SwigluBwd& op) {
   c.dtype("dgate_up", op.dgate_up, op.dy.dtype);
   c.disjoint("dgate_up", op.dgate_up, "dy", op.dy);
   c.same_or_disjoint("dgate_up", op.dgate_up, "gate_up", op.gate_up);
+}
+
+Work work(const SwigluFwd& op) {
+  return {0, bytes_of({op.gate_up, op.y})};
+}
+
+Work work(const SwigluBwd& op) {
+  return {0, bytes_of({op.dy, op.gate_up, op.dgate_up})};
 }
 
 }  // namespace strait::kernels

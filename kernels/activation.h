@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/check.h"
+#include "kernels/stream.h"
 
 namespace strait::kernels {
 
@@ -20,5 +21,7 @@ struct SwigluBwd {
 
 void check(const SwigluFwd& op);
 void check(const SwigluBwd& op);
+Work work(const SwigluFwd& op);
+Work work(const SwigluBwd& op);
 
 }  // namespace strait::kernels

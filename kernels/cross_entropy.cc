@@ -1,5 +1,7 @@
 #include "kernels/cross_entropy.h"
 
+#include "kernels/bytes.h"
+
 namespace strait::kernels {
 
 void check(const CrossEntropyStats& op) {
@@ -54,6 +56,18 @@ void check(const CrossEntropyBwd& op) {
   c.same_or_disjoint("dlogits", op.dlogits, "logits", op.logits);
   c.disjoint("dlogits", op.dlogits, "labels", op.labels);
   c.disjoint("dlogits", op.dlogits, "lse", op.lse);
+}
+
+Work work(const CrossEntropyStats& op) {
+  return {0, bytes_of({op.logits, op.labels, op.stats, op.stats})};
+}
+
+Work work(const CrossEntropyLoss& op) {
+  return {0, bytes_of({op.stats, op.labels, op.lse, op.loss, op.loss_sum, op.loss_sum})};
+}
+
+Work work(const CrossEntropyBwd& op) {
+  return {0, bytes_of({op.logits, op.labels, op.lse, op.dlogits})};
 }
 
 }  // namespace strait::kernels

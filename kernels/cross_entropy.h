@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/check.h"
+#include "kernels/stream.h"
 
 // Cross-entropy in two ops so that a row's vocabulary may come in blocks (chunks or tensor-parallel
 // shards): statistics merge over blocks, then the gradient of each block needs only the merged lse.
@@ -43,5 +44,8 @@ struct CrossEntropyBwd {
 void check(const CrossEntropyStats& op);
 void check(const CrossEntropyLoss& op);
 void check(const CrossEntropyBwd& op);
+Work work(const CrossEntropyStats& op);
+Work work(const CrossEntropyLoss& op);
+Work work(const CrossEntropyBwd& op);
 
 }  // namespace strait::kernels

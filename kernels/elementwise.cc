@@ -1,5 +1,7 @@
 #include "kernels/elementwise.h"
 
+#include "kernels/bytes.h"
+
 namespace strait::kernels {
 namespace {
 
@@ -50,6 +52,18 @@ void check(const Copy& op) {
     c.compute_dtype("y", op.y);
   }
   c.disjoint("y", op.y, "x", op.x);
+}
+
+Work work(const Fill& op) {
+  return {0, bytes_of({op.x})};
+}
+
+Work work(const Add& op) {
+  return {0, bytes_of({op.a, op.b, op.y})};
+}
+
+Work work(const Copy& op) {
+  return {0, bytes_of({op.x, op.y})};
 }
 
 }  // namespace strait::kernels

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/check.h"
+#include "kernels/stream.h"
 
 namespace strait::kernels {
 
@@ -29,5 +30,8 @@ struct Copy {
 void check(const Fill& op);
 void check(const Add& op);
 void check(const Copy& op);
+Work work(const Fill& op);
+Work work(const Add& op);
+Work work(const Copy& op);
 
 }  // namespace strait::kernels

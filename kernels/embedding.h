@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/check.h"
+#include "kernels/stream.h"
 
 namespace strait::kernels {
 
@@ -24,5 +25,7 @@ struct EmbeddingBwd {
 
 void check(const EmbeddingFwd& op);
 void check(const EmbeddingBwd& op);
+Work work(const EmbeddingFwd& op);
+Work work(const EmbeddingBwd& op);
 
 }  // namespace strait::kernels

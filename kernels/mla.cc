@@ -1,5 +1,7 @@
 #include "kernels/mla.h"
 
+#include "kernels/bytes.h"
+
 namespace strait::kernels {
 namespace {
 
@@ -12,6 +14,12 @@ void check_rope(const Checker& c, const Rope& rope, std::int64_t rope_width,
          ", r = ", rope_width);
   c.that(rope.dims % 2 == 0 && rope.dims <= head_width,
          "r must be even and at most n + r, got r = ", rope_width, ", n + r = ", head_width);
+}
+
+/// Bytes of queries read and written; in place the channels before `nope` stay where they are.
+double moved_queries(const ConstTensor& from, const ConstTensor& to, std::int64_t nope) {
+  if (from.data != to.data) return bytes_of({from, to});
+  return 2 * bytes_of({from.slice(2, nope, from.shape[2] - nope)});
 }
 
 }  // namespace
@@ -71,6 +79,18 @@ void check(const MlaAssembleBwd& op) {
   c.disjoint("dkv_up", op.dkv_up, "dq_up", op.dq_up);
   c.disjoint("dk_rope", op.dk_rope, "dq", op.dq);
   c.disjoint("dk_rope", op.dk_rope, "dk", op.dk);
+}
+
+Work work(const MlaAssembleFwd& op) {
+  const std::int64_t nope = op.q_up.shape[2] - op.rope.dims;
+  return {0, moved_queries(op.q_up, op.q, nope) +
+                 bytes_of({op.kv_up.slice(2, 0, nope), op.k_rope, op.positions, op.k})};
+}
+
+Work work(const MlaAssembleBwd& op) {
+  const std::int64_t nope = op.dq.shape[2] - op.rope.dims;
+  return {0, moved_queries(op.dq, op.dq_up, nope) +
+                 bytes_of({op.dk, op.dv, op.positions, op.dkv_up, op.dk_rope})};
 }
 
 }  // namespace strait::kernels

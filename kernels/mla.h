@@ -2,6 +2,7 @@
 
 #include "kernels/check.h"
 #include "kernels/qk_norm_rope.h"
+#include "kernels/stream.h"
 
 // Multi-head latent attention (DeepSeek-V2/V3), the step between up-projections and attention.
 // Dims: n = nope width, r = rope width, dv = value width of a head.
@@ -35,5 +36,7 @@ struct MlaAssembleBwd {
 
 void check(const MlaAssembleFwd& op);
 void check(const MlaAssembleBwd& op);
+Work work(const MlaAssembleFwd& op);
+Work work(const MlaAssembleBwd& op);
 
 }  // namespace strait::kernels

@@ -1,5 +1,7 @@
 #include "kernels/norm.h"
 
+#include "kernels/bytes.h"
+
 namespace strait::kernels {
 
 void check(const RmsNormFwd& op) {
@@ -54,6 +56,14 @@ void check(const RmsNormBwd& op) {
   c.disjoint("dw", op.dw, "dy", op.dy);
   c.disjoint("dw", op.dw, "s", op.s);
   c.disjoint("dw", op.dw, "w", op.w);
+}
+
+Work work(const RmsNormFwd& op) {
+  return {0, bytes_of({op.x, op.delta, op.w, op.sum, op.y, op.rstd})};
+}
+
+Work work(const RmsNormBwd& op) {
+  return {0, bytes_of({op.dy, op.s, op.w, op.rstd, op.dresidual, op.dx, op.dw, op.dw})};
 }
 
 }  // namespace strait::kernels

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/check.h"
+#include "kernels/stream.h"
 
 namespace strait::kernels {
 
@@ -33,5 +34,7 @@ struct RmsNormBwd {
 
 void check(const RmsNormFwd& op);
 void check(const RmsNormBwd& op);
+Work work(const RmsNormFwd& op);
+Work work(const RmsNormBwd& op);
 
 }  // namespace strait::kernels

@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "kernels/bytes.h"
+
 namespace strait::kernels {
 namespace {
 
@@ -89,6 +91,22 @@ void check(const MoeCombineBwd& op) {
   c.disjoint("dx", op.dx, "dy", op.dy);
   c.disjoint("dweight", op.dweight, "weight", op.weight);
   c.same_or_disjoint("dx", op.dx, "x", op.x);
+}
+
+Work work(const MoeSort& op) {
+  return {0, bytes_of({op.expert, op.offsets, op.row_of, op.choice_of})};
+}
+
+Work work(const MoePermute& op) {
+  return {0, bytes_of({op.x, op.choice_of, op.y})};
+}
+
+Work work(const MoeCombineFwd& op) {
+  return {0, bytes_of({op.x, op.row_of, op.weight, op.base, op.y})};
+}
+
+Work work(const MoeCombineBwd& op) {
+  return {0, bytes_of({op.dy, op.x, op.choice_of, op.weight, op.dx, op.dweight})};
 }
 
 }  // namespace strait::kernels

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/check.h"
+#include "kernels/stream.h"
 
 // Moving tokens to experts and back. N = T K rows sorted by expert, inside an expert by (t, k).
 namespace strait::kernels {
@@ -48,5 +49,9 @@ void check(const MoeSort& op);
 void check(const MoePermute& op);
 void check(const MoeCombineFwd& op);
 void check(const MoeCombineBwd& op);
+Work work(const MoeSort& op);
+Work work(const MoePermute& op);
+Work work(const MoeCombineFwd& op);
+Work work(const MoeCombineBwd& op);
 
 }  // namespace strait::kernels

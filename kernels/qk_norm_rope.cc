@@ -1,5 +1,7 @@
 #include "kernels/qk_norm_rope.h"
 
+#include "kernels/bytes.h"
+
 namespace strait::kernels {
 
 void check(const Checker& c, const Rope& rope, std::int64_t d) {
@@ -64,6 +66,14 @@ void check(const QkNormRopeBwd& op) {
   c.disjoint("dw", op.dw, "dy", op.dy);
   c.disjoint("dw", op.dw, "x", op.x);
   c.disjoint("dw", op.dw, "w", op.w);
+}
+
+Work work(const QkNormRopeFwd& op) {
+  return {0, bytes_of({op.x, op.w, op.positions, op.y, op.rstd})};
+}
+
+Work work(const QkNormRopeBwd& op) {
+  return {0, bytes_of({op.dy, op.x, op.w, op.positions, op.rstd, op.dx, op.dw, op.dw})};
 }
 
 }  // namespace strait::kernels

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/check.h"
+#include "kernels/stream.h"
 
 namespace strait::kernels {
 
@@ -41,5 +42,7 @@ struct QkNormRopeBwd {
 void check(const Checker& c, const Rope& rope, std::int64_t d);
 void check(const QkNormRopeFwd& op);
 void check(const QkNormRopeBwd& op);
+Work work(const QkNormRopeFwd& op);
+Work work(const QkNormRopeBwd& op);
 
 }  // namespace strait::kernels

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/bytes.h"
+
 namespace strait::kernels {
 namespace {
 
@@ -111,6 +113,22 @@ void check(const RouterBiasUpdate& op) {
   c.shape("bias", op.bias, {op.counts.shape[0]});
   check_real(c, "bias", op.bias);
   c.that(std::isfinite(op.rate), "rate must be finite, got ", op.rate);
+}
+
+Work work(const RouteFwd& op) {
+  return {0, bytes_of({op.logits, op.bias, op.scores, op.expert, op.weight, op.counts, op.counts})};
+}
+
+Work work(const RouteLosses& op) {
+  return {0, bytes_of({op.logits, op.scores, op.expert, op.fraction})};
+}
+
+Work work(const RouteBwd& op) {
+  return {0, bytes_of({op.dweight, op.logits, op.scores, op.expert, op.fraction, op.dlogits})};
+}
+
+Work work(const RouterBiasUpdate& op) {
+  return {0, bytes_of({op.counts, op.bias, op.bias})};
 }
 
 }  // namespace strait::kernels

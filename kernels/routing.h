@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/check.h"
+#include "kernels/stream.h"
 
 // Mixture-of-experts routing: scores, selection, balance.
 // Dims: T tokens, E experts, K chosen per token, R sequences (T / R tokens each).
@@ -74,5 +75,9 @@ void check(const RouteFwd& op);
 void check(const RouteLosses& op);
 void check(const RouteBwd& op);
 void check(const RouterBiasUpdate& op);
+Work work(const RouteFwd& op);
+Work work(const RouteLosses& op);
+Work work(const RouteBwd& op);
+Work work(const RouterBiasUpdate& op);
 
 }  // namespace strait::kernels
