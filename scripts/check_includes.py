@@ -54,6 +54,7 @@ for folder, below in BELOW.items():
     own += [] if folder in WITHOUT_BOUNDARY else [BOUNDARY]
     libraries = [STD, POSIX] + {"parallel": [MPI], "config": [JSON], "io": [JSON]}.get(folder, [])
     ROWS.append((f"src/{folder}/", own, libraries))
+ROWS.append(("tests/bench/", ["kernels/", "tests/bench/", "core/"], [STD, JSON, CUDA]))
 ROWS.append(("tests/", ["kernels/", "tests/", *[f"{name}/" for name in FOLDERS]],
              [STD, POSIX, MPI, JSON, GTEST, CBLAS, OPENMP]))
 
