@@ -24,62 +24,91 @@ struct Args {
   bool w_bf16;
 };
 
-/// A block walks rows blockIdx.x, + gridDim.x, ... and keeps its columns' sums for dw.
+/// What a thread reads of one row.
 template <class T, int kWidth, int kKeep>
-__global__ __launch_bounds__(kMaxRowThreads) void rms_norm_bwd(Args<T> args) {
+struct RowInputs {
   using P = Packet<T, kWidth>;
-  __shared__ float partials[2][kWarp];
-  const int step = blockDim.x * kWidth, first = threadIdx.x * kWidth;
-  Floats<kWidth> dw[kKeep] = {};
-  int parity = 0;
+  P dy[kKeep], s[kKeep], residual[kKeep];
+  float rstd;
 
-  for (std::int64_t row = blockIdx.x; row < args.rows; row += gridDim.x, parity ^= 1) {
-    // Load; the product of the row with its upstream gradient.
-    P dy[kKeep], s[kKeep];
-    float product = 0;
+  __device__ void load(const Args<T>& args, std::int64_t row) {
+    rstd = args.rstd[row];
 #pragma unroll
     for (int i = 0; i < kKeep; ++i) {
-      const int c = first + i * step, left = args.width - c;
+      const int c = (threadIdx.x + i * blockDim.x) * kWidth, left = args.width - c;
       if (left <= 0) break;
       dy[i] = P::load(args.dy + row * args.dy_stride + c, left);
       s[i] = P::load(args.s + row * args.s_stride + c, left);
-    }
-#pragma unroll
-    for (int i = 0; i < kKeep; ++i) {
-      const int c = first + i * step, left = args.width - c;
-      if (left <= 0) break;
-      const Floats<kWidth> w = load_wide<kWidth>(args.w, args.w_bf16, c, left);
-#pragma unroll
-      for (int j = 0; j < kWidth; ++j) product = fmaf(dy[i].get(j) * w[j], s[i].get(j), product);
-    }
-    product = block_reduce(product, partials[parity]);
-    const float rstd = args.rstd[row];
-    const float shrink = product * rstd * rstd / static_cast<float>(args.width);
-
-    // Gradient of the row, and its share of dw.
-#pragma unroll
-    for (int i = 0; i < kKeep; ++i) {
-      const int c = first + i * step, left = args.width - c;
-      if (left <= 0) break;
-      const Floats<kWidth> w = load_wide<kWidth>(args.w, args.w_bf16, c, left);
-      Floats<kWidth> dx = {};
       if (args.dresidual) {
-        dx = P::load(args.dresidual + row * args.dresidual_stride + c, left).floats();
+        residual[i] = P::load(args.dresidual + row * args.dresidual_stride + c, left);
       }
+    }
+  }
+};
+
+/// Writes dx of one row and adds the row's share to dw.
+template <class T, int kWidth, int kKeep>
+__device__ void row_gradient(const Args<T>& args, std::int64_t row,
+                             const RowInputs<T, kWidth, kKeep>& in, float* partials,
+                             Floats<kWidth> (&dw)[kKeep]) {
+  const int step = blockDim.x * kWidth, first = threadIdx.x * kWidth;
+  const float rstd = in.rstd;
+  float product = 0;
 #pragma unroll
-      for (int j = 0; j < kWidth; ++j) {
-        const float d = dy[i].get(j), x = s[i].get(j);
-        dw[i][j] = fmaf(d, x * rstd, dw[i][j]);
-        dx[j] = fmaf(rstd, fmaf(d, w[j], -x * shrink), dx[j]);
-      }
-      P::from(dx).store(args.dx + row * args.dx_stride + c, left);
+  for (int i = 0; i < kKeep; ++i) {
+    const int c = first + i * step, left = args.width - c;
+    if (left <= 0) break;
+    const Floats<kWidth> w = load_wide<kWidth>(args.w, args.w_bf16, c, left);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      product = fmaf(in.dy[i].get(j) * w[j], in.s[i].get(j), product);
+    }
+  }
+  product = block_reduce(product, partials);
+  const float shrink = product * rstd * rstd / static_cast<float>(args.width);
+#pragma unroll
+  for (int i = 0; i < kKeep; ++i) {
+    const int c = first + i * step, left = args.width - c;
+    if (left <= 0) break;
+    const Floats<kWidth> w = load_wide<kWidth>(args.w, args.w_bf16, c, left);
+    Floats<kWidth> dx = {};
+    if (args.dresidual) dx = in.residual[i].floats();
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      const float d = in.dy[i].get(j), x = in.s[i].get(j);
+      dw[i][j] = fmaf(d, x * rstd, dw[i][j]);
+      dx[j] = fmaf(rstd, fmaf(d, w[j], -x * shrink), dx[j]);
+    }
+    Packet<T, kWidth>::from(dx).store(args.dx + row * args.dx_stride + c, left);
+  }
+}
+
+/// A block walks rows blockIdx.x, + gridDim.x, ... and keeps its columns' sums for dw. The next row
+/// is read before this one is reduced, where registers allow.
+template <class T, int kWidth, int kKeep>
+__global__ __launch_bounds__(kMaxRowThreads) void rms_norm_bwd(
+    const __grid_constant__ Args<T> args) {
+  constexpr bool kAhead = kWidth * sizeof(T) * kKeep <= 32;
+  __shared__ float partials[2][kWarp];
+  Floats<kWidth> dw[kKeep] = {};
+  RowInputs<T, kWidth, kKeep> current, ahead;
+  int parity = 0;
+  current.load(args, blockIdx.x);
+  for (std::int64_t row = blockIdx.x; row < args.rows; row += gridDim.x, parity ^= 1) {
+    const std::int64_t next = row + gridDim.x;
+    if (kAhead && next < args.rows) ahead.load(args, next);
+    row_gradient(args, row, current, partials[parity], dw);
+    if constexpr (kAhead) {
+      current = ahead;
+    } else if (next < args.rows) {
+      current.load(args, next);
     }
   }
 
   float* sums = args.partials + blockIdx.x * static_cast<std::int64_t>(args.width);
 #pragma unroll
   for (int i = 0; i < kKeep; ++i) {
-    const int c = first + i * step;
+    const int c = (threadIdx.x + i * blockDim.x) * kWidth;
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) {
       if (c + j < args.width) sums[c + j] = dw[i][j];
