@@ -1,15 +1,10 @@
 #include "kernels/mla.h"
 
-#include "kernels/cuda/convert.cuh"
-#include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/rope.cuh"
+#include "kernels/cuda/head_units.cuh"
 #include "kernels/cuda/run.h"
-#include "kernels/cuda/support.h"
 
 namespace strait::kernels::cuda {
 namespace {
-
-constexpr int kThreads = 256;
 
 /// A [T, heads, width] view; for [T, width] the head stride is 0.
 template <class T>
@@ -30,63 +25,71 @@ View<T> view(const Tensor& x) {
   return {x.as<T>(), x.stride[0], x.rank == 3 ? x.stride[1] : 0};
 }
 
-/// kWidth rotated pairs: two packets, side by side when pairs are interleaved.
-template <class T, int kWidth>
-struct RopeUnit {
-  Floats<kWidth> first, second;
+/// How a warp shares the pieces of each head: the least power of two lanes that covers them.
+struct LaneCut {
+  int lanes, lane, group, groups;
 
-  /// Where the second packet lies behind the first, and the first behind the rope channels' start.
-  static __device__ int gap(const RopeTable& table) {
-    return table.interleaved ? kWidth : table.pairs;
-  }
-  static __device__ int offset(const RopeTable& table, int unit) {
-    return unit * kWidth * (table.interleaved ? 2 : 1);
-  }
-
-  __device__ void load(const T* rope, const RopeTable& table, int unit) {
-    const T* p = rope + offset(table, unit);
-    first = Packet<T, kWidth>::load(p).floats();
-    second = Packet<T, kWidth>::load(p + gap(table)).floats();
-  }
-
-  __device__ void store(T* rope, const RopeTable& table, int unit) const {
-    T* p = rope + offset(table, unit);
-    Packet<T, kWidth>::from(first).store(p);
-    Packet<T, kWidth>::from(second).store(p + gap(table));
-  }
-
-  static __device__ void turn_pair(float& a, float& b, float2 angle, float sign) {
-    const float x = a, y = b;
-    a = fmaf(-sign * angle.y, y, x * angle.x);
-    b = fmaf(sign * angle.y, x, y * angle.x);
-  }
-
-  /// `angles` are those of the unit's pairs; `sign` is -1 for the inverse.
-  __device__ void turn(const float2* angles, bool interleaved, float sign) {
-    if (interleaved && kWidth > 1) {
-#pragma unroll
-      for (int i = 0; i + 1 < kWidth; i += 2) {
-        turn_pair(first[i], first[i + 1], angles[i / 2], sign);
-        turn_pair(second[i], second[i + 1], angles[kWidth / 2 + i / 2], sign);
-      }
-      return;
-    }
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) turn_pair(first[i], second[i], angles[i], sign);
+  __device__ explicit LaneCut(int pieces) {
+    lanes = pieces > kWarp / 2 ? kWarp : pieces <= 1 ? 1 : 1 << (32 - __clz(pieces - 1));
+    lane = threadIdx.x % lanes;
+    group = threadIdx.x % kWarp / lanes;
+    groups = kWarp / lanes;
   }
 };
 
-template <class T, int kWidth>
-__device__ __forceinline__ void copy_packet(const T* from, T* to) {
-  Packet<T, kWidth>::load(from).store(to);
+/// Calls load(b, h, piece), then store(b, h, piece) for the pieces of all heads in batches, so that
+/// several loads are in flight; b is the place in the batch. By a warp.
+template <int kBatch, class Load, class Store>
+__device__ __forceinline__ void in_batches(int heads, int pieces, Load&& load, Store&& store) {
+  const LaneCut cut(pieces);
+  for (int piece = cut.lane; piece < pieces; piece += cut.lanes) {
+    for (int h = cut.group; h < heads; h += kBatch * cut.groups) {
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        if (h + b * cut.groups < heads) load(b, h + b * cut.groups, piece);
+      }
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        if (h + b * cut.groups < heads) store(b, h + b * cut.groups, piece);
+      }
+    }
+  }
 }
 
-/// Angles of one position; ends with a barrier.
-__device__ void fill_angles(const RopeTable& table, std::int32_t position, float2* angles) {
-  for (int i = threadIdx.x; i < table.pairs; i += kThreads) {
-    angles[i] = rope_angle(position, table.half_turns[i]);
-  }
-  __syncthreads();
+/// Copies the first `width` channels of every head of token t; by a warp.
+template <int kWidth, class T>
+__device__ void copy_heads(const View<const T>& from, const View<T>& to, int to_channel,
+                           std::int64_t t, int heads, int width) {
+  constexpr int kBatch = 4;
+  Packet<T, kWidth> kept[kBatch];
+  in_batches<kBatch>(
+      heads, width / kWidth,
+      [&](int b, int h, int piece) {
+        kept[b] = Packet<T, kWidth>::load(from.at(t, h) + piece * kWidth);
+      },
+      [&](int b, int h, int piece) { kept[b].store(to.at(t, h) + to_channel + piece * kWidth); });
+}
+
+/// Turns the rope channels, those from `nope` on, of every head of token t; by a warp.
+template <int kWidth, class T>
+__device__ void turn_heads(const View<const T>& from, const View<T>& to, int nope, std::int64_t t,
+                           int heads, const RopeTable& table, const WarpAngles<kWidth>& warp_angles,
+                           float sign) {
+  constexpr int kBatch = 2;
+  const int width = 2 * table.pairs;
+  UnitPackets<T, kWidth> kept[kBatch];
+  in_batches<kBatch>(
+      heads, table.pairs / kWidth,
+      [&](int b, int h, int unit) {
+        kept[b].load(from.at(t, h) + nope, {table, unit}, width);
+      },
+      [&](int b, int h, int unit) {
+        UnitAngles<kWidth> angles;
+        angles.load(warp_angles, table, unit);
+        UnitValues<kWidth> values = kept[b].values();
+        values.turn(angles, table.interleaved, sign);
+        UnitPackets<T, kWidth>::store(values, to.at(t, h) + nope, {table, unit}, width);
+      });
 }
 
 template <class T>
@@ -94,36 +97,43 @@ struct ForwardArgs {
   View<const T> q_up, kv_up, k_rope;
   View<T> q, k;
   const std::int32_t* positions;
+  std::int64_t tokens;
   int heads, nope;
 };
 
-/// A block per token.
-template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads)
-    assemble(const __grid_constant__ ForwardArgs<T> args, const __grid_constant__ RopeTable table) {
-  __shared__ float2 angles[RopeTable::kMaxPairs];
-  const std::int64_t t = blockIdx.x;
-  fill_angles(table, args.positions[t], angles);
-  const int nope_units = args.nope / kWidth, units = nope_units + table.pairs / kWidth;
-  for (int i = threadIdx.x; i < args.heads * units; i += kThreads) {
-    const int h = i / units, unit = i % units;
-    const T* q_up = args.q_up.at(t, h);
-    T* q = args.q.at(t, h);
-    T* k = args.k.at(t, h);
-    if (unit < nope_units) {
-      const int c = unit * kWidth;
-      if (q != q_up) copy_packet<T, kWidth>(q_up + c, q + c);
-      copy_packet<T, kWidth>(args.kv_up.at(t, h) + c, k + c);
-      continue;
+/// The rotated shared key into the heads of k; by a warp.
+template <int kWidth, class T>
+__device__ void spread_key(const ForwardArgs<T>& args, std::int64_t t, const RopeTable& table,
+                           const WarpAngles<kWidth>& warp_angles) {
+  const int units = table.pairs / kWidth, width = 2 * table.pairs;
+  const LaneCut cut(units);
+  for (int unit = cut.lane; unit < units; unit += cut.lanes) {
+    const UnitPlace<kWidth> at(table, unit);
+    UnitPackets<T, kWidth> key;
+    key.load(args.k_rope.at(t, 0), at, width);
+    UnitAngles<kWidth> angles;
+    angles.load(warp_angles, table, unit);
+    UnitValues<kWidth> values = key.values();
+    values.turn(angles, table.interleaved, 1);
+    for (int h = cut.group; h < args.heads; h += cut.groups) {
+      UnitPackets<T, kWidth>::store(values, args.k.at(t, h) + args.nope, at, width);
     }
-    const int rope = unit - nope_units;
-    RopeUnit<T, kWidth> query, key;
-    query.load(q_up + args.nope, table, rope);
-    key.load(args.k_rope.at(t, 0), table, rope);
-    query.turn(angles + rope * kWidth, table.interleaved, 1);
-    key.turn(angles + rope * kWidth, table.interleaved, 1);
-    query.store(q + args.nope, table, rope);
-    key.store(k + args.nope, table, rope);
+  }
+}
+
+template <class T, int kWidth>
+__global__ void __launch_bounds__(kHeadThreads)
+    assemble(const __grid_constant__ ForwardArgs<T> args, const __grid_constant__ RopeTable table) {
+  __shared__ WarpAngles<kWidth> angles;
+  angles.start(table);
+  const bool in_place = args.q.data == args.q_up.data;
+  for (std::int64_t t = first_token(); t < args.tokens; t += token_step()) {
+    const std::int32_t position = args.positions[t];
+    copy_heads<kWidth>(args.kv_up, args.k, 0, t, args.heads, args.nope);
+    if (!in_place) copy_heads<kWidth>(args.q_up, args.q, 0, t, args.heads, args.nope);
+    angles.fill(position, table);
+    turn_heads<kWidth>(args.q_up, args.q, args.nope, t, args.heads, table, angles, 1);
+    spread_key<kWidth>(args, t, table, angles);
   }
 }
 
@@ -132,59 +142,61 @@ struct BackwardArgs {
   View<const T> dq, dk, dv;
   View<T> dq_up, dkv_up, dk_rope;
   const std::int32_t* positions;
+  std::int64_t tokens;
   int heads, nope, value;
 };
 
-/// A block per token.
+/// The shared key's gradient: summed over the heads, each group of lanes taking every so many, then
+/// over the groups. The rotation is linear: turned back once, after the sum. By a warp.
+template <int kWidth, class T>
+__device__ void gather_key(const BackwardArgs<T>& args, std::int64_t t, const RopeTable& table,
+                           const WarpAngles<kWidth>& warp_angles) {
+  const int units = table.pairs / kWidth, width = 2 * table.pairs;
+  const LaneCut cut(units);
+  for (int base = 0; base < units; base += cut.lanes) {
+    const int unit = base + cut.lane, present = unit < units ? width : 0;
+    const UnitPlace<kWidth> at(table, unit);
+    UnitValues<kWidth> sum = {};
+#pragma unroll 2
+    for (int h = cut.group; h < args.heads; h += cut.groups) {
+      UnitPackets<T, kWidth> more;
+      more.load(args.dk.at(t, h) + args.nope, at, present);
+#pragma unroll
+      for (int c = 0; c < kWidth; ++c) {
+        sum.first[c] += more.first.get(c);
+        sum.second[c] += more.second.get(c);
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < kWidth; ++c) {
+      for (int step = cut.lanes; step < kWarp; step *= 2) {
+        sum.first[c] += __shfl_xor_sync(kAllLanes, sum.first[c], step);
+        sum.second[c] += __shfl_xor_sync(kAllLanes, sum.second[c], step);
+      }
+    }
+    if (cut.group != 0 || present == 0) continue;
+    UnitAngles<kWidth> angles;
+    angles.load(warp_angles, table, unit);
+    sum.turn(angles, table.interleaved, -1);
+    UnitPackets<T, kWidth>::store(sum, args.dk_rope.at(t, 0), at, width);
+  }
+}
+
 template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kHeadThreads)
     disassemble(const __grid_constant__ BackwardArgs<T> args,
                 const __grid_constant__ RopeTable table) {
-  __shared__ float2 angles[RopeTable::kMaxPairs];
-  const std::int64_t t = blockIdx.x;
-  fill_angles(table, args.positions[t], angles);
-  const int nope_units = args.nope / kWidth, value_units = args.value / kWidth;
-  const int rope_units = table.pairs / kWidth, units = nope_units + value_units + rope_units;
-  // The shared key's gradient is one more head's worth of rope units.
-  for (int i = threadIdx.x; i < args.heads * units + rope_units; i += kThreads) {
-    const int h = i / units;
-    int unit = i % units;
-    RopeUnit<T, kWidth> turned;
-    if (h == args.heads) {
-      // The rotation is linear: turned back once, after the sum over heads.
-      turned.load(args.dk.at(t, 0) + args.nope, table, unit);
-      for (int other = 1; other < args.heads; ++other) {
-        RopeUnit<T, kWidth> more;
-        more.load(args.dk.at(t, other) + args.nope, table, unit);
-#pragma unroll
-        for (int c = 0; c < kWidth; ++c) {
-          turned.first[c] += more.first[c];
-          turned.second[c] += more.second[c];
-        }
-      }
-      turned.turn(angles + unit * kWidth, table.interleaved, -1);
-      turned.store(args.dk_rope.at(t, 0), table, unit);
-      continue;
-    }
-    const T* dq = args.dq.at(t, h);
-    T* dq_up = args.dq_up.at(t, h);
-    T* dkv_up = args.dkv_up.at(t, h);
-    if (unit < nope_units) {
-      const int c = unit * kWidth;
-      if (dq_up != dq) copy_packet<T, kWidth>(dq + c, dq_up + c);
-      copy_packet<T, kWidth>(args.dk.at(t, h) + c, dkv_up + c);
-      continue;
-    }
-    unit -= nope_units;
-    if (unit < value_units) {
-      const int c = unit * kWidth;
-      copy_packet<T, kWidth>(args.dv.at(t, h) + c, dkv_up + args.nope + c);
-      continue;
-    }
-    unit -= value_units;
-    turned.load(dq + args.nope, table, unit);
-    turned.turn(angles + unit * kWidth, table.interleaved, -1);
-    turned.store(dq_up + args.nope, table, unit);
+  __shared__ WarpAngles<kWidth> angles;
+  angles.start(table);
+  const bool in_place = args.dq.data == args.dq_up.data;
+  for (std::int64_t t = first_token(); t < args.tokens; t += token_step()) {
+    const std::int32_t position = args.positions[t];
+    copy_heads<kWidth>(args.dk, args.dkv_up, 0, t, args.heads, args.nope);
+    copy_heads<kWidth>(args.dv, args.dkv_up, args.nope, t, args.heads, args.value);
+    if (!in_place) copy_heads<kWidth>(args.dq, args.dq_up, 0, t, args.heads, args.nope);
+    angles.fill(position, table);
+    turn_heads<kWidth>(args.dq, args.dq_up, args.nope, t, args.heads, table, angles, -1);
+    gather_key<kWidth>(args, t, table, angles);
   }
 }
 
@@ -227,12 +239,13 @@ void run(const MlaAssembleFwd& op, const Stream& stream) {
                               .q = view<T>(op.q),
                               .k = view<T>(op.k),
                               .positions = op.positions.as<std::int32_t>(),
+                              .tokens = op.q_up.shape[0],
                               .heads = static_cast<int>(op.q_up.shape[1]),
                               .nope = static_cast<int>(nope)};
     const bool aligned = all_aligned(op.q_up, op.kv_up, op.k_rope, op.q, op.k);
     with_width<T>(aligned, nope, 0, op.rope.dims / 2, [&](auto width) {
-      launch_kernel(call, {static_cast<unsigned>(op.q_up.shape[0]), kThreads}, assemble<T, width()>,
-                    args, make_rope_table(op.rope));
+      launch_kernel(call, head_grid(args.tokens), assemble<T, width()>, args,
+                    make_rope_table(op.rope));
     });
   });
 }
@@ -249,13 +262,14 @@ void run(const MlaAssembleBwd& op, const Stream& stream) {
                                .dkv_up = view<T>(op.dkv_up),
                                .dk_rope = view<T>(op.dk_rope),
                                .positions = op.positions.as<std::int32_t>(),
+                               .tokens = op.dq.shape[0],
                                .heads = static_cast<int>(op.dq.shape[1]),
                                .nope = static_cast<int>(nope),
                                .value = static_cast<int>(value)};
     const bool aligned = all_aligned(op.dq, op.dk, op.dv, op.dq_up, op.dkv_up, op.dk_rope);
     with_width<T>(aligned, nope, value, op.rope.dims / 2, [&](auto width) {
-      launch_kernel(call, {static_cast<unsigned>(op.dq.shape[0]), kThreads},
-                    disassemble<T, width()>, args, make_rope_table(op.rope));
+      launch_kernel(call, head_grid(args.tokens), disassemble<T, width()>, args,
+                    make_rope_table(op.rope));
     });
   });
 }

@@ -48,25 +48,4 @@ __device__ inline float2 rope_angle(std::int32_t position, double half_turns) {
   return make_float2(fmaf(-low, sine, cosine), fmaf(low, cosine, sine));
 }
 
-/// The channel that rotates with channel c < 2 * pairs.
-__device__ inline int rope_partner(int c, int pairs, bool interleaved) {
-  if (interleaved) return c ^ 1;
-  return c < pairs ? c + pairs : c - pairs;
-}
-
-/// Which angle turns channel c < 2 * pairs.
-__device__ inline int rope_pair(int c, int pairs, bool interleaved) {
-  if (interleaved) return c / 2;
-  return c < pairs ? c : c - pairs;
-}
-
-/// Channel c of the rotated head, given its own value and its partner's. `sign` is 1, or -1 for
-/// the inverse (the gradient).
-__device__ inline float rope_turn(int c, int pairs, bool interleaved, float own, float partner,
-                                  float2 angle, float sign) {
-  const bool first = interleaved ? c % 2 == 0 : c < pairs;
-  const float sine = first ? -sign * angle.y : sign * angle.y;
-  return fmaf(partner, sine, own * angle.x);
-}
-
 }  // namespace strait::kernels::cuda
