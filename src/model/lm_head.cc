@@ -39,7 +39,13 @@ LmHead::LmHead(const layers::Build& build, core::Param& embedding, std::int64_t 
     : weight_(head_weight(build, embedding)), logits_elements_(logits_elements) {}
 
 std::int64_t LmHead::chunk_rows(std::int64_t tokens) const {
-  return std::clamp<std::int64_t>(logits_elements_ / weight_.spec.shape[0], 1, tokens);
+  constexpr std::int64_t kTile = 128;
+  const std::int64_t most =
+      std::clamp<std::int64_t>(logits_elements_ / weight_.spec.shape[0], 1, tokens);
+  // Chunks of one size, if that can be whole tiles of a matrix product.
+  const std::int64_t chunks = (tokens + most - 1) / most;
+  const std::int64_t tiles = ((tokens + chunks - 1) / chunks + kTile - 1) / kTile;
+  return std::min(tiles * kTile, most);
 }
 
 void LmHead::logits(Ctx& ctx, ConstTensor x, Tensor logits) const {
