@@ -1,5 +1,7 @@
 #include "kernels/launch.h"
 
+#include <type_traits>
+
 #include "kernels/cpu/run.h"
 #include "kernels/profile.h"
 #ifdef STRAIT_CUDA
@@ -22,6 +24,12 @@ Work work_of(const Op& op, Device device) {
 }
 
 template <class Op>
+void tell(const Op& op, const Stream& stream) {
+  if constexpr (std::is_same_v<Op, Gemm>) stream.observer->on_product(op);
+  stream.observer->on_launch(Op::kName, work_of(op, stream.device));
+}
+
+template <class Op>
 void run_cuda([[maybe_unused]] const Op& op, [[maybe_unused]] const Stream& stream) {
 #ifdef STRAIT_CUDA
   const std::string why = cuda::unsupported(op);
@@ -39,7 +47,7 @@ void run_cuda([[maybe_unused]] const Op& op, [[maybe_unused]] const Stream& stre
 template <class Op>
 void launch(const Op& op, const Stream& stream) {
   check(op);
-  if (stream.observer) stream.observer->on_launch(Op::kName, work_of(op, stream.device));
+  if (stream.observer) tell(op, stream);
   switch (stream.device) {
     case Device::plan:
       return;

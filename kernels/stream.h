@@ -14,11 +14,15 @@ struct Work {
   double bytes = 0;
 };
 
+struct Gemm;
+
 /// Sees every launch on a stream it is attached to (FLOP counts, profiles). Not owned by Stream.
 class LaunchObserver {
  public:
   virtual ~LaunchObserver() = default;
   virtual void on_launch(const char* op, const Work& work) = 0;
+  /// Before on_launch when the op is a matrix product.
+  virtual void on_product(const Gemm&) {}
 };
 
 /// Where an op runs. `handle` is a cudaStream_t on cuda, unused elsewhere. Copyable, owns nothing.

@@ -12,6 +12,14 @@ void check_cuda(cudaError_t status, const char* what) {
   throw DeviceError(std::string(what) + ": " + cudaGetErrorString(status));
 }
 
+std::string device_name() {
+  int device = 0;
+  cudaDeviceProp properties;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  check_cuda(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  return properties.name;
+}
+
 Context& Context::current() {
   struct Contexts {
     std::mutex mutex;
@@ -31,6 +39,7 @@ Context::Context() {
   if (status != CUBLAS_STATUS_SUCCESS) {
     throw DeviceError(std::string("cublasLtCreate: ") + cublasLtGetStatusString(status));
   }
+  table_ = GemmTable::built_in(device_name(), cublasLtGetVersion());
 }
 
 void* Context::workspace(const Stream& stream, std::size_t bytes) {
@@ -54,11 +63,26 @@ void* Context::workspace(const Stream& stream, std::size_t bytes) {
   return data;
 }
 
-const GemmPlan& Context::plan(const GemmShape& shape) {
+GemmPlan& Context::plan(const GemmShape& shape) {
   const std::lock_guard lock(mutex_);
   const auto found = plans_.find(shape);
   if (found != plans_.end()) return found->second;
-  return plans_.emplace(shape, GemmPlan(cublas_, shape, kWorkspace)).first->second;
+  return plans_.emplace(shape, GemmPlan(cublas_, shape, kWorkspace, table_)).first->second;
+}
+
+std::string Context::gemm_summary() const {
+  const std::lock_guard lock(mutex_);
+  if (plans_.empty()) return "";
+  std::map<GemmOrigin, int> count;
+  for (const auto& [shape, plan] : plans_) ++count[plan.origin()];
+  std::string out = "algorithms of " + std::to_string(plans_.size()) +
+                    " matrix products: " + std::to_string(count[GemmOrigin::table]) +
+                    " measured, " + std::to_string(count[GemmOrigin::heuristic]) + " by heuristic";
+  if (const int refused = count[GemmOrigin::table_refused]; refused > 0) {
+    out += ", " + std::to_string(refused) +
+           " by heuristic because the library refused the measured one; run train --tune again";
+  }
+  return out + " (" + device_name() + ", cuBLASLt " + std::to_string(cublasLtGetVersion()) + ")";
 }
 
 std::size_t Context::workspace_bytes() const {

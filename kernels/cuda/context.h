@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <map>
 #include <mutex>
+#include <string>
 
 #include "kernels/cuda/gemm_plan.h"
+#include "kernels/cuda/gemm_table.h"
 #include "kernels/memory.h"
 #include "kernels/stream.h"
 
@@ -15,6 +17,9 @@ namespace strait::kernels::cuda {
 
 /// Throws DeviceError "<what>: <cuda's words>" unless `status` is success.
 void check_cuda(cudaError_t status, const char* what);
+
+/// Of the current device, in the driver's words: "NVIDIA H100 80GB HBM3".
+std::string device_name();
 
 inline cudaStream_t handle_of(const Stream& stream) {
   return static_cast<cudaStream_t>(stream.handle);
@@ -41,7 +46,9 @@ class Context {
   void* workspace(const Stream& stream, std::size_t bytes);
 
   /// The plan of a product, made at first use.
-  const GemmPlan& plan(const GemmShape& shape);
+  GemmPlan& plan(const GemmShape& shape);
+  /// How many products got their algorithms from where, in words; empty before the first.
+  std::string gemm_summary() const;
   cublasLtHandle_t cublas() const { return cublas_; }
 
   /// Device memory held by workspaces.
@@ -58,6 +65,7 @@ class Context {
   mutable std::mutex mutex_;
   cublasLtHandle_t cublas_ = nullptr;
   std::map<cudaStream_t, Workspace> workspaces_;
+  GemmTable table_;
   std::map<GemmShape, GemmPlan> plans_;
   std::size_t held_ = 0;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "kernels/cuda/gemm_table.h"
 #include "kernels/device_error.h"
 
 namespace strait::kernels::cuda {
@@ -68,12 +69,21 @@ GemmShape::GemmShape(const Gemm& op)
       accumulate(op.accumulate),
       bias(op.bias.defined()) {}
 
-GemmPlan::GemmPlan(cublasLtHandle_t library, const GemmShape& shape, std::size_t workspace_bytes)
+GemmShape GemmShape::least_aligned() const {
+  GemmShape shape = *this;
+  shape.a_alignment = shape.b_alignment = shape.c_alignment = 16;
+  return shape;
+}
+
+GemmPlan::GemmPlan(cublasLtHandle_t library, const GemmShape& shape, std::size_t workspace_bytes,
+                   const GemmTable& table)
     : a_(shape.trans_a ? matrix(shape.in, shape.k, shape.m, shape.a_stride)
                        : matrix(shape.in, shape.m, shape.k, shape.a_stride)),
       b_(shape.trans_b ? matrix(shape.in, shape.n, shape.k, shape.b_stride)
                        : matrix(shape.in, shape.k, shape.n, shape.b_stride)),
       c_(matrix(shape.out, shape.m, shape.n, shape.c_stride)),
+      shape_(shape),
+      workspace_limit_(workspace_bytes),
       beta_(shape.accumulate ? 1.0f : 0.0f) {
   cublasLtMatmulDesc_t product = nullptr;
   check_library(cublasLtMatmulDescCreate(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
@@ -85,7 +95,7 @@ GemmPlan::GemmPlan(cublasLtHandle_t library, const GemmShape& shape, std::size_t
     set(product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     set(product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(shape.out));
   }
-  choose(library, shape, workspace_bytes);
+  if (!take_from(table, library)) take_first(library);
 }
 
 GemmPlan::Matrix GemmPlan::matrix(DType dtype, std::int64_t rows, std::int64_t width,
@@ -98,43 +108,77 @@ GemmPlan::Matrix GemmPlan::matrix(DType dtype, std::int64_t rows, std::int64_t w
   return Matrix(layout);
 }
 
-void GemmPlan::choose(cublasLtHandle_t library, const GemmShape& shape,
-                      std::size_t workspace_bytes) {
+bool GemmPlan::take_from(const GemmTable& table, cublasLtHandle_t library) {
+  const GemmTableRow* row = table.find(shape_);
+  if (!row) return false;
+  cublasLtMatmulHeuristicResult_t checked = {};
+  const cublasStatus_t status = cublasLtMatmulAlgoCheck(
+      library, product_.get(), b_.get(), a_.get(), c_.get(), c_.get(), &row->algorithm, &checked);
+  const bool accepted =
+      status == CUBLAS_STATUS_SUCCESS && checked.workspaceSize <= workspace_limit_;
+  origin_ = accepted ? GemmOrigin::table : GemmOrigin::table_refused;
+  if (accepted) algorithm_ = {row->algorithm, checked.workspaceSize};
+  return accepted;
+}
+
+void GemmPlan::take_first(cublasLtHandle_t library) {
+  const std::vector<GemmAlgorithm> found = candidates(library, 1);
+  if (found.empty()) {
+    throw DeviceError(describe(shape_) +
+                      ": cuBLASLt offers no algorithm; align rows and addresses to 16 bytes");
+  }
+  algorithm_ = found.front();
+}
+
+std::vector<GemmAlgorithm> GemmPlan::candidates(cublasLtHandle_t library, int most) const {
   cublasLtMatmulPreference_t raw = nullptr;
   check_library(cublasLtMatmulPreferenceCreate(&raw), "cublasLtMatmulPreferenceCreate");
   const Preference preference(raw);
-  set(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(workspace_bytes));
+  set(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(workspace_limit_));
   // Sums split over blocks meet in FP32, not in the output's dtype.
   set(raw, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
       static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-  set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, shape.b_alignment);
-  set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape.a_alignment);
-  set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape.c_alignment);
-  set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape.c_alignment);
-  cublasLtMatmulHeuristicResult_t found = {};
+  set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, shape_.b_alignment);
+  set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, shape_.a_alignment);
+  set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, shape_.c_alignment);
+  set(raw, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, shape_.c_alignment);
+  std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(most));
   int count = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-      library, product_.get(), b_.get(), a_.get(), c_.get(), c_.get(), raw, 1, &found, &count);
-  if (status != CUBLAS_STATUS_SUCCESS || count == 0 || found.state != CUBLAS_STATUS_SUCCESS) {
-    throw DeviceError(describe(shape) + ": cuBLASLt offers no algorithm (" +
-                      cublasLtGetStatusString(status) + "); align rows and addresses to 16 bytes");
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(library, product_.get(), b_.get(), a_.get(), c_.get(),
+                                     c_.get(), raw, most, results.data(), &count);
+  std::vector<GemmAlgorithm> found;
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return found;
+  check_library(status, "cublasLtMatmulAlgoGetHeuristic");
+  for (int i = 0; i < count; ++i) {
+    const cublasLtMatmulHeuristicResult_t& result = results[static_cast<std::size_t>(i)];
+    if (result.state == CUBLAS_STATUS_SUCCESS) {
+      found.push_back({result.algo, result.workspaceSize});
+    }
   }
-  algorithm_ = found.algo;
-  workspace_bytes_ = found.workspaceSize;
+  return found;
 }
 
-void GemmPlan::run(cublasLtHandle_t library, const Gemm& op, void* workspace,
-                   cudaStream_t stream) const {
+cublasStatus_t GemmPlan::multiply(cublasLtHandle_t library, const Gemm& op, void* workspace,
+                                  cudaStream_t stream) const {
+  const float alpha = 1.0f;
+  return cublasLtMatmul(library, product_.get(), &alpha, op.b.data, b_.get(), op.a.data, a_.get(),
+                        &beta_, op.c.data, c_.get(), op.c.data, c_.get(), &algorithm_.value,
+                        workspace, algorithm_.workspace_bytes, stream);
+}
+
+void GemmPlan::run(cublasLtHandle_t library, const Gemm& op, void* workspace, cudaStream_t stream) {
   if (op.bias.defined()) {
     set(product_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, op.bias.data);
   }
-  const float alpha = 1.0f;
-  const cublasStatus_t status = cublasLtMatmul(
-      library, product_.get(), &alpha, op.b.data, b_.get(), op.a.data, a_.get(), &beta_, op.c.data,
-      c_.get(), op.c.data, c_.get(), &algorithm_, workspace, workspace_bytes_, stream);
+  cublasStatus_t status = multiply(library, op, workspace, stream);
+  if (status != CUBLAS_STATUS_SUCCESS && origin_ == GemmOrigin::table) {
+    origin_ = GemmOrigin::table_refused;
+    take_first(library);
+    status = multiply(library, op, workspace, stream);
+  }
   if (status != CUBLAS_STATUS_SUCCESS) {
-    throw DeviceError(describe(GemmShape(op)) +
-                      ": cublasLtMatmul: " + cublasLtGetStatusString(status));
+    throw DeviceError(describe(shape_) + ": cublasLtMatmul: " + cublasLtGetStatusString(status));
   }
 }
 

@@ -36,6 +36,15 @@ std::vector<app::Option> options_of(Request& request) {
   options.push_back({.name = "--dry-run",
                      .help = "print the resolved config and the memory plan, train nothing",
                      .take = [&](const std::string&) { request.options.dry_run = true; }});
+  options.push_back(
+      {.name = "--tune",
+       .value = "DIR",
+       .value_optional = true,
+       .help = "measure algorithms for this config's matrix products on the GPU, write them to "
+               "DIR (default: kernels/cuda/gemm_table), train nothing",
+       .take = [&](const std::string& folder) {
+         request.options.tune = folder.empty() ? "kernels/cuda/gemm_table" : folder;
+       }});
   options.push_back({.name = "--help-config",
                      .help = "list every config key with default, unit and meaning",
                      .take = [&](const std::string&) { request.help_config = true; }});

@@ -49,7 +49,7 @@ StepPlan plan_step(Engine& engine) {
   }
   ctx.state.release(0);
 
-  StepPlan plan{.memory = {}, .ops = counter.ops()};
+  StepPlan plan{.memory = {}, .ops = counter.ops(), .products = counter.products()};
   const core::ParamTable& table = engine.table();
   std::vector<const core::Arena*> arenas = {&table.weights(), &table.masters(), &table.gradients(),
                                             &table.optimizer()};

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/gemm.h"
 #include "train/engine.h"
 
 namespace strait::train {
@@ -23,6 +24,7 @@ struct OpCount {
 struct StepPlan {
   std::vector<MemoryItem> memory;
   std::map<std::string, OpCount> ops;
+  std::vector<kernels::Gemm> products = {};  // every matrix product; the addresses mean nothing
   std::size_t total_bytes() const;
 };
 
@@ -30,10 +32,13 @@ struct StepPlan {
 class WorkCounter final : public kernels::LaunchObserver {
  public:
   void on_launch(const char* op, const kernels::Work& work) override;
+  void on_product(const kernels::Gemm& op) override { products_.push_back(op); }
   const std::map<std::string, OpCount>& ops() const { return ops_; }
+  const std::vector<kernels::Gemm>& products() const { return products_; }
 
  private:
   std::map<std::string, OpCount> ops_;
+  std::vector<kernels::Gemm> products_;
 };
 
 /// Dry-runs one training step, one evaluation batch and one sampled token on a planning engine; the

@@ -14,11 +14,13 @@
 #include "io/checkpoint.h"
 #include "io/hf_import.h"
 #include "kernels/device_info.h"
+#include "kernels/gemm_tuning.h"
 #include "kernels/host_threads.h"
 #include "train/load_config.h"
 #include "train/loop.h"
 #include "train/memory_check.h"
 #include "train/plan.h"
+#include "train/tune.h"
 
 namespace strait::train {
 namespace {
@@ -174,6 +176,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
   }
   Loop({engine, data, folder, log, metrics, profile, peak_of_all(device, world)})
       .run(state.step, state.tokens);
+  if (device == Device::cuda) log.info(kernels::gemm_summary());
   report_memory(plan.total_bytes(), memory_in_use(device) - before, config.train.steps, log,
                 metrics);
 }
@@ -219,7 +222,12 @@ void train(const TrainOptions& options, Communicator& world) {
   });
   if (options.dry_run) log.info(config::to_json(config));
   log.info(describe(*engine, device, plan, world.size()));
-  if (options.dry_run) return;
+  if (!options.tune.empty()) {
+    together(world, [&] {
+      if (world.rank() == 0) tune_products(plan, options.tune, log);
+    });
+  }
+  if (options.dry_run || !options.tune.empty()) return;
   const RunFolder folder = agree_on_folder(config, options, device, world);
   run(*engine, device, plan, data, folder, options.profile, log);
 }

@@ -13,6 +13,7 @@ struct TrainOptions {
   ResumeRequest resume;
   ProfileSteps profile;
   bool dry_run = false;  // print the resolved config and the plan, train nothing
+  std::string tune;      // folder for the table of measured GEMM algorithms; train nothing
 };
 
 /// One rank of a training run from options to the end. Throws parallel::AgreedFailure where all

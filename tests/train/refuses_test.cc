@@ -47,6 +47,7 @@ TEST(Refuses, ArgumentsThatAreNotThere) {
   expect_refused("--confg tiny_mha", {"--confg", "nearest is --config"});
   expect_refused("--config", {"--config", "needs a value"});
   expect_refused("--config tiny_mhaa", {"tiny_mhaa", "tiny_mha"});
+  expect_refused("--config tiny_mha --tune no_such_folder", {"--tune"});
   expect_refused("--dry-run=1 --config tiny_mha", {"--dry-run", "takes no value"});
   expect_refused("tiny_mha", {"tiny_mha", "unknown argument"});
 }
