@@ -3,8 +3,10 @@
 #include <exception>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/build_info.h"
+#include "kernels/gemm_tuning.h"
 #include "kernels/memory.h"
 #include "tests/bench/ops/device.h"
 #include "tests/bench/ops/measure.h"
@@ -17,10 +19,16 @@ constexpr std::size_t kPoolBytes = std::size_t{8} << 30;
 
 void usage() {
   std::puts(
-      "usage: op_bench [--filter TEXT] [--json FILE]\n"
+      "usage: op_bench [--filter TEXT] [--json FILE] [--tune DIR]\n"
       "  --filter TEXT  only cases whose name contains TEXT\n"
-      "  --json FILE    also write the results there");
+      "  --json FILE    also write the results there\n"
+      "  --tune DIR     instead choose algorithms for the matrix products among the cases by\n"
+      "                 measurement and write the device's table in DIR (kernels/cuda/gemm_table)");
 }
+
+struct Request {
+  std::string filter, json, tune;
+};
 
 std::string now() {
   const std::time_t time = std::time(nullptr);
@@ -29,52 +37,93 @@ std::string now() {
   return text;
 }
 
-void print_header(const DeviceInfo& device, const Ceilings& ceilings) {
-  std::printf("%s, driver %s, cuBLASLt %s, %s, revision %s\n", device.name.c_str(),
-              device.driver.c_str(), device.cublaslt.c_str(), now().c_str(),
-              core::revision().c_str());
-  std::printf("ceilings: copy %.0f GB/s, Gemm 8192^3 %.1f TFLOP/s\n", ceilings.copy_gb_s,
-              ceilings.gemm_tflop_s);
+std::string head_line(const DeviceInfo& device) {
+  return device.name + ", driver " + device.driver + ", cuBLASLt " + device.cublaslt + ", " +
+         now() + ", revision " + core::revision();
 }
 
-void print(const Result& result, const Ceilings& ceilings) {
-  std::printf("%-34s %-34s %9.1f us %8.1f %-8s %5.1f %%\n", result.name.c_str(),
-              result.shape.c_str(), result.us, result.product ? result.tflop_s() : result.gb_s(),
-              result.product ? "TFLOP/s" : "GB/s", 100 * ceilings.fraction(result));
+void print(const Result& result) {
+  std::printf("%-34s %-34s %9.1f us %8.1f of %6.1f %-8s %5.1f %%\n", result.name.c_str(),
+              result.shape.c_str(), result.us, result.rate(), result.ceiling,
+              result.product ? "TFLOP/s" : "GB/s", 100 * result.fraction());
   std::fflush(stdout);
 }
 
-nlohmann::json to_json(const DeviceInfo& device, const Ceilings& ceilings,
-                       const std::vector<Result>& results) {
+nlohmann::json to_json(const DeviceInfo& device, const std::vector<Result>& results) {
   nlohmann::json rows = nlohmann::json::array();
   for (const Result& r : results) {
-    nlohmann::json row = {{"op", r.name},
-                          {"shape", r.shape},
-                          {"us", r.us},
-                          {"bytes", r.bytes},
-                          {"fraction", ceilings.fraction(r)}};
+    nlohmann::json row = {{"op", r.name}, {"shape", r.shape}, {"us", r.us}, {"bytes", r.bytes}};
     if (r.product) row["flops"] = r.flops;
+    row[r.product ? "tflop_s" : "gb_s"] = r.rate();
+    row["ceiling"] = r.ceiling;
     rows.push_back(std::move(row));
   }
-  return {{"device", device.name},
-          {"driver", device.driver},
-          {"cublaslt", device.cublaslt},
-          {"date", now()},
-          {"revision", core::revision()},
-          {"copy_gb_s", ceilings.copy_gb_s},
-          {"gemm_8192_tflop_s", ceilings.gemm_tflop_s},
-          {"ops", std::move(rows)}};
+  return {{"device", device.name}, {"driver", device.driver},      {"cublaslt", device.cublaslt},
+          {"date", now()},         {"revision", core::revision()}, {"ops", std::move(rows)}};
 }
 
-std::vector<Case> all_cases() {
-  std::vector<Case> all;
+std::vector<Case> cases_for(const std::string& filter) {
+  std::vector<Case> chosen;
   for (auto cases : {block_cases(), head_cases(), moe_cases(), optimizer_cases(), gemm_cases()}) {
-    for (Case& item : cases) all.push_back(std::move(item));
+    for (Case& item : cases) {
+      if (item.name.find(filter) != std::string::npos) chosen.push_back(std::move(item));
+    }
   }
-  return all;
+  return chosen;
 }
 
-int run(const std::string& filter, const std::string& json) {
+/// The hot device's rate changes with what ran before: a product's ceiling is the mean of the large
+/// product right before and right after it.
+std::vector<Result> measure_all(const std::vector<Case>& cases, Pool& pool, const Stream& stream,
+                                std::size_t l2_bytes) {
+  const double copy = copy_ceiling(pool, stream);
+  std::vector<Result> results;
+  double large = 0;
+  const auto measure_large = [&] { return measure(large_product(), pool, stream, 0).rate(); };
+  for (const Case& item : cases) {
+    if (item.product && large == 0) {
+      heat_up(pool, stream);
+      large = measure_large();
+    }
+    Result result = measure(item, pool, stream, l2_bytes);
+    result.ceiling = copy;
+    if (item.product) {
+      const double before = large;
+      large = measure_large();
+      result.ceiling = (before + large) / 2;
+    }
+    print(result);
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+class Products : public kernels::LaunchObserver {
+ public:
+  void on_launch(const char*, const kernels::Work&) override {}
+  void on_product(const kernels::Gemm& op) override { found.push_back(op); }
+  std::vector<kernels::Gemm> found;
+};
+
+void tune(const std::vector<Case>& cases, Pool& pool, const std::string& folder) {
+  Products products;
+  const Stream plan{.device = kernels::Device::plan, .observer = &products};
+  large_product().make(pool)(plan);
+  for (const Case& item : cases) {
+    pool.clear();
+    if (item.product) item.make(pool)(plan);
+  }
+  const std::string path = folder + "/" + kernels::gemm_table_file();
+  std::ostringstream old;
+  old << std::ifstream(path).rdbuf();
+  const kernels::GemmTuning tuning = kernels::tune_gemms(products.found, old.str());
+  std::fputs(tuning.report.c_str(), stdout);
+  std::ofstream out(path);
+  out << tuning.table;
+  if (!out.flush()) throw std::runtime_error(path + ": cannot be written");
+}
+
+int run(const Request& request) {
   if (!kernels::available(kernels::Device::cuda)) {
     std::fputs("op_bench: no CUDA device on this machine\n", stderr);
     return 3;
@@ -82,20 +131,17 @@ int run(const std::string& filter, const std::string& json) {
   const DeviceInfo device = device_info();
   const Stream stream = make_stream();
   Pool pool(kPoolBytes, stream);
-  Ceilings ceilings = measure_ceilings(pool, stream);
-  print_header(device, ceilings);
-  std::vector<Result> results;
-  for (const Case& item : all_cases()) {
-    if (item.name.find(filter) == std::string::npos) continue;
-    results.push_back(measure(item, pool, stream, device.l2_bytes));
-    print(results.back(), ceilings);
+  std::printf("%s\n", head_line(device).c_str());
+  const std::vector<Case> cases = cases_for(request.filter);
+  if (!request.tune.empty()) {
+    tune(cases, pool, request.tune);
+    return 0;
   }
-  // The device may have been cold, or be throttled by now: the better of both is the ceiling.
-  const Ceilings after = measure_ceilings(pool, stream);
-  std::printf("ceilings afterwards: copy %.0f GB/s, Gemm 8192^3 %.1f TFLOP/s\n", after.copy_gb_s,
-              after.gemm_tflop_s);
-  ceilings.raise(after);
-  if (!json.empty()) std::ofstream(json) << to_json(device, ceilings, results).dump(1) << '\n';
+  const std::vector<Result> results = measure_all(cases, pool, stream, device.l2_bytes);
+  std::printf("%s\n", kernels::gemm_summary().c_str());
+  if (!request.json.empty()) {
+    std::ofstream(request.json) << to_json(device, results).dump(1) << '\n';
+  }
   return 0;
 }
 
@@ -103,17 +149,21 @@ int run(const std::string& filter, const std::string& json) {
 }  // namespace strait::bench
 
 int main(int argc, char** argv) {
-  std::string filter, json;
+  strait::bench::Request request;
   for (int i = 1; i < argc; i += 2) {
     const std::string name = argv[i];
-    if (i + 1 == argc || (name != "--filter" && name != "--json")) {
+    std::string* const value = name == "--filter" ? &request.filter
+                               : name == "--json" ? &request.json
+                               : name == "--tune" ? &request.tune
+                                                  : nullptr;
+    if (!value || i + 1 == argc) {
       strait::bench::usage();
       return 2;
     }
-    (name == "--filter" ? filter : json) = argv[i + 1];
+    *value = argv[i + 1];
   }
   try {
-    return strait::bench::run(filter, json);
+    return strait::bench::run(request);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "op_bench: %s\n", error.what());
     return 3;

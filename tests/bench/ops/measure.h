@@ -12,25 +12,21 @@ struct Result {
   std::string name, shape;
   bool product = false;
   double us = 0, flops = 0, bytes = 0;
+  double ceiling = 0;  // GB/s or TFLOP/s that the device was found to reach
 
-  double gb_s() const { return bytes / us * 1e-3; }
-  double tflop_s() const { return flops / us * 1e-6; }
-};
-
-/// Rates of the device that the cases are compared with.
-struct Ceilings {
-  double copy_gb_s = 0;     // bytes read and written by a copy of 1 GiB
-  double gemm_tflop_s = 0;  // 8192^3 in bf16 through Gemm, random values
-
-  /// The larger of both, rate by rate.
-  void raise(const Ceilings& other);
-  /// Achieved rate of a result over the ceiling it is judged by.
-  double fraction(const Result& result) const;
+  double rate() const { return product ? flops / us * 1e-6 : bytes / us * 1e-3; }
+  double fraction() const { return rate() / ceiling; }
 };
 
 /// Times a case on as many sets of tensors as overflow the L2 cache several times.
 Result measure(const Case& item, Pool& pool, const Stream& stream, std::size_t l2_bytes);
 
-Ceilings measure_ceilings(Pool& pool, const Stream& stream);
+/// GB/s, read and written, of the faster of cudaMemcpy and Copy on 1 GiB.
+double copy_ceiling(Pool& pool, const Stream& stream);
+/// An 8192^3 product in bf16 of random values.
+Case large_product();
+
+/// Keeps the device busy until its clocks have settled.
+void heat_up(Pool& pool, const Stream& stream);
 
 }  // namespace strait::bench
