@@ -1,5 +1,6 @@
 #include "kernels/cuda/attention_fwd.cuh"
 #include "kernels/cuda/attention_fwd_f32.cuh"
+#include "kernels/cuda/attention_sm90.h"
 #include "kernels/cuda/attention_views.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/run.h"
@@ -58,6 +59,7 @@ std::string unsupported(const AttentionFwd& op) {
 
 void run(const AttentionFwd& op, const Stream& stream) {
   const Call call{op.kName, stream, {op.q, op.k, op.v}};
+  if (takes_hopper(op)) return attend_hopper(op, call);
   with_real(op.q.dtype, op.kName, [&](auto real) { attend(op, call, real); });
 }
 

@@ -40,6 +40,16 @@ Context::Context() {
     throw DeviceError(std::string("cublasLtCreate: ") + cublasLtGetStatusString(status));
   }
   table_ = GemmTable::built_in(device_name(), cublasLtGetVersion());
+  int device = 0, multiprocessors = 0, major = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  check_cuda(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
+             "cudaDeviceGetAttribute");
+  check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+             "cudaDeviceGetAttribute");
+  multiprocessors_ = static_cast<unsigned>(multiprocessors);
+#ifdef STRAIT_SM90A
+  hopper_ = major == 9;
+#endif
 }
 
 void* Context::workspace(const Stream& stream, std::size_t bytes) {

@@ -51,6 +51,10 @@ class Context {
   std::string gemm_summary() const;
   cublasLtHandle_t cublas() const { return cublas_; }
 
+  unsigned multiprocessors() const { return multiprocessors_; }
+  /// Whether the device runs the kernels of sm90/ and this build has them.
+  bool hopper() const { return hopper_; }
+
   /// Device memory held by workspaces.
   std::size_t workspace_bytes() const;
 
@@ -64,6 +68,8 @@ class Context {
 
   mutable std::mutex mutex_;
   cublasLtHandle_t cublas_ = nullptr;
+  unsigned multiprocessors_ = 0;
+  bool hopper_ = false;
   std::map<cudaStream_t, Workspace> workspaces_;
   GemmTable table_;
   std::map<GemmShape, GemmPlan> plans_;

@@ -132,6 +132,20 @@ std::vector<Case> cases() {
       {"offset_keys", offset, 2, 1},
       {"empty_intervals", with_empty(400), 2, 1},
       {"zigzag", zigzag(700), 2, 1},
+      {"one_token_d128", causal({1}), 2, 1, 128, 128},
+      {"t113_d128", causal({113}), 3, 3, 128, 128},
+      {"t239_d128", causal({239}), 4, 2, 128, 128, kPaddedRows},
+      {"t1023_d128", causal({1023}), 4, 1, 128, 128},
+      {"t4097_d128", causal({4097}), 1, 1, 128, 128},
+      {"documents_d128", causal({150, 1, 2, 300, 1, 129, 64, 5, 256, 128}), 4, 2, 128, 128},
+      {"documents_of_one_d128", causal(std::vector<std::int64_t>(200, 1)), 2, 2, 128, 128},
+      {"many_tiles_d128", causal({2304, 1792, 1000}), 8, 8, 128, 128},
+      {"window_d128", causal({900, 240}, 130), 2, 2, 128, 128},
+      {"window_one_d128", causal({290}, 1), 2, 1, 128, 128},
+      {"full_d128", full(700, 517), 2, 1, 128, 128},
+      {"full_more_queries_d128", full(300, 37), 2, 2, 128, 128},
+      {"empty_intervals_d128", with_empty(400), 2, 1, 128, 128},
+      {"zigzag_d128", zigzag(700), 2, 1, 128, 128},
   };
 }
 

@@ -1,0 +1,369 @@
+#pragma once
+
+#include "kernels/cuda/sm90/schedule.cuh"
+#include "kernels/cuda/sm90/staging.cuh"
+
+// Attention forward on Hopper (arXiv 2407.08608). A persistent block takes tiles of 128 queries of
+// one head; one warp finds out which, one loads by TMA, two warpgroups own 64 queries each.
+// Keys go from the last to the first, so that causal masking comes first. A warpgroup starts the
+// scores of the next keys and the values' product of these together, and works out weights while
+// the values' product runs; the two warpgroups take turns at starting products.
+namespace strait::kernels::cuda::sm90 {
+
+/// kKeys_ keys a step. The limit is shared memory (227 KiB) and 240 registers a thread: sums
+/// (kValueWidth / 2), scores (kKeys / 2) and weights (kKeys / 4).
+template <int kKeyWidth_, int kValueWidth_, int kKeys_, int kQueryStages_ = 2>
+struct ForwardTile {
+  static constexpr int kKeyWidth = kKeyWidth_, kValueWidth = kValueWidth_, kKeys = kKeys_;
+  static constexpr int kGroups = 2;  // consumer warpgroups
+  static constexpr int kGroupRows = 64, kRows = kGroups * kGroupRows;
+  static constexpr int kQueryStages = kQueryStages_, kStages = 2;
+  static constexpr int kThreads = (1 + kGroups) * kWarpgroup;
+  static constexpr int kConsumerWarps = kGroups * kWarpgroup / kWarpLanes;
+  static constexpr int kMaxTiles = 1024;
+};
+
+struct ForwardParams {
+  CUtensorMap q, k, v;  // boxes of kRows, kKeys, kKeys rows
+  CUtensorMap o;        // boxes of kGroupRows rows
+  float* lse;           // [heads, tokens]
+  RowIntervals intervals;
+  int heads, heads_per_group;
+  float scale_log2;
+};
+
+/// One tile of queries. head < 0 ends the kernel.
+struct ForwardWork {
+  int head, row;
+  Span span;
+
+  template <class Tile>
+  __device__ __forceinline__ int blocks() const {
+    return span.empty() ? 0 : (span.end - span.begin + Tile::kKeys - 1) / Tile::kKeys;
+  }
+  /// First key of the index-th block, counted from the last keys; negative keys read as zero.
+  template <class Tile>
+  __device__ __forceinline__ int key(int index) const {
+    return span.end - (index + 1) * Tile::kKeys;
+  }
+};
+
+template <class Tile>
+struct alignas(1024) ForwardShared {
+  __nv_bfloat16 q[Tile::kQueryStages][Tile::kRows * Tile::kKeyWidth];  // later the tile's o
+  __nv_bfloat16 k[Tile::kStages][Tile::kKeys * Tile::kKeyWidth];
+  __nv_bfloat16 v[Tile::kStages][Tile::kKeys * Tile::kValueWidth];
+  RingBarriers<Tile::kQueryStages> q_ready;
+  RingBarriers<Tile::kStages> k_ready, v_ready;
+  RingBarriers<2> work_ready;
+  ForwardWork work[2];
+  TileOrder<Tile::kMaxTiles> order;
+};
+
+__device__ __forceinline__ bool is_leader() {
+  return threadIdx.x % kWarpLanes == 0;
+}
+
+/// The warp that deals out tiles and finds their spans, ahead of the others.
+template <class Tile>
+__device__ __forceinline__ void schedule(const ForwardParams& params, ForwardShared<Tile>& shared) {
+  const int tiles = (params.intervals.tokens + Tile::kRows - 1) / Tile::kRows;
+  Ring<2> at;
+  Deal deal{tiles * params.heads};
+  for (int item = deal.next();; item = deal.next()) {
+    ForwardWork work{-1, 0, {}};
+    if (item >= 0) {
+      work.head = item % params.heads;
+      work.row = shared.order.at(item / params.heads, tiles) * Tile::kRows;
+      work.span = span_of_rows<Tile::kRows>(params.intervals, work.row);
+    }
+    shared.work_ready.wait_empty(at);
+    if (is_leader()) {
+      shared.work[at.stage()] = work;
+      shared.work_ready.full[at.stage()].arrive();
+    }
+    at.advance();
+    if (item < 0) return;
+  }
+}
+
+/// The warp that loads what the tiles need; one of its threads does.
+template <class Tile>
+class ForwardLoader {
+ public:
+  __device__ ForwardLoader(const ForwardParams& params, ForwardShared<Tile>& shared)
+      : params_(params), shared_(shared) {}
+
+  __device__ __forceinline__ void run() {
+    for (;;) {
+      shared_.work_ready.wait_full(at_work_);
+      const ForwardWork work = shared_.work[at_work_.stage()];
+      shared_.work_ready.empty[at_work_.stage()].arrive();
+      at_work_.advance();
+      if (work.head < 0) return;
+      load(work);
+    }
+  }
+
+ private:
+  /// Keys run a block ahead of values, as their products do.
+  __device__ __forceinline__ void load(const ForwardWork& work) {
+    const int blocks = work.blocks<Tile>(), group = work.head / params_.heads_per_group;
+    shared_.q_ready.wait_empty(at_q_);
+    Barrier& q_full = shared_.q_ready.full[at_q_.stage()];
+    q_full.arrive_expecting(sizeof(shared_.q[0]));
+    load_tile<Tile::kRows, Tile::kKeyWidth>(params_.q, q_full, shared_.q[at_q_.stage()], work.row,
+                                            work.head);
+    at_q_.advance();
+#pragma unroll 1
+    for (int i = 0; i <= blocks; ++i) {
+      if (i < blocks) load_keys(work.key<Tile>(i), group);
+      if (i > 0) load_values(work.key<Tile>(i - 1), group);
+    }
+  }
+
+  __device__ void load_keys(int key, int group) {
+    Barrier& full = shared_.k_ready.full[at_k_.stage()];
+    shared_.k_ready.wait_empty(at_k_);
+    full.arrive_expecting(sizeof(shared_.k[0]));
+    load_tile<Tile::kKeys, Tile::kKeyWidth>(params_.k, full, shared_.k[at_k_.stage()], key, group);
+    at_k_.advance();
+  }
+
+  __device__ void load_values(int key, int group) {
+    Barrier& full = shared_.v_ready.full[at_v_.stage()];
+    shared_.v_ready.wait_empty(at_v_);
+    full.arrive_expecting(sizeof(shared_.v[0]));
+    load_tile<Tile::kKeys, Tile::kValueWidth>(params_.v, full, shared_.v[at_v_.stage()], key,
+                                              group);
+    at_v_.advance();
+  }
+
+  const ForwardParams& params_;
+  ForwardShared<Tile>& shared_;
+  Ring<Tile::kQueryStages> at_q_;
+  Ring<Tile::kStages> at_k_, at_v_;
+  Ring<2> at_work_;
+};
+
+/// Hardware barriers in use beside __syncthreads.
+enum ForwardBarrierId : int { kTurn = 1, kGroupSync = 3 };
+
+/// A consumer warpgroup: 64 queries of each tile.
+template <class Tile>
+class ForwardConsumer {
+ public:
+  __device__ ForwardConsumer(const ForwardParams& params, ForwardShared<Tile>& shared, int group)
+      : params_(params),
+        shared_(shared),
+        group_(group),
+        thread_(static_cast<int>(threadIdx.x) % kWarpgroup),
+        row_(thread_ / kWarpLanes * 16 + thread_ % kWarpLanes / 4) {}
+
+  __device__ __forceinline__ void run() {
+    if (group_ == 1) pass_turn();
+    for (;;) {
+      shared_.work_ready.wait_full(at_work_);
+      const ForwardWork work = shared_.work[at_work_.stage()];
+      shared_.work_ready.release(at_work_);
+      at_work_.advance();
+      if (work.head < 0) return;
+      attend(work);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void await_turn() {
+    sync_threads(kTurn + group_, Tile::kGroups * kWarpgroup);
+  }
+  __device__ __forceinline__ void pass_turn() {
+    arrive_threads(kTurn + 1 - group_, Tile::kGroups * kWarpgroup);
+  }
+
+  __device__ __forceinline__ void start_scores() {
+    multiply<Tile::kKeys, Tile::kKeyWidth, Tile::kRows, Tile::kKeys>(
+        s_,
+        operand<Tile::kRows>(shared_.q[at_q_.stage()] + group_ * Tile::kGroupRows * kPieceColumns),
+        operand<Tile::kKeys>(shared_.k[at_k_.stage()]));
+    commit_products();
+  }
+
+  __device__ __forceinline__ void start_values(bool add) {
+    multiply<Tile::kValueWidth, Tile::kKeys, Along::rows>(
+        o_, p_, operand<Tile::kKeys>(shared_.v[at_v_.stage()]), add);
+    commit_products();
+  }
+
+  __device__ __forceinline__ void mask(const Span& span, const int2 (&interval)[2], int key) {
+    if (!span.covers(key, key + Tile::kKeys)) mask_rows(s_, interval, key);
+  }
+
+  __device__ __forceinline__ void attend(const ForwardWork& work) {
+    const int blocks = work.blocks<Tile>();
+    const int row = work.row + group_ * Tile::kGroupRows + row_;
+    const int2 interval[2] = {params_.intervals.at(row), params_.intervals.at(row + 8)};
+    Softmax softmax(params_.scale_log2);
+    float keep[2];
+    shared_.q_ready.wait_full(at_q_);
+    if (blocks > 0) {
+      // Scores and weights of the last keys.
+      shared_.k_ready.wait_full(at_k_);
+      begin_products();
+      start_scores();
+      wait_products<0>();
+      pin(s_);
+      release_keys();
+      free_stored();
+      mask(work.span, interval, work.key<Tile>(0));
+      softmax.absorb(s_, keep);
+      pack(p_, s_);
+      await_keys(blocks > 1);
+    }
+    for (int i = 1; i < blocks; ++i) {
+      // Start the scores of the next keys and the product with these values.
+      await_turn();
+      pin(p_);
+      pin(o_);
+      begin_products();
+      start_scores();
+      shared_.v_ready.wait_full(at_v_);
+      begin_products();
+      start_values(i > 1);
+      pass_turn();
+      // Weights of the next keys while the values' product runs.
+      wait_products<1>();
+      pin(s_);
+      release_keys();
+      mask(work.span, interval, work.key<Tile>(i));
+      softmax.absorb(s_, keep);
+      // Waiting for other memory here keeps the weights above the wait for the values' product: the
+      // assembler does not move them across a branch.
+      await_keys(i + 1 < blocks);
+      wait_products<0>();
+      pin(o_);
+      pin(p_);
+      release_values();
+      pack(p_, s_);
+      if (__any_sync(kFullWarp, keep[0] != 1.0f || keep[1] != 1.0f)) scale_rows(o_, keep);
+    }
+    if (blocks > 0) {
+      // The product with the first values.
+      shared_.v_ready.wait_full(at_v_);
+      pin(p_);
+      pin(o_);
+      begin_products();
+      start_values(blocks > 1);
+      wait_products<0>();
+      pin(o_);
+      release_values();
+    }
+    write(work, softmax);
+  }
+
+  __device__ __forceinline__ void await_keys(bool more) {
+    if (more) shared_.k_ready.wait_full(at_k_);
+  }
+  __device__ __forceinline__ void release_keys() {
+    shared_.k_ready.release(at_k_);
+    at_k_.advance();
+  }
+  __device__ __forceinline__ void release_values() {
+    shared_.v_ready.release(at_v_);
+    at_v_.advance();
+  }
+
+  /// Normalises, stages the 64 rows in shared memory and stores them.
+  __device__ __forceinline__ void write(const ForwardWork& work, Softmax& softmax) {
+    float inverse[2], lse[2];
+    softmax.finish(inverse, lse);
+    const int first = work.row + group_ * Tile::kGroupRows;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = first + row_ + 8 * half;
+      if (thread_ % 4 == 0 && row < params_.intervals.tokens) {
+        params_.lse[static_cast<std::int64_t>(work.head) * params_.intervals.tokens + row] =
+            lse[half];
+      }
+    }
+    if (work.span.empty()) {
+#pragma unroll
+      for (float& x : o_) x = 0;
+    }
+    scale_rows(o_, inverse);
+    free_stored();
+    // Every warp is done with the queries, whose buffer takes the result.
+    sync_threads(kGroupSync + group_, kWarpgroup);
+    __nv_bfloat16* const staged =
+        shared_.q[at_q_.stage()] + group_ * Tile::kGroupRows * kPieceColumns;
+    stage_rows<Tile::kRows>(staged, o_);
+    fence_shared_for_async();
+    sync_threads(kGroupSync + group_, kWarpgroup);
+    if (thread_ == 0) {
+#pragma unroll
+      for (int piece = 0; piece < Tile::kValueWidth / kPieceColumns; ++piece) {
+        store_box(params_.o, staged + piece * Tile::kRows * kPieceColumns, piece * kPieceColumns,
+                  first, work.head);
+      }
+      commit_stores();
+    }
+    stored_ = true;
+    stored_stage_ = at_q_.stage();
+    if constexpr (Tile::kQueryStages == 1) free_stored();
+    at_q_.advance();
+  }
+
+  /// Frees the query buffer that the last tile was stored from.
+  __device__ __forceinline__ void free_stored() {
+    if (stored_ && thread_ == 0) {
+      wait_stores_read();
+      shared_.q_ready.empty[stored_stage_].arrive();
+    }
+    stored_ = false;
+  }
+
+  const ForwardParams& params_;
+  ForwardShared<Tile>& shared_;
+  int group_, thread_, row_;
+  bool stored_ = false;
+  int stored_stage_ = 0;
+  Ring<Tile::kQueryStages> at_q_;
+  Ring<Tile::kStages> at_k_, at_v_;
+  Ring<2> at_work_;
+  float s_[Tile::kKeys / 2];
+  float o_[Tile::kValueWidth / 2];
+  std::uint32_t p_[Tile::kKeys / 16][4];
+};
+
+template <class Tile>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    attention_forward(const __grid_constant__ ForwardParams params) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ __align__(1024) unsigned char memory[];
+  auto& shared = *reinterpret_cast<ForwardShared<Tile>*>(memory);
+  if (threadIdx.x == 0) {
+    prefetch_map(params.q);
+    prefetch_map(params.k);
+    prefetch_map(params.v);
+    prefetch_map(params.o);
+    shared.q_ready.init(1, Tile::kGroups);
+    shared.k_ready.init(1, Tile::kConsumerWarps);
+    shared.v_ready.init(1, Tile::kConsumerWarps);
+    shared.work_ready.init(1, Tile::kConsumerWarps + 1);
+    fence_barrier_init();
+  }
+  shared.order.template sort<Tile::kRows, Tile::kThreads>(params.intervals);
+  __syncthreads();
+  const int group = static_cast<int>(threadIdx.x) / kWarpgroup;
+  if (group == 0) {
+    release_registers<24>();
+    if (threadIdx.x < kWarpLanes) schedule(params, shared);
+    if (threadIdx.x == kWarpLanes) ForwardLoader<Tile>(params, shared).run();
+  } else {
+    take_registers<240>();
+    ForwardConsumer<Tile>(params, shared, group - 1).run();
+    if (threadIdx.x % kWarpgroup == 0) wait_stores_read();
+  }
+#endif
+}
+
+}  // namespace strait::kernels::cuda::sm90

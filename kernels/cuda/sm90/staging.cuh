@@ -1,0 +1,43 @@
+#pragma once
+
+#include "kernels/cuda/sm90/softmax.cuh"
+#include "kernels/cuda/sm90/wgmma.cuh"
+
+// Sums of a product to shared memory in the layout that TMA and WGMMA read.
+namespace strait::kernels::cuda::sm90 {
+
+/// Writes four 8x8 matrices of bf16; lane l names row l % 8 of matrix l / 8 (16-byte aligned), and
+/// holds elements 2 (l % 4) and 2 (l % 4) + 1 of row l / 4 of each.
+__device__ __forceinline__ void store_matrices(std::uint32_t row, std::uint32_t r0,
+                                               std::uint32_t r1, std::uint32_t r2,
+                                               std::uint32_t r3) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};\n" ::"r"(row),
+               "r"(r0), "r"(r1), "r"(r2), "r"(r3)
+               : "memory");
+}
+
+/// Writes the 64 rows of a warpgroup, already packed as a first operand, to pieces of kRows rows at
+/// `to`: the first of the 64 rows, a multiple of 8, in a 1024-byte aligned buffer.
+template <int kRows = 64, int kSteps>
+__device__ __forceinline__ void stage_packed(void* to, const std::uint32_t (&a)[kSteps][4]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+  const int warp = static_cast<int>(threadIdx.x) % kWarpgroup / kWarpLanes;
+  const int row = 16 * warp + lane % 16, chunk = lane / 16;
+  const std::uint32_t at = shared_address(to) + row * kPieceRowBytes;
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    const int piece = i / 4, column = 2 * (i % 4) + chunk;
+    store_matrices(at + piece * kRows * kPieceRowBytes + ((column ^ (row % 8)) << 4), a[i][0],
+                   a[i][1], a[i][2], a[i][3]);
+  }
+}
+
+/// As stage_packed, rounding sums to bf16.
+template <int kRows, int kCount>
+__device__ __forceinline__ void stage_rows(void* to, const float (&d)[kCount]) {
+  std::uint32_t packed[kCount / 8][4];
+  pack(packed, d);
+  stage_packed<kRows>(to, packed);
+}
+
+}  // namespace strait::kernels::cuda::sm90

@@ -1,0 +1,65 @@
+#include "kernels/cuda/sm90/tensor_map.h"
+
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace strait::kernels::cuda::sm90 {
+namespace {
+
+constexpr std::int64_t kElement = 2;  // bytes of a bf16
+constexpr std::uint32_t kBoxColumns = 64;
+
+using Encode = decltype(&cuTensorMapEncodeTiled);
+
+/// The driver's function, found through the runtime so that libcuda is not linked.
+Encode encode_function() {
+  static const Encode encode = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
+    const cudaError_t status = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found,
+                                                                12000, cudaEnableDefault, &result);
+    if (status != cudaSuccess || result != cudaDriverEntryPointSuccess) {
+      throw std::runtime_error("tensor map: the driver has no cuTensorMapEncodeTiled");
+    }
+    return reinterpret_cast<Encode>(found);
+  }();
+  return encode;
+}
+
+}  // namespace
+
+bool addressable(const TensorLayout& tensor) {
+  constexpr std::int64_t kMostRows = std::int64_t{1} << 31;
+  const auto stride_fits = [](std::int64_t stride) {
+    return stride > 0 && stride * kElement % 16 == 0 && stride * kElement < (std::int64_t{1} << 40);
+  };
+  return reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0 && tensor.rows > 0 &&
+         tensor.rows < kMostRows && tensor.heads > 0 && stride_fits(tensor.row_stride) &&
+         stride_fits(tensor.head_stride);
+}
+
+CUtensorMap make_map(const TensorLayout& tensor, int box_rows) {
+  CUtensorMap map;
+  const cuuint64_t dims[3] = {static_cast<cuuint64_t>(tensor.width),
+                              static_cast<cuuint64_t>(tensor.rows),
+                              static_cast<cuuint64_t>(tensor.heads)};
+  const cuuint64_t strides[2] = {static_cast<cuuint64_t>(tensor.row_stride * kElement),
+                                 static_cast<cuuint64_t>(tensor.head_stride * kElement)};
+  const cuuint32_t box[3] = {kBoxColumns, static_cast<cuuint32_t>(box_rows), 1};
+  const cuuint32_t steps[3] = {1, 1, 1};
+  const CUresult result = encode_function()(
+      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(tensor.data), dims, strides, box,
+      steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (result != CUDA_SUCCESS) {
+    throw std::runtime_error("tensor map: cuTensorMapEncodeTiled refused a tensor of " +
+                             std::to_string(tensor.rows) + " rows, " +
+                             std::to_string(tensor.heads) + " heads of " +
+                             std::to_string(tensor.width) + ", error " + std::to_string(result));
+  }
+  return map;
+}
+
+}  // namespace strait::kernels::cuda::sm90

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cuda.h>
+
+#include "kernels/cuda/sm90/barrier.cuh"
+
+// Copies by the tensor memory accelerator. Tensors are [rows, heads, width] in bf16; their maps
+// (tensor_map.h) have coordinates {column, row, head} and boxes of 64 columns, which land as
+// [rows][64] with 128-byte rows, the 16-byte chunks of a row permuted by row % 8 (SWIZZLE_128B).
+// One thread starts a copy.
+namespace strait::kernels::cuda::sm90 {
+
+inline constexpr int kPieceColumns = 64;  // columns of a box
+inline constexpr int kPieceRowBytes = 128;
+
+__device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];\n" ::"l"(&map) : "memory");
+}
+
+/// Starts copying one box to shared memory (1024-byte aligned); its bytes count at `full`. What
+/// lies outside of the tensor reads as zero.
+__device__ __forceinline__ void load_box(const CUtensorMap& map, Barrier& full, void* to,
+                                         int column, int row, int head) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%3, %4, %5}], [%2];\n" ::"r"(shared_address(to)),
+      "l"(&map), "r"(shared_address(&full)), "r"(column), "r"(row), "r"(head)
+      : "memory");
+}
+
+/// Starts copying one box from shared to global memory; what lies outside is not written.
+__device__ __forceinline__ void store_box(const CUtensorMap& map, const void* from, int column,
+                                          int row, int head) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];\n" ::"l"(
+          &map),
+      "r"(shared_address(from)), "r"(column), "r"(row), "r"(head)
+      : "memory");
+}
+
+/// Starts copying `bytes` (a multiple of 16) from global to shared memory, both aligned to 16.
+__device__ __forceinline__ void load_bytes(const void* from, Barrier& full, void* to, int bytes) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n" ::
+          "r"(shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(&full))
+      : "memory");
+}
+
+__device__ __forceinline__ void commit_stores() {
+  asm volatile("cp.async.bulk.commit_group;\n" ::: "memory");
+}
+
+/// Waits until this thread's stores have read their shared memory.
+__device__ __forceinline__ void wait_stores_read() {
+  asm volatile("cp.async.bulk.wait_group.read 0;\n" ::: "memory");
+}
+
+/// Starts loading kRows rows of kWidth columns as kWidth / 64 pieces, one behind the other.
+template <int kRows, int kWidth>
+__device__ __forceinline__ void load_tile(const CUtensorMap& map, Barrier& full, void* to, int row,
+                                          int head) {
+  static_assert(kWidth % kPieceColumns == 0);
+#pragma unroll
+  for (int piece = 0; piece < kWidth / kPieceColumns; ++piece) {
+    load_box(map, full, static_cast<char*>(to) + piece * kRows * kPieceRowBytes,
+             piece * kPieceColumns, row, head);
+  }
+}
+
+}  // namespace strait::kernels::cuda::sm90
