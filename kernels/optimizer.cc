@@ -1,5 +1,7 @@
 #include "kernels/optimizer.h"
 
+#include "kernels/bytes.h"
+
 namespace strait::kernels {
 namespace {
 
@@ -62,6 +64,15 @@ void check(const ClipScale& op) {
   c.disjoint("norm", op.norm, "sum_squares", op.sum_squares);
   c.disjoint("scale", op.scale, "sum_squares", op.sum_squares);
   c.disjoint("scale", op.scale, "norm", op.norm);
+}
+
+Work work(const AdamW& op) {
+  return {.flops = 15.0 * static_cast<double>(op.w.numel()),
+          .bytes = bytes_of({op.w, op.w, op.m, op.m, op.v, op.v, op.g, op.w_compute})};
+}
+
+Work work(const SumSquares& op) {
+  return {.flops = 2.0 * static_cast<double>(op.x.numel()), .bytes = bytes_of({op.x})};
 }
 
 }  // namespace strait::kernels

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/check.h"
+#include "kernels/stream.h"
 
 namespace strait::kernels {
 
@@ -55,5 +56,7 @@ struct ClipScale {
 void check(const AdamW& op);
 void check(const SumSquares& op);
 void check(const ClipScale& op);
+Work work(const AdamW& op);
+Work work(const SumSquares& op);
 
 }  // namespace strait::kernels

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <functional>
-#include <utility>
+#include <tuple>
 
 #include "core/error.h"
 #include "kernels/elementwise.h"
@@ -105,12 +105,14 @@ std::int64_t ParamTable::lay_out() {
   for (Param& param : params_) {
     if (param.spec.trainable) in_memory_order_.push_back(&param);
   }
-  const auto key = [](const Param* p) { return std::pair(p->spec.group, p->spec.decay); };
+  const auto key = [](const Param* p) {
+    return std::tuple(p->spec.group, p->spec.decay, p->spec.whole_grad);
+  };
   std::ranges::stable_sort(in_memory_order_, std::ranges::greater{}, key);
   std::int64_t elements = 0;
   for (const Param* param : in_memory_order_) {
     const std::int64_t n = padded(product(param->local_shape));
-    const auto [group, decay] = key(param);
+    const auto [group, decay, whole_grad] = key(param);
     if (ranges_.empty() || ranges_.back().group != group || ranges_.back().decay != decay) {
       ranges_.push_back({group, decay, elements, 0});
     }
@@ -143,11 +145,33 @@ void ParamTable::bind() {
     bind_trainable(*param, begin);
     begin += padded(product(param->local_shape));
   }
+  find_cleared();
   for (Param& param : params_) {
     if (param.spec.trainable) continue;
     const Tensor all = weights_.take(stat, {product(param.local_shape)});
     param.weight = param.master = shaped(all, param.local_shape);
   }
+}
+
+void ParamTable::find_cleared() {
+  cleared_.clear();
+  std::int64_t begin = 0, end = 0;  // of the piece that grows
+  const auto flush = [&](std::int64_t next) {
+    if (end > begin) cleared_.push_back(flat_.grad.slice(0, begin, end - begin));
+    begin = end = next;
+  };
+  std::int64_t at = 0;
+  for (const Param* param : in_memory_order_) {
+    const std::int64_t n = padded(product(param->local_shape));
+    if (param->spec.whole_grad || at != end) flush(at);
+    at += n;
+    if (!param->spec.whole_grad) end = at;
+  }
+  flush(at);
+}
+
+void ParamTable::begin_gradients() {
+  for (Param* param : in_memory_order_) param->grad_spent = param->spec.whole_grad;
 }
 
 void ParamTable::allocate(Device device) {

@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/arena.h"
@@ -45,9 +46,11 @@ struct ParamSpec {
   Shard shard = {};
   std::vector<Axis> grad_axes = {Axis::dp, Axis::cp};  // gradients are summed over these axes
   Init init = {};
-  bool decay = false;     // weight decay applies
-  bool trainable = true;  // false: state that is kept and saved, without gradient
-  bool wide = false;      // kept and multiplied in the statistics dtype
+  bool decay = false;       // weight decay applies
+  bool whole_grad = false;  // every gradient of a pass covers all of it in one product: the first
+                            // of a step can be assigned
+  bool trainable = true;    // false: state that is kept and saved, without gradient
+  bool wide = false;        // kept and multiplied in the statistics dtype
   OptimGroup group = OptimGroup::vector;
 };
 
@@ -60,6 +63,11 @@ struct Param {
   Tensor grad;    // undefined when not trainable
   Tensor adam_m;  // flat [n], undefined when not trainable
   Tensor adam_v;
+  bool grad_spent = false;  // the gradient is an earlier step's, see adds_gradient
+
+  /// Whether the next product adds to the gradient: false once after ParamTable::begin_gradients,
+  /// for parameters of whole gradients, which are not cleared.
+  bool adds_gradient() { return !std::exchange(grad_spent, false); }
 };
 
 /// A named part of a parameter: the unit of initialisation, checkpoints and export.
@@ -128,6 +136,11 @@ class ParamTable {
 
   /// Sum of local elements of trainable parameters.
   std::int64_t trainable_elements() const;
+  /// Begins a step's gradients, on the host: launch Fill on cleared_gradients().
+  void begin_gradients();
+  /// Pieces of flat().grad that the first gradients of a step do not assign.
+  const std::vector<Tensor>& cleared_gradients() const { return cleared_; }
+
   const FlatParams& flat() const { return flat_; }
   /// Ranges of flat() in memory order; they cover it.
   const std::vector<ParamRange>& ranges() const { return ranges_; }
@@ -143,6 +156,7 @@ class ParamTable {
   std::int64_t lay_out();
   void bind();
   void bind_trainable(Param& param, std::int64_t begin);
+  void find_cleared();
 
   bool has_masters() const { return kernels::stat_dtype(dtypes_.weight) != dtypes_.weight; }
 
@@ -151,6 +165,7 @@ class ParamTable {
   std::vector<Param*> in_memory_order_;
   std::vector<ParamRange> ranges_;
   FlatParams flat_;
+  std::vector<Tensor> cleared_;
   Arena weights_{"weights"};
   Arena masters_{"master weights"};
   Arena gradients_{"gradients"};

@@ -19,6 +19,7 @@ Linear::Linear(const Build& build, LinearSpec spec)
                               .sections = std::move(spec.sections),
                               .init = core::Init::normal(spec.std),
                               .decay = true,
+                              .whole_grad = true,
                               .wide = spec.wide,
                               .group = core::OptimGroup::matrix})) {}
 
@@ -31,7 +32,10 @@ void Linear::input_gradient(Ctx& ctx, ConstTensor dy, Tensor dx) const {
 }
 
 void Linear::weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const {
-  launch(Gemm{.a = dy, .b = x, .c = param_.grad, .trans_a = true, .accumulate = true}, ctx.stream);
+  launch(
+      Gemm{
+          .a = dy, .b = x, .c = param_.grad, .trans_a = true, .accumulate = param_.adds_gradient()},
+      ctx.stream);
 }
 
 void Linear::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {

@@ -20,7 +20,8 @@ core::Param& head_weight(const layers::Build& build, core::Param& embedding) {
   return build.table.add({.name = "lm_head.weight",
                           .shape = {build.model.vocab_size, build.model.d_model},
                           .init = core::Init::normal(build.model.init_std),
-                          .decay = true});
+                          .decay = true,
+                          .whole_grad = true});
 }
 
 /// Running (max, sum of exp, label logit) of each row at its start.
@@ -93,9 +94,12 @@ void LmHead::run(Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const {
                                     .scale = ctx.scale.per_token},
            ctx.stream);
     launch(kernels::Gemm{.a = scores, .b = weight_.weight, .c = dx.slice(0, begin, n)}, ctx.stream);
-    launch(
-        kernels::Gemm{.a = scores, .b = xs, .c = weight_.grad, .trans_a = true, .accumulate = true},
-        ctx.stream);
+    launch(kernels::Gemm{.a = scores,
+                         .b = xs,
+                         .c = weight_.grad,
+                         .trans_a = true,
+                         .accumulate = weight_.adds_gradient()},
+           ctx.stream);
   }
 }
 

@@ -18,7 +18,8 @@ Transformer::Transformer(const layers::Build& build, config::Recompute recompute
       embedding_(build.table.add({.name = "embed.weight",
                                   .shape = {build.model.vocab_size, build.model.d_model},
                                   .init = core::Init::normal(build.model.init_std),
-                                  .decay = true})),
+                                  .decay = true,
+                                  .whole_grad = build.model.tie_embeddings})),
       blocks_([&] {
         std::vector<std::unique_ptr<layers::Block>> blocks;
         for (std::int64_t i = 0; i < build.model.n_layers; ++i) {

@@ -16,11 +16,13 @@ Step::Step(Engine& engine)
 
 StepOutput Step::run(const StepInput& input) {
   load_values(input);
+  engine_.table().begin_gradients();
   begin_.run(engine_.ctx().stream, [&] { begin(); });
   parallel::Ctx& ctx = engine_.ctx();
   for (std::int64_t i = 0; i < input.micro_batches; ++i) {
     ctx.tokens = &input.micro_batch(i);
-    micro_batch_.run(ctx.stream, [&] { engine_.model().forward_backward(ctx); });
+    kernels::Repeated& launches = i == 0 ? first_micro_batch_ : micro_batch_;
+    launches.run(ctx.stream, [&] { engine_.model().forward_backward(ctx); });
   }
   // Sums over ranks that pass through the host cannot be captured.
   if (ctx.groups.world().size() > 1) {
@@ -43,7 +45,9 @@ void Step::begin() {
   parallel::Ctx& ctx = engine_.ctx();
   engine_.model().begin_step(ctx);
   ctx.clock.start(ctx.state, ctx.stream);
-  kernels::launch(kernels::Fill{.x = engine_.table().flat().grad, .value = 0}, ctx.stream);
+  for (const Tensor& gradients : engine_.table().cleared_gradients()) {
+    kernels::launch(kernels::Fill{.x = gradients, .value = 0}, ctx.stream);
+  }
 }
 
 void Step::finish() {

@@ -44,7 +44,8 @@ class Step {
 
   Engine& engine_;
   kernels::HostBuffer values_;  // of this step and the one before, which may still be read
-  kernels::Repeated begin_, micro_batch_, finish_;
+  // The first micro-batch assigns gradients that later ones add to.
+  kernels::Repeated begin_, first_micro_batch_, micro_batch_, finish_;
   StepOutput out_;
 };
 

@@ -195,6 +195,46 @@ TEST(ParamTable, GradientsAreOneZeroedRun) {
   EXPECT_EQ(table.trainable_elements(), 7);
 }
 
+TEST(ParamTable, LiesSortedByGroupDecayAndWholeGradients) {
+  ParamTable table(DType::f32);
+  table.add({.name = "norm", .shape = {3}});
+  table.add({.name = "embed", .shape = {200}, .decay = true});
+  table.add({.name = "state", .shape = {5}, .trainable = false});
+  table.add({.name = "matrix",
+             .shape = {2, 70},
+             .decay = true,
+             .whole_grad = true,
+             .group = OptimGroup::matrix});
+  table.add({.name = "experts", .shape = {130}, .decay = true, .group = OptimGroup::matrix});
+  table.allocate(Device::cpu);
+  std::vector<std::string> names;
+  for (const Param* param : table.in_memory_order()) names.push_back(param->spec.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"matrix", "experts", "embed", "norm"}));
+  ASSERT_EQ(table.ranges().size(), 3u);
+  EXPECT_EQ(table.ranges()[0].size, 2 * 256);
+  EXPECT_EQ(table.ranges()[1].begin, 512);
+  EXPECT_TRUE(table.ranges()[1].decay);
+  EXPECT_FALSE(table.ranges()[2].decay);
+  EXPECT_EQ(table.ranges()[2].begin + table.ranges()[2].size, table.flat().grad.numel());
+  ASSERT_EQ(table.cleared_gradients().size(), 1u);
+  EXPECT_EQ(table.cleared_gradients()[0].data, table.in_memory_order()[1]->grad.data);
+  EXPECT_EQ(table.cleared_gradients()[0].numel(), 256 + 256 + 128);
+}
+
+TEST(ParamTable, WholeGradientsAreAssignedOnceAStep) {
+  ParamTable table(DType::f32);
+  Param& whole = table.add({.name = "matrix", .shape = {2, 2}, .whole_grad = true});
+  Param& part = table.add({.name = "norm", .shape = {2}});
+  table.allocate(Device::cpu);
+  EXPECT_TRUE(whole.adds_gradient()) << "gradients start cleared";
+  for (int step = 0; step < 2; ++step) {
+    table.begin_gradients();
+    EXPECT_FALSE(whole.adds_gradient());
+    EXPECT_TRUE(whole.adds_gradient());
+    EXPECT_TRUE(part.adds_gradient());
+  }
+}
+
 TEST(ParamTable, PlansWithoutMemory) {
   ParamTable table(DType::f32);
   table.add({.name = "huge", .shape = {1 << 20, 1 << 10}});  // 4 GiB each

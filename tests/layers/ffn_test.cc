@@ -49,7 +49,7 @@ TEST(MoeFfn, RoutesInFloatBesideBf16) {
     ffn.forward(ctx, x, y);
     ffn.backward(ctx, dy, dx);
   };
-  run();
+  harness.allocate(run, Device::plan);
   for (const core::Param& param : harness.table().params()) {
     const bool router = param.spec.name.find("router") != std::string::npos;
     EXPECT_EQ(param.weight.dtype, router ? DType::f32 : DType::bf16) << param.spec.name;

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstring>
 
 #include "tests/model/model_run.h"
@@ -28,6 +29,21 @@ TEST(TrainingStep, SameStepsTwiceAreBitEqual) {
   }
   EXPECT_TRUE(a.weight_bytes() == b.weight_bytes());
   EXPECT_FALSE(a.weight_bytes() == before);
+}
+
+TEST(TrainingStep, LeavesNothingOfAnEarlierStepsGradients) {
+  const RunOptions options{.compute = config::Compute::f32, .micro_batches = 2};
+  ModelRun clean(mixture(), kPacked, options), poisoned(mixture(), kPacked, options);
+  const Tensor flat = poisoned.table().flat().grad;
+  for (std::int64_t i = 0; i < flat.numel(); ++i) set(flat, i, std::nan(""));
+  clean.step(1);
+  poisoned.step(1);
+  for (const core::Param* param : clean.table().in_memory_order()) {
+    for (const core::Param* other : poisoned.table().in_memory_order()) {
+      if (other->spec.name != param->spec.name) continue;
+      EXPECT_EQ(values(other->grad), values(param->grad)) << param->spec.name;
+    }
+  }
 }
 
 TEST(TrainingStep, LowersTheLossOnItsOwnBatch) {

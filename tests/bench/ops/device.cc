@@ -60,10 +60,6 @@ kernels::Stream make_stream() {
   return {.device = kernels::Device::cuda, .handle = stream};
 }
 
-void copy_on_device(void* to, const void* from, std::size_t bytes, const kernels::Stream& stream) {
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, handle_of(stream)), "copy");
-}
-
 double median_us(const std::function<void(int)>& launch, int count, int rounds,
                  const kernels::Stream& stream) {
   const cudaStream_t handle = handle_of(stream);

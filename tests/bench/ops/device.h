@@ -19,9 +19,6 @@ DeviceInfo device_info();
 /// A stream of the current device; lives until the process ends.
 kernels::Stream make_stream();
 
-/// Asynchronous copy between two places on the device.
-void copy_on_device(void* to, const void* from, std::size_t bytes, const kernels::Stream& stream);
-
 /// Microseconds of one call of `launch(i)`: calls i = 0 .. `count` - 1 are captured into a graph,
 /// the graph is replayed `rounds` times between events; median over rounds of the mean over calls.
 /// Every call must have run once before, so that workspaces exist.
