@@ -4,6 +4,7 @@
 #include "kernels/cuda/attention_views.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/run.h"
+#include "kernels/cuda/score_unit.h"
 
 namespace strait::kernels::cuda {
 namespace {
@@ -14,8 +15,6 @@ template <class T>
 ForwardArgs<T> arguments(const AttentionFwd& op) {
   const auto heads = static_cast<int>(op.q.shape[1]), groups = static_cast<int>(op.k.shape[1]);
   const auto scale = static_cast<float>(op.scale);
-  const double unit = scale == 0 ? 0 : op.scale / (scale * kLog2E);
-  const auto high = static_cast<float>(unit);
   return {.q = input_heads<T>(op.q),
           .k = input_heads<T>(op.k),
           .v = input_heads<T>(op.v),
@@ -25,8 +24,7 @@ ForwardArgs<T> arguments(const AttentionFwd& op) {
           .heads = heads,
           .heads_per_group = heads / groups,
           .scale = scale,
-          .unit = high,
-          .unit_low = static_cast<float>(unit - high)};
+          .unit = score_unit(op.scale, scale * kLog2E)};
 }
 
 void attend(const AttentionFwd& op, const Call& call, float) {

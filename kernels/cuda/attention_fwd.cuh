@@ -17,9 +17,7 @@ struct ForwardArgs {
   Intervals intervals;
   int heads, heads_per_group;
   float scale;
-  // What the tensor-core path's scores, q k times scale log2(e) rounded to a float, count in nats:
-  // the sum of two floats, so that lse does not inherit what the factor lost.
-  float unit, unit_low;
+  float2 unit;  // of the tensor-core path: score_unit(), for scale * kLog2E
 };
 
 /// Head dims up to (kKeyWidth, kValueWidth); a warp owns 16 kRowTiles_ query rows and a step covers
@@ -138,7 +136,7 @@ __device__ __forceinline__ void write_forward(
       const int t = first + row + 16 * m + 8 * half + lane / 4;
       if (lane % 4 == 0 && t < args.intervals.tokens) {
         args.lse[static_cast<std::int64_t>(head) * args.intervals.tokens + t] =
-            sum == 0 ? -INFINITY : fmaf(most, args.unit, fmaf(most, args.unit_low, logf(sum)));
+            sum == 0 ? -INFINITY : fmaf(most, args.unit.x, fmaf(most, args.unit.y, logf(sum)));
       }
     }
   }

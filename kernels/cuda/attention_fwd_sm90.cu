@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/attention_sm90.h"
+#include "kernels/cuda/score_unit.h"
 #include "kernels/cuda/sm90/attention_fwd.cuh"
 
 namespace strait::kernels::cuda {
@@ -16,6 +17,7 @@ template <class Tile>
 void attend(const AttentionFwd& op, const Call& call) {
   const auto tokens = static_cast<int>(op.q.shape[0]), keys = static_cast<int>(op.k.shape[0]);
   const auto heads = static_cast<int>(op.q.shape[1]), groups = static_cast<int>(op.k.shape[1]);
+  const float scale_log2 = static_cast<float>(op.scale) * kLog2E;
   const ForwardParams params{
       .q = make_map(layout_of(op.q), Tile::kRows),
       .k = make_map(layout_of(op.k), Tile::kKeys),
@@ -25,7 +27,8 @@ void attend(const AttentionFwd& op, const Call& call) {
       .intervals = {op.k_begin.as<std::int32_t>(), op.k_end.as<std::int32_t>(), tokens, keys},
       .heads = heads,
       .heads_per_group = heads / groups,
-      .scale_log2 = static_cast<float>(op.scale) * kLog2E};
+      .scale_log2 = scale_log2,
+      .unit = score_unit(op.scale, scale_log2)};
   const unsigned tiles = blocks_for(tokens, Tile::kRows) * static_cast<unsigned>(heads);
   const Grid grid{.blocks = std::min(tiles, Context::current().multiprocessors()),
                   .threads = Tile::kThreads,

@@ -10,7 +10,6 @@ namespace strait::kernels::cuda::attention {
 
 inline constexpr int kThreads = 128;
 inline constexpr float kLog2E = 1.4426950408889634f;
-inline constexpr float kLn2 = 0.6931471805599453f;
 
 /// A [rows, heads, width] view. `vector`: every row of every head begins at a 16-byte boundary and
 /// width is a multiple of 8.

@@ -30,6 +30,7 @@ struct ForwardParams {
   RowIntervals intervals;
   int heads, heads_per_group;
   float scale_log2;
+  float2 unit;  // nats in a unit of the scaled scores: .x + .y
 };
 
 /// One tile of queries. head < 0 ends the kernel.
@@ -275,7 +276,7 @@ class ForwardConsumer {
   /// Normalises, stages the 64 rows in shared memory and stores them.
   __device__ __forceinline__ void write(const ForwardWork& work, Softmax& softmax) {
     float inverse[2], lse[2];
-    softmax.finish(inverse, lse);
+    softmax.finish(params_.unit, inverse, lse);
     const int first = work.row + group_ * Tile::kGroupRows;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {

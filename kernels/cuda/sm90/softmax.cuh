@@ -9,7 +9,6 @@
 namespace strait::kernels::cuda::sm90 {
 
 inline constexpr float kLog2E = 1.4426950408889634f;
-inline constexpr float kLn2 = 0.6931471805599453f;
 
 /// 2^x, exact to about 2 ulp; 0 for -inf.
 __device__ __forceinline__ float exp2_fast(float x) {
@@ -52,8 +51,9 @@ class Softmax {
       most = fmaxf(most, __shfl_xor_sync(kFullWarp, most, 1));
       most = fmaxf(most, __shfl_xor_sync(kFullWarp, most, 2));
       most = fmaxf(most, max_[half]);
-      const float base = most == -INFINITY ? 0.0f : most * scale_;
-      keep[half] = exp2_fast(fmaf(max_[half], scale_, -base));
+      // Earlier weights are relative to the product as it was rounded then.
+      const float base = most == -INFINITY ? 0.0f : __fmul_rn(most, scale_);
+      keep[half] = exp2_fast(__fmul_rn(max_[half], scale_) - base);
       max_[half] = most;
       float sum = 0;
 #pragma unroll
@@ -70,7 +70,8 @@ class Softmax {
   }
 
   /// Adds up the rows' sums; `inverse` and `lse` (natural) of both rows, 0 and -inf of empty rows.
-  __device__ __forceinline__ void finish(float (&inverse)[2], float (&lse)[2]) {
+  /// `unit`: nats in a unit of the scaled scores, the sum of both.
+  __device__ __forceinline__ void finish(float2 unit, float (&inverse)[2], float (&lse)[2]) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float sum = sum_[half];
@@ -78,7 +79,8 @@ class Softmax {
       sum += __shfl_xor_sync(kFullWarp, sum, 2);
       const bool empty = sum == 0.0f;
       inverse[half] = empty ? 0.0f : 1.0f / sum;
-      lse[half] = empty ? -INFINITY : fmaf(max_[half] * scale_, kLn2, logf(sum));
+      const float most = __fmul_rn(max_[half], scale_);
+      lse[half] = empty ? -INFINITY : fmaf(most, unit.x, fmaf(most, unit.y, logf(sum)));
     }
   }
 
