@@ -154,7 +154,10 @@ for part in "${parts[@]}"; do
     sanitize) check memcheck memcheck; check racecheck racecheck ;;
     runs) check curves curves; check repeats repeats ;;
     bench) check bench bench; cat "$out/bench.log" ;;
-    *) echo "gpu_check: unknown part '$part'; known are build, tests, sanitize, runs, bench" >&2; exit 2 ;;
+    *)
+      echo "gpu_check: unknown part '$part'; known are build, tests, sanitize, runs, bench" >&2
+      exit 2
+      ;;
   esac
 done
 if [[ ${#failures[@]} -gt 0 ]]; then

@@ -298,7 +298,8 @@ def cca_qkv(w, config, x, keep):
     """q, k (after norm, before RoPE) and v of one document x [B, S, D]; heads on dim 1."""
     n, g, d = config["n_heads"], config["n_kv_heads"], config["head_dim"]
     n0, n1, s = config.get("k_seq", 2), config.get("k_ch", 2), x.shape[1]
-    z, current, delayed = keep(x @ w["proj.weight"].T).split([(n + g) * d, g * d // 2, g * d // 2], -1)
+    projected = keep(x @ w["proj.weight"].T)
+    z, current, delayed = projected.split([(n + g) * d, g * d // 2, g * d // 2], -1)
     padded = torch.nn.functional.pad(z, (0, 0, n0 + n1 - 2, 0))
     a = keep(w["b0"] + sum(padded[:, i:i + s + n1 - 1] * w["w0"][i] for i in range(n0)))
     taps = torch.cat([a.unflatten(-1, (n + g, d))[:, i:i + s] for i in range(n1)], -1)
