@@ -19,8 +19,11 @@ template <class T>
 __global__ void noise(T* data, std::int64_t count) {
   const std::int64_t i = blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x;
   if (i >= count) return;
-  const auto bits = static_cast<std::int32_t>(mixed(static_cast<std::uint32_t>(i)));
-  data[i] = from_float<T>(static_cast<float>(bits) * 0x1p-31f);
+  // Box and Muller.
+  const std::uint32_t first = mixed(2 * static_cast<std::uint32_t>(i));
+  const std::uint32_t second = mixed(2 * static_cast<std::uint32_t>(i) + 1);
+  const float radius = sqrtf(-2.0f * logf((static_cast<float>(first) + 1.0f) * 0x1p-32f));
+  data[i] = from_float<T>(radius * cospif(static_cast<float>(second) * 0x1p-31f));
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 namespace strait::kernels::cuda {
 
-/// Fills device memory with values spread evenly over (-1, 1), f32 or bf16, on the default stream.
+/// Fills device memory with standard normal values, f32 or bf16, on the default stream.
 void fill_noise(void* data, std::int64_t count, DType dtype);
 
 }  // namespace strait::kernels::cuda
