@@ -4,7 +4,6 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <fstream>
 #include <stdexcept>
 #include <vector>
 
@@ -32,26 +31,17 @@ cudaGraphExec_t capture(const std::function<void(int)>& launch, int count, cudaS
   return exec;
 }
 
-/// The driver's own version, or the CUDA version it speaks where the kernel does not show it.
-std::string driver_version() {
-  std::string version;
-  if (std::getline(std::ifstream("/sys/module/nvidia/version"), version)) return version;
-  int cuda = 0;
-  check(cudaDriverGetVersion(&cuda), "cudaDriverGetVersion");
-  return "CUDA " + std::to_string(cuda / 1000) + "." + std::to_string(cuda % 1000 / 10);
-}
-
 }  // namespace
 
-DeviceInfo device_info() {
-  int device = 0;
-  cudaDeviceProp properties;
+std::size_t l2_bytes() {
+  int device = 0, bytes = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
-  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
-  return {.name = properties.name,
-          .driver = driver_version(),
-          .cublaslt = std::to_string(cublasLtGetVersion()),
-          .l2_bytes = static_cast<std::size_t>(properties.l2CacheSize)};
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, device), "cudaDeviceGetAttribute");
+  return static_cast<std::size_t>(bytes);
+}
+
+std::string cublaslt_version() {
+  return std::to_string(cublasLtGetVersion());
 }
 
 kernels::Stream make_stream() {

@@ -9,12 +9,11 @@
 // The benchmark's own dealings with the CUDA runtime. Throws std::runtime_error when a call fails.
 namespace strait::bench {
 
-struct DeviceInfo {
-  std::string name, driver, cublaslt;
-  std::size_t l2_bytes = 0;
-};
+/// Of the current device.
+std::size_t l2_bytes();
 
-DeviceInfo device_info();
+/// Version of the library for matrix products.
+std::string cublaslt_version();
 
 /// A stream of the current device; lives until the process ends.
 kernels::Stream make_stream();

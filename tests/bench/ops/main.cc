@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "core/build_info.h"
+#include "kernels/device_info.h"
 #include "kernels/gemm_tuning.h"
 #include "kernels/memory.h"
 #include "tests/bench/ops/device.h"
@@ -37,8 +38,8 @@ std::string now() {
   return text;
 }
 
-std::string head_line(const DeviceInfo& device) {
-  return device.name + ", driver " + device.driver + ", cuBLASLt " + device.cublaslt + ", " +
+std::string head_line(const kernels::DeviceInfo& device) {
+  return device.name + ", driver " + device.driver + ", cuBLASLt " + cublaslt_version() + ", " +
          now() + ", revision " + core::revision();
 }
 
@@ -49,7 +50,7 @@ void print(const Result& result) {
   std::fflush(stdout);
 }
 
-nlohmann::json to_json(const DeviceInfo& device, const std::vector<Result>& results) {
+nlohmann::json to_json(const kernels::DeviceInfo& device, const std::vector<Result>& results) {
   nlohmann::json rows = nlohmann::json::array();
   for (const Result& r : results) {
     nlohmann::json row = {{"op", r.name}, {"shape", r.shape}, {"us", r.us}, {"bytes", r.bytes}};
@@ -58,7 +59,7 @@ nlohmann::json to_json(const DeviceInfo& device, const std::vector<Result>& resu
     row["ceiling"] = r.ceiling;
     rows.push_back(std::move(row));
   }
-  return {{"device", device.name}, {"driver", device.driver},      {"cublaslt", device.cublaslt},
+  return {{"device", device.name}, {"driver", device.driver},      {"cublaslt", cublaslt_version()},
           {"date", now()},         {"revision", core::revision()}, {"ops", std::move(rows)}};
 }
 
@@ -74,8 +75,7 @@ std::vector<Case> cases_for(const std::string& filter) {
 
 /// The hot device's rate changes with what ran before: a product's ceiling is the mean of the large
 /// product right before and right after it.
-std::vector<Result> measure_all(const std::vector<Case>& cases, Pool& pool, const Stream& stream,
-                                std::size_t l2_bytes) {
+std::vector<Result> measure_all(const std::vector<Case>& cases, Pool& pool, const Stream& stream) {
   const double copy = copy_ceiling(pool, stream);
   std::vector<Result> results;
   double large = 0;
@@ -85,7 +85,7 @@ std::vector<Result> measure_all(const std::vector<Case>& cases, Pool& pool, cons
       heat_up(pool, stream);
       large = measure_large();
     }
-    Result result = measure(item, pool, stream, l2_bytes);
+    Result result = measure(item, pool, stream, l2_bytes());
     result.ceiling = copy;
     if (item.product) {
       const double before = large;
@@ -128,7 +128,7 @@ int run(const Request& request) {
     std::fputs("op_bench: no CUDA device on this machine\n", stderr);
     return 3;
   }
-  const DeviceInfo device = device_info();
+  const kernels::DeviceInfo device = kernels::device_info(kernels::Device::cuda);
   const Stream stream = make_stream();
   Pool pool(kPoolBytes, stream);
   std::printf("%s\n", head_line(device).c_str());
@@ -137,7 +137,7 @@ int run(const Request& request) {
     tune(cases, pool, request.tune);
     return 0;
   }
-  const std::vector<Result> results = measure_all(cases, pool, stream, device.l2_bytes);
+  const std::vector<Result> results = measure_all(cases, pool, stream);
   std::printf("%s\n", kernels::gemm_summary().c_str());
   if (!request.json.empty()) {
     std::ofstream(request.json) << to_json(device, results).dump(1) << '\n';

@@ -57,7 +57,9 @@ double copy_ceiling(Pool& pool, const Stream& stream) {
   pool.clear();
   const Tensor from = pool.normal(DType::f32, {kBytes / 4}),
                to = pool.raw(DType::f32, {kBytes / 4});
-  const Launch engine = [&](const Stream& s) { copy_on_device(to.data, from.data, kBytes, s); };
+  const Launch engine = [&](const Stream& s) {
+    kernels::copy_on_device(to.data, from.data, kBytes, s);
+  };
   const Launch kernel = [&](const Stream& s) {
     kernels::launch(kernels::Copy{.x = from, .y = to}, s);
   };

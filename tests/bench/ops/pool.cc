@@ -8,7 +8,6 @@
 #include "kernels/elementwise.h"
 #include "kernels/launch.h"
 #include "kernels/memory.h"
-#include "tests/bench/ops/device.h"
 
 namespace strait::bench {
 
@@ -55,7 +54,7 @@ Tensor Pool::normal(DType dtype, std::initializer_list<std::int64_t> shape) {
   std::size_t piece = kNoise;
   for (std::size_t at = 0; at < tensor.bytes();) {
     const std::size_t length = std::min(piece, tensor.bytes() - at);
-    copy_on_device(static_cast<char*>(tensor.data) + at, noise_of(dtype), length, stream_);
+    kernels::copy_on_device(static_cast<char*>(tensor.data) + at, noise_of(dtype), length, stream_);
     at += length;
     piece -= 4096 * 7;
   }
