@@ -35,12 +35,12 @@ struct RowInputs {
     rstd = args.rstd[row];
 #pragma unroll
     for (int i = 0; i < kKeep; ++i) {
-      const int c = (threadIdx.x + i * blockDim.x) * kWidth, left = args.width - c;
-      if (left <= 0) break;
-      dy[i] = P::load(args.dy + row * args.dy_stride + c, left);
-      s[i] = P::load(args.s + row * args.s_stride + c, left);
+      const int c = (threadIdx.x + i * blockDim.x) * kWidth;
+      if (c >= args.width) break;
+      dy[i] = P::load(args.dy + row * args.dy_stride + c);
+      s[i] = P::load(args.s + row * args.s_stride + c);
       if (args.dresidual) {
-        residual[i] = P::load(args.dresidual + row * args.dresidual_stride + c, left);
+        residual[i] = P::load(args.dresidual + row * args.dresidual_stride + c);
       }
     }
   }
@@ -56,9 +56,9 @@ __device__ void row_gradient(const Args<T>& args, std::int64_t row,
   float product = 0;
 #pragma unroll
   for (int i = 0; i < kKeep; ++i) {
-    const int c = first + i * step, left = args.width - c;
-    if (left <= 0) break;
-    const Floats<kWidth> w = load_wide<kWidth>(args.w, args.w_bf16, c, left);
+    const int c = first + i * step;
+    if (c >= args.width) break;
+    const Floats<kWidth> w = load_wide<kWidth>(args.w, args.w_bf16, c);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) {
       product = fmaf(in.dy[i].get(j) * w[j], in.s[i].get(j), product);
@@ -68,9 +68,9 @@ __device__ void row_gradient(const Args<T>& args, std::int64_t row,
   const float shrink = product * rstd * rstd / static_cast<float>(args.width);
 #pragma unroll
   for (int i = 0; i < kKeep; ++i) {
-    const int c = first + i * step, left = args.width - c;
-    if (left <= 0) break;
-    const Floats<kWidth> w = load_wide<kWidth>(args.w, args.w_bf16, c, left);
+    const int c = first + i * step;
+    if (c >= args.width) break;
+    const Floats<kWidth> w = load_wide<kWidth>(args.w, args.w_bf16, c);
     Floats<kWidth> dx = {};
     if (args.dresidual) dx = in.residual[i].floats();
 #pragma unroll
@@ -79,52 +79,51 @@ __device__ void row_gradient(const Args<T>& args, std::int64_t row,
       dw[i][j] = fmaf(d, x * rstd, dw[i][j]);
       dx[j] = fmaf(rstd, fmaf(d, w[j], -x * shrink), dx[j]);
     }
-    Packet<T, kWidth>::from(dx).store(args.dx + row * args.dx_stride + c, left);
+    Packet<T, kWidth>::from(dx).store(args.dx + row * args.dx_stride + c);
   }
 }
 
 /// A block walks rows blockIdx.x, + gridDim.x, ... and keeps its columns' sums for dw. The next row
-/// is read before this one is reduced, where registers allow.
+/// is read before this one is reduced, where registers allow; the two take turns in two sets of
+/// registers, since a copy would wait for the read.
 template <class T, int kWidth, int kKeep>
 __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_bwd(
     const __grid_constant__ Args<T> args) {
+  using Inputs = RowInputs<T, kWidth, kKeep>;
   constexpr bool kAhead = kWidth * sizeof(T) * kKeep <= 32;
   __shared__ float partials[2][kWarp];
   Floats<kWidth> dw[kKeep] = {};
-  RowInputs<T, kWidth, kKeep> current, ahead;
-  int parity = 0;
-  current.load(args, blockIdx.x);
-  for (std::int64_t row = blockIdx.x; row < args.rows; row += gridDim.x, parity ^= 1) {
+  const auto step = [&](std::int64_t row, const Inputs& now, Inputs& then, float* shared) {
     const std::int64_t next = row + gridDim.x;
-    if (kAhead && next < args.rows) ahead.load(args, next);
-    row_gradient(args, row, current, partials[parity], dw);
-    if constexpr (kAhead) {
-      current = ahead;
-    } else if (next < args.rows) {
-      current.load(args, next);
-    }
+    if (kAhead && next < args.rows) then.load(args, next);
+    row_gradient(args, row, now, shared, dw);
+    if (!kAhead && next < args.rows) then.load(args, next);
+    return next;
+  };
+  Inputs even, odd;
+  even.load(args, blockIdx.x);
+  for (std::int64_t row = blockIdx.x; row < args.rows;) {
+    row = step(row, even, kAhead ? odd : even, partials[0]);
+    if (row < args.rows) row = step(row, kAhead ? odd : even, even, partials[1]);
   }
 
   float* sums = args.partials + blockIdx.x * static_cast<std::int64_t>(args.width);
 #pragma unroll
   for (int i = 0; i < kKeep; ++i) {
     const int c = (threadIdx.x + i * blockDim.x) * kWidth;
-#pragma unroll
-    for (int j = 0; j < kWidth; ++j) {
-      if (c + j < args.width) sums[c + j] = dw[i][j];
-    }
+    if (c < args.width) Packet<float, kWidth>::from(dw[i]).store(sums + c);
   }
 }
 
-bool aligned(const RmsNormBwd& op) {
-  return all_aligned(op.dy, op.s, op.dresidual, op.dx, op.w);
+bool in_packets(const RmsNormBwd& op) {
+  return whole_packets(op.dy, all_aligned(op.dy, op.s, op.dresidual, op.dx, op.w));
 }
 
 }  // namespace
 
 std::string unsupported(const RmsNormBwd& op) {
   if (std::string why = unsupported_compute("dy", op.dy); !why.empty()) return why;
-  return unsupported_width("dy", op.dy, aligned(op));
+  return unsupported_width("dy", op.dy, in_packets(op));
 }
 
 void run(const RmsNormBwd& op, const Stream& stream) {
@@ -149,7 +148,7 @@ void run(const RmsNormBwd& op, const Stream& stream) {
                        .rows = rows,
                        .width = static_cast<int>(width),
                        .w_bf16 = op.w.dtype == DType::bf16};
-    with_row_shape<T>(width, aligned(op), [&](auto shape) {
+    with_row_shape<T>(width, in_packets(op), [&](auto shape) {
       using Shape = decltype(shape);
       launch_kernel({RmsNormBwd::kName, stream, {op.dy, op.w, op.dw}},
                     {static_cast<unsigned>(blocks), row_threads(width, Shape::kWidth)},

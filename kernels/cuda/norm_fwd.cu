@@ -33,16 +33,16 @@ __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<T> args) {
   float squares = 0;
 #pragma unroll
   for (int i = 0; i < kKeep; ++i) {
-    const int c = first + i * step, left = args.width - c;
-    if (left <= 0) break;
-    kept[i] = P::load(x + c, left);
+    const int c = first + i * step;
+    if (c >= args.width) break;
+    kept[i] = P::load(x + c);
     if (args.delta) {
-      const P delta = P::load(args.delta + row * args.delta_stride + c, left);
+      const P delta = P::load(args.delta + row * args.delta_stride + c);
       Floats<kWidth> s = kept[i].floats();
 #pragma unroll
       for (int j = 0; j < kWidth; ++j) s[j] += delta.get(j);
       kept[i] = P::from(s);
-      kept[i].store(args.sum + row * args.sum_stride + c, left);
+      kept[i].store(args.sum + row * args.sum_stride + c);
     }
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) squares = fmaf(kept[i].get(j), kept[i].get(j), squares);
@@ -55,24 +55,24 @@ __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<T> args) {
     // Scale.
 #pragma unroll
   for (int i = 0; i < kKeep; ++i) {
-    const int c = first + i * step, left = args.width - c;
-    if (left <= 0) break;
-    Floats<kWidth> y = load_wide<kWidth>(args.w, args.w_bf16, c, left);
+    const int c = first + i * step;
+    if (c >= args.width) break;
+    Floats<kWidth> y = load_wide<kWidth>(args.w, args.w_bf16, c);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) y[j] *= kept[i].get(j) * rstd;
-    P::from(y).store(args.y + row * args.y_stride + c, left);
+    P::from(y).store(args.y + row * args.y_stride + c);
   }
 }
 
-bool aligned(const RmsNormFwd& op) {
-  return all_aligned(op.x, op.delta, op.sum, op.y, op.w);
+bool in_packets(const RmsNormFwd& op) {
+  return whole_packets(op.x, all_aligned(op.x, op.delta, op.sum, op.y, op.w));
 }
 
 }  // namespace
 
 std::string unsupported(const RmsNormFwd& op) {
   if (std::string why = unsupported_compute("x", op.x); !why.empty()) return why;
-  return unsupported_width("x", op.x, aligned(op));
+  return unsupported_width("x", op.x, in_packets(op));
 }
 
 void run(const RmsNormFwd& op, const Stream& stream) {
@@ -91,7 +91,7 @@ void run(const RmsNormFwd& op, const Stream& stream) {
                        .width = static_cast<int>(op.x.shape[1]),
                        .w_bf16 = op.w.dtype == DType::bf16,
                        .eps = static_cast<float>(op.eps)};
-    with_row_shape<T>(op.x.shape[1], aligned(op), [&](auto shape) {
+    with_row_shape<T>(op.x.shape[1], in_packets(op), [&](auto shape) {
       using Shape = decltype(shape);
       launch_kernel(
           {RmsNormFwd::kName, stream, {op.x, op.w}},
