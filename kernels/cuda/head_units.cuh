@@ -38,9 +38,9 @@ inline HeadCut make_head_cut(const ConstTensor& x, int pairs, int packet) {
   return cut;
 }
 
-/// Whether a rope can be turned in packets of `packet` channels.
-inline bool rope_in_packets(const Rope& rope, int packet) {
-  return rope.dims % (2 * packet) == 0;
+/// Whether heads of `width` channels and their rotated part are whole packets.
+inline bool heads_in_packets(const Rope& rope, std::int64_t width, int packet) {
+  return rope.dims % (2 * packet) == 0 && width % packet == 0;
 }
 
 inline constexpr int kTokensOfWarp = 2;  // to pay for reading the frequencies
@@ -159,24 +159,34 @@ struct UnitValues {
   }
 };
 
-/// A unit as it lies in memory, of which only channels below `width` exist.
+/// A unit as it lies in memory, of which only packets before `width` exist; the others are zero.
 template <class T, int kWidth>
 struct UnitPackets {
   using P = Packet<T, kWidth>;
   P first, second;
 
   __device__ void load(const T* head, const UnitPlace<kWidth>& at, int width) {
-    first = P::load(head + at.first, width - at.first);
-    second = P::load(head + at.second, width - at.second);
+    first = at.first < width ? P::load(head + at.first) : P{};
+    second = at.second < width ? P::load(head + at.second) : P{};
   }
   __device__ UnitValues<kWidth> values() const { return {first.floats(), second.floats()}; }
 
   __device__ static void store(const UnitValues<kWidth>& values, T* head,
                                const UnitPlace<kWidth>& at, int width) {
-    P::from(values.first).store(head + at.first, width - at.first);
-    P::from(values.second).store(head + at.second, width - at.second);
+    if (at.first < width) P::from(values.first).store(head + at.first);
+    if (at.second < width) P::from(values.second).store(head + at.second);
   }
 };
+
+/// A unit of the norm's weights.
+template <int kWidth>
+__device__ UnitValues<kWidth> load_weights(const void* w, bool is_bf16, const UnitPlace<kWidth>& at,
+                                           int width) {
+  UnitValues<kWidth> values = {};
+  if (at.first < width) values.first = load_wide<kWidth>(w, is_bf16, at.first);
+  if (at.second < width) values.second = load_wide<kWidth>(w, is_bf16, at.second);
+  return values;
+}
 
 inline std::string unsupported_heads(const char* field, const ConstTensor& x, const Rope& rope) {
   if (std::string why = unsupported_compute(field, x); !why.empty()) return why;

@@ -46,10 +46,9 @@ __device__ void norm_gradient(const Args<T>& args, const RopeTable& table, int l
 #pragma unroll
   for (int u = 0; u < kUnits; ++u) {
     const UnitPlace<kWidth> at(table, lane + u * args.cut.lanes);
-    weigh(load_wide<kWidth>(args.w, args.w_bf16, at.first, width - at.first), x[u].first.floats(),
-          rstd, g[u].first, dw[u].first, product);
-    weigh(load_wide<kWidth>(args.w, args.w_bf16, at.second, width - at.second),
-          x[u].second.floats(), rstd, g[u].second, dw[u].second, product);
+    const UnitValues<kWidth> w = load_weights(args.w, args.w_bf16, at, width);
+    weigh(w.first, x[u].first.floats(), rstd, g[u].first, dw[u].first, product);
+    weigh(w.second, x[u].second.floats(), rstd, g[u].second, dw[u].second, product);
   }
   product = group_reduce(product, args.cut.lanes);
   const float shrink = product * rstd * rstd / static_cast<float>(width);
@@ -196,7 +195,7 @@ void run(const QkNormRopeBwd& op, const Stream& stream) {
     args.partials = static_cast<float*>(Context::current().workspace(
         stream, static_cast<std::size_t>(blocks * width) * sizeof(float)));
     const bool in_packets =
-        all_aligned(op.dy, op.x, op.dx, op.w) && rope_in_packets(op.rope, kPacket<T>);
+        all_aligned(op.dy, op.x, op.dx, op.w) && heads_in_packets(op.rope, width, kPacket<T>);
     with_packets<T>(in_packets, [&](auto packet) {
       constexpr int kWidth = decltype(packet)::value;
       args.cut = make_head_cut(op.dy, table.pairs, kWidth);

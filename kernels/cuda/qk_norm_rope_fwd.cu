@@ -37,13 +37,11 @@ __device__ float norm_head(const Args<T>& args, const RopeTable& table, int lane
 #pragma unroll
   for (int u = 0; u < kUnits; ++u) {
     const UnitPlace<kWidth> at(table, lane + u * args.cut.lanes);
-    const auto first = load_wide<kWidth>(args.w, args.w_bf16, at.first, args.cut.width - at.first);
-    const auto second =
-        load_wide<kWidth>(args.w, args.w_bf16, at.second, args.cut.width - at.second);
+    const UnitValues<kWidth> w = load_weights(args.w, args.w_bf16, at, args.cut.width);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) {
-      v[u].first[j] *= rstd * first[j];
-      v[u].second[j] *= rstd * second[j];
+      v[u].first[j] *= rstd * w.first[j];
+      v[u].second[j] *= rstd * w.second[j];
     }
   }
   return rstd;
@@ -130,7 +128,8 @@ void enqueue(const char* name, const QkNormRopeFwd& op, float sign, const Stream
     using T = decltype(real);
     const RopeTable table = make_rope_table(op.rope);
     Args<T> args = make_args<T>(op, sign);
-    const bool in_packets = all_aligned(op.x, op.y, op.w) && rope_in_packets(op.rope, kPacket<T>);
+    const bool in_packets =
+        all_aligned(op.x, op.y, op.w) && heads_in_packets(op.rope, op.x.shape[2], kPacket<T>);
     with_packets<T>(in_packets, [&](auto packet) {
       constexpr int kWidth = decltype(packet)::value;
       args.cut = make_head_cut(op.x, table.pairs, kWidth);
