@@ -17,7 +17,8 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kFew = kWarp;  // tokens of an id that one warp sorts
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kListed = 4 * kThreads;  // tokens of a frequent id per round
+constexpr int kScanned = 8;  // consecutive ids that a thread looks at per round
+constexpr int kListed = kScanned * kThreads;
 
 /// Tables in the workspace. Zeroed at the start: count and totals.
 struct Gathered {
@@ -83,7 +84,7 @@ __global__ __launch_bounds__(kThreads) void place_tokens(Ids ids, Gathered g) {
 template <int kWidth, class T>
 __device__ void sum_rows(const Gradient<T>& d, const std::int32_t* tokens, int first, int step,
                          int count, std::int64_t c, Floats<kWidth>& sum) {
-#pragma unroll 4
+#pragma unroll 8
   for (int i = first; i < count; i += step) {
     const auto row = Packet<T, kWidth>::load(d.dy + tokens[i] * d.dy_stride + c, d.width - c);
 #pragma unroll
@@ -91,12 +92,10 @@ __device__ void sum_rows(const Gradient<T>& d, const std::int32_t* tokens, int f
   }
 }
 
-/// One block per id with few tokens, all columns.
+/// The tokens of an id with few of them, all columns; by a block.
 template <class T, int kWidth>
-__global__ __launch_bounds__(kThreads) void add_rare(Gathered g, Gradient<T> d) {
+__device__ void add_rare(const Gathered& g, const Gradient<T>& d, std::int64_t id) {
   __shared__ std::int32_t sorted[kFew];
-  if (static_cast<std::int32_t>(blockIdx.x) >= g.totals[1]) return;
-  const std::int64_t id = g.rare[blockIdx.x];
   const int count = g.count[id];
   if (threadIdx.x < kWarp) {
     const int lane = threadIdx.x;
@@ -116,44 +115,49 @@ __global__ __launch_bounds__(kThreads) void add_rare(Gathered g, Gradient<T> d) 
   }
 }
 
-/// Appends the tokens of `id` from `next` on to `list`, in order, until it may overflow or the ids
-/// end. Returns how many; every thread receives the same and the same `next`.
-__device__ int list_tokens(const Ids& ids, std::int64_t id, std::int64_t& next,
-                           std::int32_t* list) {
+/// Lists those of the next kListed tokens that are `id`, in order. Returns how many; every thread
+/// receives the same.
+__device__ int list_tokens(const Ids& ids, std::int64_t id, std::int64_t next, std::int32_t* list) {
   __shared__ int found[kWarps];
-  int listed = 0;
-  while (next < ids.tokens && listed + kThreads <= kListed) {
-    const std::int64_t t = next + threadIdx.x;
-    const bool mine = t < ids.tokens && ids.row(t) == id;
-    const unsigned lanes = __ballot_sync(kAllLanes, mine);
-    const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-    if (lane == 0) found[warp] = __popc(lanes);
-    __syncthreads();
-    int before = listed;
-    for (int w = 0; w < kWarps; ++w) {
-      before += w < warp ? found[w] : 0;
-      listed += found[w];
-    }
-    if (mine) list[before + __popc(lanes & ((1u << lane) - 1))] = static_cast<std::int32_t>(t);
-    next += kThreads;
-    __syncthreads();
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const std::int64_t first = next + threadIdx.x * kScanned;
+  unsigned mine = 0;
+#pragma unroll
+  for (int i = 0; i < kScanned; ++i) {
+    if (first + i < ids.tokens && ids.row(first + i) == id) mine |= 1u << i;
   }
+  int through = __popc(mine);  // found by this lane and those before it
+#pragma unroll
+  for (int step = 1; step < kWarp; step *= 2) {
+    const int before = __shfl_up_sync(kAllLanes, through, step);
+    if (lane >= step) through += before;
+  }
+  if (lane == kWarp - 1) found[warp] = through;
+  __syncthreads();
+  int place = through - __popc(mine), listed = 0;
+  for (int w = 0; w < kWarps; ++w) {
+    place += w < warp ? found[w] : 0;
+    listed += found[w];
+  }
+#pragma unroll
+  for (int i = 0; i < kScanned; ++i) {
+    if ((mine >> i & 1u) != 0) list[place++] = static_cast<std::int32_t>(first + i);
+  }
+  __syncthreads();
   return listed;
 }
 
-/// One block per frequent id (x) and 32 packets of columns (y). Warp w sums the tokens w, w + 8,
-/// ... of the id in order; the warps' sums are added in warp order.
+/// The tokens of a frequent id, 32 packets of columns from packet `begin` on; by a block. Warp w
+/// sums the tokens w, w + 8, ... of the id in order; the warps' sums are added in warp order.
 template <class T, int kWidth>
-__global__ __launch_bounds__(kThreads) void add_often(Ids ids, Gathered g, Gradient<T> d) {
+__device__ void add_often(const Ids& ids, const Gradient<T>& d, std::int64_t id,
+                          std::int64_t begin) {
   __shared__ std::int32_t list[kListed];
   __shared__ float sums[kWarps][kWarp * kWidth];
-  if (static_cast<std::int32_t>(blockIdx.x) >= g.totals[2]) return;
-  const std::int64_t id = g.often[blockIdx.x];
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const std::int64_t c = (blockIdx.y * static_cast<std::int64_t>(kWarp) + lane) * kWidth;
-
+  const std::int64_t c = (begin + lane) * kWidth;
   Floats<kWidth> sum = {};
-  for (std::int64_t next = 0; next < ids.tokens;) {
+  for (std::int64_t next = 0; next < ids.tokens; next += kListed) {
     const int listed = list_tokens(ids, id, next, list);
     if (c < d.width) sum_rows<kWidth>(d, list, warp, kWarps, listed, c, sum);
     __syncthreads();
@@ -171,6 +175,23 @@ __global__ __launch_bounds__(kThreads) void add_often(Ids ids, Gathered g, Gradi
     total[j] += added;
   }
   store_wide<kWidth>(d.dw, d.dw_bf16, at, total, d.width - c);
+}
+
+/// The first blocks, `pieces` for each frequent id there may be, take the long sums; the others an
+/// id with few tokens each.
+template <class T, int kWidth>
+__global__ __launch_bounds__(kThreads) void add_rows(Ids ids, Gathered g, Gradient<T> d,
+                                                     unsigned often, unsigned pieces) {
+  const unsigned block = blockIdx.x;
+  if (block < often * pieces) {
+    const unsigned which = block / pieces;
+    if (static_cast<std::int32_t>(which) >= g.totals[2]) return;
+    add_often<T, kWidth>(ids, d, g.often[which],
+                         (block - which * pieces) * static_cast<std::int64_t>(kWarp));
+    return;
+  }
+  const unsigned which = block - often * pieces;
+  if (static_cast<std::int32_t>(which) < g.totals[1]) add_rare<T, kWidth>(g, d, g.rare[which]);
 }
 
 Gathered lay_out(const Ids& ids, const Stream& stream) {
@@ -211,13 +232,11 @@ void run(const EmbeddingBwd& op, const Stream& stream) {
                                static_cast<int>(width), op.dw.dtype == DType::bf16};
     with_packets<T>(all_aligned(op.dy, op.dw), [&](auto packet) {
       constexpr int kWidth = decltype(packet)::value;
-      const auto ids_at_most = static_cast<unsigned>(std::min(ids.tokens, ids.vocab));
-      launch_kernel(call, {ids_at_most, kThreads}, add_rare<T, kWidth>, gathered, gradient);
-      launch_kernel(
-          call,
-          {dim3(static_cast<unsigned>(ids.tokens / (kFew + 1)), blocks_for(width, kWarp * kWidth)),
-           kThreads},
-          add_often<T, kWidth>, ids, gathered, gradient);
+      const auto rare = static_cast<unsigned>(std::min(ids.tokens, ids.vocab));
+      const auto often = static_cast<unsigned>(ids.tokens / (kFew + 1));
+      const unsigned pieces = blocks_for(width, kWarp * kWidth);
+      launch_kernel(call, {often * pieces + rare, kThreads}, add_rows<T, kWidth>, ids, gathered,
+                    gradient, often, pieces);
     });
   });
 }
