@@ -58,12 +58,35 @@ void check(const CrossEntropyBwd& op) {
   c.disjoint("dlogits", op.dlogits, "lse", op.lse);
 }
 
+void check(const CrossEntropyRows& op) {
+  const Checker c(CrossEntropyRows::kName);
+  c.shape("logits", op.logits, {Checker::kAny, Checker::kAny});
+  const std::int64_t rows = op.logits.shape[0];
+  c.shape("labels", op.labels, {rows});
+  c.optional_shape("loss", op.loss, {rows});
+  c.shape("loss_sum", op.loss_sum, {1});
+  c.optional_shape("scale", op.scale, {1});
+  c.compute_dtype("logits", op.logits);
+  c.dtype("labels", op.labels, DType::i32);
+  c.dtype("loss", op.loss, stat_dtype(op.logits.dtype));
+  c.dtype("loss_sum", op.loss_sum, DType::f64);
+  c.dtype("scale", op.scale, DType::f64);
+  c.disjoint("logits", op.logits, "labels", op.labels);
+  c.disjoint("logits", op.logits, "loss", op.loss);
+  c.disjoint("logits", op.logits, "loss_sum", op.loss_sum);
+  c.disjoint("loss_sum", op.loss_sum, "scale", op.scale);
+}
+
 Work work(const CrossEntropyStats& op) {
   return {0, bytes_of({op.logits, op.labels, op.stats, op.stats})};
 }
 
 Work work(const CrossEntropyLoss& op) {
   return {0, bytes_of({op.stats, op.labels, op.lse, op.loss, op.loss_sum, op.loss_sum})};
+}
+
+Work work(const CrossEntropyRows& op) {
+  return {0, bytes_of({op.logits, op.logits, op.labels, op.loss, op.loss_sum, op.loss_sum})};
 }
 
 Work work(const CrossEntropyBwd& op) {

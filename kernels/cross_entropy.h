@@ -41,11 +41,24 @@ struct CrossEntropyBwd {
   ConstTensor scale = {};  // [1] f64 on the device, or absent: 1
 };
 
+/// All of it for rows that hold the whole vocabulary: what the three ops above make of them, but
+/// the logits are read once and their gradient is written once.
+struct CrossEntropyRows {
+  static constexpr const char* kName = "CrossEntropyRows";
+  Tensor logits;           // [N, V], replaced by their gradient
+  ConstTensor labels;      // [N] i32
+  Tensor loss = {};        // [N] stat dtype, or absent
+  Tensor loss_sum;         // [1] f64, accumulated
+  ConstTensor scale = {};  // as in CrossEntropyBwd
+};
+
 void check(const CrossEntropyStats& op);
 void check(const CrossEntropyLoss& op);
 void check(const CrossEntropyBwd& op);
+void check(const CrossEntropyRows& op);
 Work work(const CrossEntropyStats& op);
 Work work(const CrossEntropyLoss& op);
 Work work(const CrossEntropyBwd& op);
+Work work(const CrossEntropyRows& op);
 
 }  // namespace strait::kernels

@@ -86,6 +86,7 @@ template void launch(const MoeCombineBwd&, const Stream&);
 template void launch(const CrossEntropyStats&, const Stream&);
 template void launch(const CrossEntropyLoss&, const Stream&);
 template void launch(const CrossEntropyBwd&, const Stream&);
+template void launch(const CrossEntropyRows&, const Stream&);
 template void launch(const AdamW&, const Stream&);
 template void launch(const SumSquares&, const Stream&);
 template void launch(const ClipScale&, const Stream&);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "kernels/cpu/exp.h"
 #include "kernels/cpu/real.h"
@@ -117,6 +118,30 @@ void run(const CrossEntropyBwd& op) {
     const std::int64_t rows = op.logits.shape[0];
 #pragma omp parallel for if (op.logits.numel() > kParallelGrain / 8)
     for (std::int64_t n = 0; n < rows; ++n) backward_row<T>(op, n);
+  });
+}
+
+void run(const CrossEntropyRows& op) {
+  with_real(op.logits.dtype, CrossEntropyRows::kName, [&](auto real) {
+    using T = decltype(real);
+    const std::int64_t rows = op.logits.shape[0];
+    std::vector<T> stats(static_cast<std::size_t>(3 * rows)), lse(static_cast<std::size_t>(rows));
+    for (std::size_t n = 0; n < lse.size(); ++n) {
+      stats[3 * n] = -std::numeric_limits<T>::infinity();
+    }
+    const Tensor stats_view(stats.data(), kDTypeOf<T>, {rows, 3});
+    const Tensor lse_view(lse.data(), kDTypeOf<T>, {rows});
+    run(CrossEntropyStats{.logits = op.logits, .labels = op.labels, .stats = stats_view});
+    run(CrossEntropyLoss{.stats = stats_view,
+                         .labels = op.labels,
+                         .lse = lse_view,
+                         .loss = op.loss,
+                         .loss_sum = op.loss_sum});
+    run(CrossEntropyBwd{.logits = op.logits,
+                        .labels = op.labels,
+                        .lse = lse_view,
+                        .dlogits = op.logits,
+                        .scale = op.scale});
   });
 }
 

@@ -47,6 +47,7 @@ void run(const MoeCombineBwd& op);
 void run(const CrossEntropyStats& op);
 void run(const CrossEntropyLoss& op);
 void run(const CrossEntropyBwd& op);
+void run(const CrossEntropyRows& op);
 void run(const AdamW& op);
 void run(const SumSquares& op);
 void run(const ClipScale& op);

@@ -24,14 +24,22 @@ core::Param& head_weight(const layers::Build& build, core::Param& embedding) {
                           .whole_grad = true});
 }
 
-/// Running (max, sum of exp, label logit) of each row at its start.
-Tensor fresh_stats(Ctx& ctx, DType stat, std::int64_t rows) {
-  const Tensor stats = ctx.scratch.take(stat, {rows, 3});
+/// Losses of some rows without their gradient.
+void add_losses(Ctx& ctx, ConstTensor logits, ConstTensor labels, const LossOut& out) {
+  const core::Frame frame(ctx.scratch);
+  const std::int64_t rows = logits.shape[0];
+  const DType stat = kernels::stat_dtype(logits.dtype);
+  const Tensor stats = ctx.scratch.take(stat, {rows, 3}), lse = ctx.scratch.take(stat, {rows});
   launch(kernels::Fill{.x = stats, .value = 0}, ctx.stream);
   launch(
       kernels::Fill{.x = stats.slice(1, 0, 1), .value = -std::numeric_limits<double>::infinity()},
       ctx.stream);
-  return stats;
+  launch(kernels::CrossEntropyStats{.logits = logits, .labels = labels, .stats = stats},
+         ctx.stream);
+  launch(
+      kernels::CrossEntropyLoss{
+          .stats = stats, .labels = labels, .lse = lse, .loss = out.per_token, .loss_sum = out.sum},
+      ctx.stream);
 }
 
 }  // namespace
@@ -65,33 +73,24 @@ void LmHead::run(Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const {
   const kernels::Range range("head and loss");
   const core::Frame frame(ctx.scratch);
   const std::int64_t tokens = x.shape[0], rows = chunk_rows(tokens);
-  const DType stat = kernels::stat_dtype(x.dtype);
   const Tensor chunk = ctx.scratch.take(x.dtype, {rows, weight_.spec.shape[0]});
-  const Tensor lse_chunk = ctx.scratch.take(stat, {rows});
   for (std::int64_t begin = 0; begin < tokens; begin += rows) {
-    const core::Frame inner(ctx.scratch);
     const std::int64_t n = std::min(rows, tokens - begin);
     const ConstTensor xs = x.slice(0, begin, n);
     const ConstTensor labels = ctx.tokens->labels.slice(0, begin, n);
-    const Tensor scores = chunk.slice(0, 0, n), lse = lse_chunk.slice(0, 0, n);
+    const Tensor scores = chunk.slice(0, 0, n);
+    const LossOut part{out.sum,
+                       out.per_token.defined() ? out.per_token.slice(0, begin, n) : Tensor{}};
     logits(ctx, xs, scores);
-    const Tensor stats = fresh_stats(ctx, stat, n);
-    launch(kernels::CrossEntropyStats{.logits = scores, .labels = labels, .stats = stats},
-           ctx.stream);
-    launch(
-        kernels::CrossEntropyLoss{
-            .stats = stats,
-            .labels = labels,
-            .lse = lse,
-            .loss = out.per_token.defined() ? out.per_token.slice(0, begin, n) : Tensor{},
-            .loss_sum = out.sum},
-        ctx.stream);
-    if (!dx.defined()) continue;
-    launch(kernels::CrossEntropyBwd{.logits = scores,
-                                    .labels = labels,
-                                    .lse = lse,
-                                    .dlogits = scores,
-                                    .scale = ctx.scale.per_token},
+    if (!dx.defined()) {
+      add_losses(ctx, scores, labels, part);
+      continue;
+    }
+    launch(kernels::CrossEntropyRows{.logits = scores,
+                                     .labels = labels,
+                                     .loss = part.per_token,
+                                     .loss_sum = part.sum,
+                                     .scale = ctx.scale.per_token},
            ctx.stream);
     launch(kernels::Gemm{.a = scores, .b = weight_.weight, .c = dx.slice(0, begin, n)}, ctx.stream);
     launch(kernels::Gemm{.a = scores,

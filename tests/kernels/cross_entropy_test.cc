@@ -159,6 +159,25 @@ TEST(CrossEntropy, Gradients) {
   }
 }
 
+TEST(CrossEntropy, RowsAreTheThreeOpsAtOnce) {
+  Buffers b;
+  const Tensor labels = b.ints({4, kIgnoreLabel, 0}, {3}), scale = b.zeros(DType::f64, {1});
+  set(scale, 0, 0.25);
+  for (DType dtype : {DType::f64, DType::f32}) {
+    const Tensor logits = strided_normal(b, dtype, 3, 11), d = b.poisoned(dtype, {3, 11});
+    const Result apart = cross_entropy(b, logits, labels);
+    run(CrossEntropyBwd{
+        .logits = logits, .labels = labels, .lse = apart.lse, .dlogits = d, .scale = scale});
+    const Tensor loss = b.poisoned(dtype, {3}), sum = b.zeros(DType::f64, {1});
+    set(sum, 0, 1.5);
+    run(CrossEntropyRows{
+        .logits = logits, .labels = labels, .loss = loss, .loss_sum = sum, .scale = scale});
+    EXPECT_EQ(values(logits), values(d));
+    EXPECT_EQ(values(loss), values(apart.loss));
+    EXPECT_EQ(get(sum, 0), 1.5 + get(apart.sum, 0));
+  }
+}
+
 struct NaiveCrossEntropy {
   NaiveCrossEntropy(Buffers& b, const Tensor& logits, const std::vector<std::int32_t>& labels)
       : lse(b.zeros(DType::f32, {logits.shape[0]})),
@@ -224,6 +243,11 @@ TEST(CrossEntropy, RejectsMalformed) {
                                   .lse = row,
                                   .dlogits = logits.slice(1, 1, 4)},
                   "dlogits: [2, 4] f32 overlaps logits");
+  expect_rejected(CrossEntropyRows{.logits = logits, .labels = labels, .loss_sum = row},
+                  "loss_sum: expected shape [1]");
+  expect_rejected(
+      CrossEntropyRows{.logits = logits, .labels = labels, .loss_sum = sum, .scale = row},
+      "scale: expected shape [1]");
 }
 
 }  // namespace

@@ -107,5 +107,26 @@ TEST_F(CudaCrossEntropy, Backward) {
   }
 }
 
+/// Rows that fit shared memory, that do not (in f32), that are not whole packets.
+TEST_F(CudaCrossEntropy, Rows) {
+  for (const DType storage : {DType::f32, DType::bf16}) {
+    for (const Case& c : {Case{5, 7}, Case{40, 1003}, Case{9, 1000}, Case{3, 50304}, Case{2, 70000},
+                          Case{6, 1000, 0, kPaddedRows}, Case{7, 129, 0, kOddRows}}) {
+      SCOPED_TRACE(c.vocab);
+      for (const bool per_row : {false, true}) {
+        compare_op(storage, [&](Side& s) {
+          CrossEntropyRows op{
+              .logits = s.in_out("logits", {c.rows, c.vocab}, logits_of(c)),
+              .labels = labels(s, c),
+              .loss_sum = s.values("sum", {2.5}, {1}, {.f64 = true, .written = true}),
+              .scale = s.values("scale", {0.125}, {1}, {.f64 = true})};
+          if (per_row) op.loss = s.output("loss", {c.rows}, {.stat = true});
+          return op;
+        });
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace strait::kernels

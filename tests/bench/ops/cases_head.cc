@@ -57,6 +57,11 @@ void add_cross_entropy(std::vector<Case>& cases, std::int64_t rows) {
                                      .lse = pool.raw(kF32, {rows}),
                                      .loss_sum = pool.constant(DType::f64, {1}, 0)};
   }));
+  cases.push_back(op_case("CrossEntropyRows", shape, [=](Pool& pool) {
+    return kernels::CrossEntropyRows{.logits = logits(pool),
+                                     .labels = labels(pool),
+                                     .loss_sum = pool.constant(DType::f64, {1}, 0)};
+  }));
   cases.push_back(op_case("CrossEntropyBwd in place", shape, [=](Pool& pool) {
     const Tensor both = logits(pool);
     return kernels::CrossEntropyBwd{.logits = both,
@@ -71,7 +76,7 @@ void add_cross_entropy(std::vector<Case>& cases, std::int64_t rows) {
 std::vector<Case> head_cases() {
   std::vector<Case> cases;
   add_embeddings(cases);
-  for (const std::int64_t rows : {667, 2048, 16384}) add_cross_entropy(cases, rows);
+  for (const std::int64_t rows : {667, 4096, 16384}) add_cross_entropy(cases, rows);
   return cases;
 }
 
