@@ -1,6 +1,7 @@
 #include "kernels/cuda/attention_bwd_f32.cuh"
 #include "kernels/cuda/attention_dkv.cuh"
 #include "kernels/cuda/attention_dq.cuh"
+#include "kernels/cuda/attention_sm90.h"
 #include "kernels/cuda/attention_views.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/run.h"
@@ -97,6 +98,7 @@ std::string unsupported(const AttentionBwd& op) {
 
 void run(const AttentionBwd& op, const Stream& stream) {
   const Call call{op.kName, stream, {op.q, op.k, op.v}};
+  if (takes_hopper(op)) return differentiate_hopper(op, call);
   with_real(op.q.dtype, op.kName, [&](auto real) { differentiate(op, call, real); });
 }
 

@@ -9,8 +9,25 @@ namespace {
 
 using namespace sm90;
 
-bool has_tile(std::int64_t key_width, std::int64_t value_width) {
-  return key_width == 128 && value_width == 128;
+/// Calls body(ForwardTile<...>{}) for the tile of these head dims; false when there is none.
+template <class Body>
+bool with_tile(std::int64_t key_width, std::int64_t value_width, Body&& body) {
+  const auto are = [&](int key, int value) { return key_width == key && value_width == value; };
+  if (are(64, 64)) return body(ForwardTile<64, 64, 3, 128, 2>{}), true;
+  if (are(128, 128)) return body(ForwardTile<128, 128, 2, 128, 2>{}), true;
+  if (are(192, 128)) return body(ForwardTile<192, 128, 2, 128, 1>{}), true;
+  if (are(256, 256)) return body(ForwardTile<256, 256, 2, 64, 1>{}), true;
+  return false;
+}
+
+/// Sections of key/value heads (schedule.cuh): of about a third of an H100's 50 MB of L2, because
+/// each half of the cache keeps its own copy of what its multiprocessors read.
+int sections_of(const AttentionFwd& op) {
+  constexpr std::int64_t kSectionBytes = 32 << 20;
+  const std::int64_t groups = op.k.shape[1];
+  const std::int64_t bytes = op.k.shape[0] * (op.k.shape[2] + op.v.shape[2]) * 2;
+  const std::int64_t most = std::max<std::int64_t>(1, kSectionBytes / bytes);
+  return static_cast<int>(ceil_div(groups, most));
 }
 
 template <class Tile>
@@ -25,8 +42,10 @@ void attend(const AttentionFwd& op, const Call& call) {
       .o = make_map(layout_of(op.o), Tile::kGroupRows),
       .lse = op.lse.as<float>(),
       .intervals = {op.k_begin.as<std::int32_t>(), op.k_end.as<std::int32_t>(), tokens, keys},
+      .counters = static_cast<ItemCounters*>(Context::current().zeros(call.stream)),
       .heads = heads,
       .heads_per_group = heads / groups,
+      .sections = sections_of(op),
       .scale_log2 = scale_log2,
       .unit = score_unit(op.scale, scale_log2)};
   const unsigned tiles = blocks_for(tokens, Tile::kRows) * static_cast<unsigned>(heads);
@@ -40,13 +59,13 @@ void attend(const AttentionFwd& op, const Call& call) {
 
 bool takes_hopper(const AttentionFwd& op) {
   return Context::current().hopper() && op.q.dtype == DType::bf16 && op.scale > 0 &&
-         has_tile(op.q.shape[2], op.v.shape[2]) && addressable(layout_of(op.q)) &&
+         with_tile(op.q.shape[2], op.v.shape[2], [](auto) {}) && addressable(layout_of(op.q)) &&
          addressable(layout_of(op.k)) && addressable(layout_of(op.v)) &&
          addressable(layout_of(op.o));
 }
 
 void attend_hopper(const AttentionFwd& op, const Call& call) {
-  attend<ForwardTile<128, 128, 128>>(op, call);
+  with_tile(op.q.shape[2], op.v.shape[2], [&](auto tile) { attend<decltype(tile)>(op, call); });
 }
 
 }  // namespace strait::kernels::cuda

@@ -56,20 +56,34 @@ void* Context::workspace(const Stream& stream, std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   Workspace& space = workspaces_[handle_of(stream)];
   if (bytes <= space.bytes) return space.data;
+  // Doubling bounds what outgrown blocks waste by the size of the last one.
+  const std::size_t grown = std::max({bytes, 2 * space.bytes, kWorkspace});
+  space.data = grow(stream, grown);
+  space.bytes = grown;
+  return space.data;
+}
+
+void* Context::zeros(const Stream& stream) {
+  const std::lock_guard lock(mutex_);
+  Workspace& space = workspaces_[handle_of(stream)];
+  if (space.zeros) return space.zeros;
+  space.zeros = grow(stream, kZeros);
+  check_cuda(cudaMemsetAsync(space.zeros, 0, kZeros, handle_of(stream)), "workspace: zeros");
+  return space.zeros;
+}
+
+void* Context::grow(const Stream& stream, std::size_t bytes) {
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
   check_cuda(cudaStreamIsCapturing(handle_of(stream), &capture), "cudaStreamIsCapturing");
   if (capture != cudaStreamCaptureStatusNone) {
-    throw DeviceError("workspace: needs " + std::to_string(bytes) + " bytes, holds " +
-                      std::to_string(space.bytes) +
-                      ", and cannot grow in a graph capture; run the step once before capturing");
+    throw DeviceError("workspace: needs " + std::to_string(bytes) +
+                      " bytes more and cannot grow in a graph capture; run the step once before " +
+                      "capturing");
   }
-  // Doubling bounds what outgrown blocks waste by the size of the last one.
-  const std::size_t grown = std::max({bytes, 2 * space.bytes, kWorkspace});
   void* data = nullptr;
-  check_cuda(cudaMalloc(&data, grown),
-             ("workspace: cudaMalloc of " + std::to_string(grown) + " bytes").c_str());
-  space = {data, grown};
-  held_ += grown;
+  check_cuda(cudaMalloc(&data, bytes),
+             ("workspace: cudaMalloc of " + std::to_string(bytes) + " bytes").c_str());
+  held_ += bytes;
   return data;
 }
 

@@ -32,6 +32,7 @@ class Context {
  public:
   /// First size of a stream's workspace: also what cuBLASLt may use for one product.
   static constexpr std::size_t kWorkspace = kWorkspaceBytes;
+  static constexpr std::size_t kZeros = 256;
 
   /// Of the current device, made at first use.
   static Context& current();
@@ -44,6 +45,10 @@ class Context {
   /// step once before capturing it: DeviceError otherwise. Blocks that were outgrown stay, since
   /// launches and graphs may still use them.
   void* workspace(const Stream& stream, std::size_t bytes);
+
+  /// kZeros bytes of zeros in device memory for counters of one launch on `stream`, which must
+  /// leave zeros behind. Made at first use, outside of graph capture, with the stream's workspace.
+  void* zeros(const Stream& stream);
 
   /// The plan of a product, made at first use.
   GemmPlan& plan(const GemmShape& shape);
@@ -62,9 +67,12 @@ class Context {
   struct Workspace {
     void* data = nullptr;
     std::size_t bytes = 0;
+    void* zeros = nullptr;
   };
 
   Context();
+  /// A new block of device memory for launches on `stream`.
+  void* grow(const Stream& stream, std::size_t bytes);
 
   mutable std::mutex mutex_;
   cublasLtHandle_t cublas_ = nullptr;

@@ -3,23 +3,26 @@
 #include "kernels/cuda/sm90/schedule.cuh"
 #include "kernels/cuda/sm90/staging.cuh"
 
-// Attention forward on Hopper (arXiv 2407.08608). A persistent block takes tiles of 128 queries of
-// one head; one warp finds out which, one loads by TMA, two warpgroups own 64 queries each.
+// Attention forward on Hopper (arXiv 2407.08608). A persistent block takes tiles of queries of one
+// head; one warp finds out which, one loads by TMA, two or three warpgroups own 64 queries each.
 // Keys go from the last to the first, so that causal masking comes first. A warpgroup starts the
 // scores of the next keys and the values' product of these together, and works out weights while
-// the values' product runs; the two warpgroups take turns at starting products.
+// the values' product runs; the warpgroups take turns at starting products.
 namespace strait::kernels::cuda::sm90 {
 
-/// kKeys_ keys a step. The limit is shared memory (227 KiB) and 240 registers a thread: sums
-/// (kValueWidth / 2), scores (kKeys / 2) and weights (kKeys / 4).
-template <int kKeyWidth_, int kValueWidth_, int kKeys_, int kQueryStages_ = 2>
+/// kGroups_ consumer warpgroups, kKeys_ keys a step. The limits are shared memory (227 KiB) and
+/// the registers of a thread (240 with two warpgroups, 160 with three): sums (kValueWidth / 2),
+/// scores (kKeys / 2) and weights (kKeys / 4).
+template <int kKeyWidth_, int kValueWidth_, int kGroups_, int kKeys_, int kQueryStages_>
 struct ForwardTile {
   static constexpr int kKeyWidth = kKeyWidth_, kValueWidth = kValueWidth_, kKeys = kKeys_;
-  static constexpr int kGroups = 2;  // consumer warpgroups
+  static constexpr int kGroups = kGroups_;
   static constexpr int kGroupRows = 64, kRows = kGroups * kGroupRows;
   static constexpr int kQueryStages = kQueryStages_, kStages = 2;
   static constexpr int kThreads = (1 + kGroups) * kWarpgroup;
   static constexpr int kConsumerWarps = kGroups * kWarpgroup / kWarpLanes;
+  static constexpr int kConsumerRegisters = kGroups == 2 ? 240 : 160;
+  static constexpr int kLoaderRegisters = kGroups == 2 ? 24 : 32;
   static constexpr int kMaxTiles = 1024;
 };
 
@@ -28,7 +31,8 @@ struct ForwardParams {
   CUtensorMap o;        // boxes of kGroupRows rows
   float* lse;           // [heads, tokens]
   RowIntervals intervals;
-  int heads, heads_per_group;
+  ItemCounters* counters;
+  int heads, heads_per_group, sections;
   float scale_log2;
   float2 unit;  // nats in a unit of the scaled scores: .x + .y
 };
@@ -70,12 +74,15 @@ template <class Tile>
 __device__ __forceinline__ void schedule(const ForwardParams& params, ForwardShared<Tile>& shared) {
   const int tiles = (params.intervals.tokens + Tile::kRows - 1) / Tile::kRows;
   Ring<2> at;
-  Deal deal{tiles * params.heads};
-  for (int item = deal.next();; item = deal.next()) {
+  ItemQueue queue{params.counters, tiles * params.heads};
+  Sections sections{params.heads / params.heads_per_group, params.sections, params.heads_per_group,
+                    tiles};
+  for (int item = queue.next();; item = queue.next()) {
     ForwardWork work{-1, 0, {}};
     if (item >= 0) {
-      work.head = item % params.heads;
-      work.row = shared.order.at(item / params.heads, tiles) * Tile::kRows;
+      const int2 place = sections.place_of(item);
+      work.head = place.x;
+      work.row = shared.order.at(place.y, tiles) * Tile::kRows;
       work.span = span_of_rows<Tile::kRows>(params.intervals, work.row);
     }
     shared.work_ready.wait_empty(at);
@@ -148,7 +155,7 @@ class ForwardLoader {
 };
 
 /// Hardware barriers in use beside __syncthreads.
-enum ForwardBarrierId : int { kTurn = 1, kGroupSync = 3 };
+enum ForwardBarrierId : int { kTurn = 1, kGroupSync = 4 };
 
 /// A consumer warpgroup: 64 queries of each tile.
 template <class Tile>
@@ -162,7 +169,7 @@ class ForwardConsumer {
         row_(thread_ / kWarpLanes * 16 + thread_ % kWarpLanes / 4) {}
 
   __device__ __forceinline__ void run() {
-    if (group_ == 1) pass_turn();
+    if (group_ == Tile::kGroups - 1) pass_turn();
     for (;;) {
       shared_.work_ready.wait_full(at_work_);
       const ForwardWork work = shared_.work[at_work_.stage()];
@@ -174,11 +181,9 @@ class ForwardConsumer {
   }
 
  private:
-  __device__ __forceinline__ void await_turn() {
-    sync_threads(kTurn + group_, Tile::kGroups * kWarpgroup);
-  }
+  __device__ __forceinline__ void await_turn() { sync_threads(kTurn + group_, 2 * kWarpgroup); }
   __device__ __forceinline__ void pass_turn() {
-    arrive_threads(kTurn + 1 - group_, Tile::kGroups * kWarpgroup);
+    arrive_threads(kTurn + (group_ + 1) % Tile::kGroups, 2 * kWarpgroup);
   }
 
   __device__ __forceinline__ void start_scores() {
@@ -339,6 +344,7 @@ template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     attention_forward(const __grid_constant__ ForwardParams params) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  static_assert(sizeof(ForwardShared<Tile>) <= kSharedLimit);
   extern __shared__ __align__(1024) unsigned char memory[];
   auto& shared = *reinterpret_cast<ForwardShared<Tile>*>(memory);
   if (threadIdx.x == 0) {
@@ -356,11 +362,11 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   __syncthreads();
   const int group = static_cast<int>(threadIdx.x) / kWarpgroup;
   if (group == 0) {
-    release_registers<24>();
+    release_registers<Tile::kLoaderRegisters>();
     if (threadIdx.x < kWarpLanes) schedule(params, shared);
     if (threadIdx.x == kWarpLanes) ForwardLoader<Tile>(params, shared).run();
   } else {
-    take_registers<240>();
+    take_registers<Tile::kConsumerRegisters>();
     ForwardConsumer<Tile>(params, shared, group - 1).run();
     if (threadIdx.x % kWarpgroup == 0) wait_stores_read();
   }

@@ -11,6 +11,7 @@ namespace strait::kernels::cuda::sm90 {
 inline constexpr int kWarpLanes = 32;
 inline constexpr int kWarpgroup = 128;  // threads
 inline constexpr unsigned kFullWarp = 0xffffffffu;
+inline constexpr int kSharedLimit = 227 << 10;  // bytes of shared memory a block can have
 
 __device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
@@ -64,6 +65,11 @@ __device__ __forceinline__ void fence_barrier_init() {
 /// Makes this thread's writes to shared memory visible to TMA and WGMMA after a barrier.
 __device__ __forceinline__ void fence_shared_for_async() {
   asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
+}
+
+/// Orders this thread's ordinary accesses to global memory and those of TMA.
+__device__ __forceinline__ void fence_global_for_async() {
+  asm volatile("fence.proxy.async.global;\n" ::: "memory");
 }
 
 /// Numbered barrier `id` (0 is __syncthreads) among `threads` threads, whole warps.

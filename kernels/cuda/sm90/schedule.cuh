@@ -36,18 +36,60 @@ struct TileOrder {
   }
 };
 
-/// Deals items 0, 1, ... of falling cost to the grid's blocks: there and back again, so that sums
-/// of costs come out alike.
-struct Deal {
-  int items;
-  int round = 0;
+/// Counters in device memory, zero before a kernel and after it.
+struct ItemCounters {
+  int claimed, finished;
+};
 
-  /// This block's next item, or -1 after the last.
+/// Hands out items 0, 1, ... to the blocks of a grid as they ask. For one whole warp per block.
+struct ItemQueue {
+  ItemCounters* counters;
+  int items;
+  bool started = false;
+
+  /// The block's next item, or -1 after the last; then not to be called again.
   __device__ __forceinline__ int next() {
-    const int blocks = static_cast<int>(gridDim.x), block = static_cast<int>(blockIdx.x);
-    const int item = round * blocks + (round % 2 == 0 ? block : blocks - 1 - block);
-    ++round;
-    return item < items ? item : -1;
+    const bool leader = threadIdx.x % kWarpLanes == 0;
+    int item = static_cast<int>(blockIdx.x);
+    if (started) {
+      if (leader) item = static_cast<int>(gridDim.x) + atomicAdd(&counters->claimed, 1);
+      item = __shfl_sync(kFullWarp, item, 0);
+    }
+    started = true;
+    if (item < items) return item;
+    if (leader) leave();
+    return -1;
+  }
+
+ private:
+  /// The last block to leave clears the counters.
+  __device__ __forceinline__ void leave() {
+    __threadfence();
+    if (atomicAdd(&counters->finished, 1) + 1 < static_cast<int>(gridDim.x)) return;
+    counters->claimed = 0;
+    counters->finished = 0;
+  }
+};
+
+/// Key/value heads in sections whose keys and values fit in the L2 cache together: all tiles of a
+/// section come before those of the next.
+struct Sections {
+  int groups, sections, heads_per_group, tiles;
+  int section = 0, first_item = 0;
+
+  __device__ __forceinline__ int group_of(int at) const { return at * groups / sections; }
+
+  /// Head and rank in the order of tiles of an item; items must not fall from call to call.
+  __device__ __forceinline__ int2 place_of(int item) {
+    int first, heads;
+    for (;; ++section) {
+      first = group_of(section) * heads_per_group;
+      heads = group_of(section + 1) * heads_per_group - first;
+      if (item < first_item + heads * tiles) break;
+      first_item += heads * tiles;
+    }
+    const int at = item - first_item;
+    return {first + at % heads, at / heads};
   }
 };
 

@@ -16,6 +16,14 @@ __device__ __forceinline__ void store_matrices(std::uint32_t row, std::uint32_t 
                : "memory");
 }
 
+/// Reads what store_matrices writes.
+__device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], std::uint32_t row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(row)
+               : "memory");
+}
+
 /// Writes the 64 rows of a warpgroup, already packed as a first operand, to pieces of kRows rows at
 /// `to`: the first of the 64 rows, a multiple of 8, in a 1024-byte aligned buffer.
 template <int kRows = 64, int kSteps>
@@ -29,6 +37,20 @@ __device__ __forceinline__ void stage_packed(void* to, const std::uint32_t (&a)[
     const int piece = i / 4, column = 2 * (i % 4) + chunk;
     store_matrices(at + piece * kRows * kPieceRowBytes + ((column ^ (row % 8)) << 4), a[i][0],
                    a[i][1], a[i][2], a[i][3]);
+  }
+}
+
+/// The reverse of stage_packed.
+template <int kRows = 64, int kSteps>
+__device__ __forceinline__ void load_packed(std::uint32_t (&a)[kSteps][4], const void* from) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+  const int warp = static_cast<int>(threadIdx.x) % kWarpgroup / kWarpLanes;
+  const int row = 16 * warp + lane % 16, chunk = lane / 16;
+  const std::uint32_t at = shared_address(from) + row * kPieceRowBytes;
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    const int piece = i / 4, column = 2 * (i % 4) + chunk;
+    load_matrices(a[i], at + piece * kRows * kPieceRowBytes + ((column ^ (row % 8)) << 4));
   }
 }
 

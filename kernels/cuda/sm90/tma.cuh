@@ -47,6 +47,21 @@ __device__ __forceinline__ void load_bytes(const void* from, Barrier& full, void
       : "memory");
 }
 
+/// Starts copying `bytes` (a multiple of 16) from shared to global memory, both aligned to 16.
+__device__ __forceinline__ void store_bytes(void* to, const void* from, int bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n" ::"l"(to),
+               "r"(shared_address(from)), "r"(bytes)
+               : "memory");
+}
+
+/// As store_bytes, adding fp32 numbers to those in global memory.
+__device__ __forceinline__ void add_floats(void* to, const void* from, int bytes) {
+  asm volatile(
+      "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;\n" ::"l"(to),
+      "r"(shared_address(from)), "r"(bytes)
+      : "memory");
+}
+
 __device__ __forceinline__ void commit_stores() {
   asm volatile("cp.async.bulk.commit_group;\n" ::: "memory");
 }
@@ -54,6 +69,11 @@ __device__ __forceinline__ void commit_stores() {
 /// Waits until this thread's stores have read their shared memory.
 __device__ __forceinline__ void wait_stores_read() {
   asm volatile("cp.async.bulk.wait_group.read 0;\n" ::: "memory");
+}
+
+/// Waits until this thread's stores have been made.
+__device__ __forceinline__ void wait_stores() {
+  asm volatile("cp.async.bulk.wait_group 0;\n" ::: "memory");
 }
 
 /// Starts loading kRows rows of kWidth columns as kWidth / 64 pieces, one behind the other.

@@ -135,12 +135,13 @@ STRAIT_PRODUCT(256, STRAIT_D0 STRAIT_D1 STRAIT_D2 STRAIT_D3 STRAIT_D4 STRAIT_D5 
 #undef STRAIT_R128
 
 /// d = a b^T over kDepth, both in shared memory, in pieces of kARows and kBRows; d += with `add`.
+/// The first kSkip steps of 16 are left out.
 template <int kColumns, int kDepth, int kARows, int kBRows, Along kA = Along::depth,
-          Along kB = Along::depth>
+          Along kB = Along::depth, int kSkip = 0>
 __device__ __forceinline__ void multiply(float (&d)[kColumns / 2], std::uint64_t a, std::uint64_t b,
                                          bool add = false) {
 #pragma unroll
-  for (int step = 0; step < kDepth / 16; ++step) {
+  for (int step = kSkip; step < kDepth / 16; ++step) {
     Product<kColumns>::template shared<kA, kB>(d, a + depth_offset<kA, kARows>(step),
                                                b + depth_offset<kB, kBRows>(step), add || step > 0);
   }

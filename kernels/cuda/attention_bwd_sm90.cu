@@ -1,0 +1,154 @@
+#include <algorithm>
+
+#include "kernels/cuda/attention_sm90.h"
+#include "kernels/cuda/sm90/attention_bwd.cuh"
+
+namespace strait::kernels::cuda {
+namespace {
+
+using namespace sm90;
+
+bool has_tile(std::int64_t key_width, std::int64_t value_width) {
+  return key_width == 128 && value_width == 128;
+}
+
+template <class T>
+RowPackets packets_of(const BasicTensor<T>& x) {
+  return {static_cast<__nv_bfloat16*>(const_cast<void*>(static_cast<const void*>(x.data))),
+          x.stride[0], x.stride[1]};
+}
+
+/// Everything but the pieces of the workspace.
+template <class Tile>
+BackwardParams<Tile> parameters(const AttentionBwd& op) {
+  const auto heads = static_cast<int>(op.q.shape[1]), groups = static_cast<int>(op.k.shape[1]);
+  return {.q = make_map(layout_of(op.q), Tile::kQueries),
+          .dout = make_map(layout_of(op.dout), Tile::kQueries),
+          .k = make_map(layout_of(op.k), Tile::kKeys),
+          .v = make_map(layout_of(op.v), Tile::kKeys),
+          .dk = make_map(layout_of(op.dk), Tile::kGroupKeys),
+          .dv = make_map(layout_of(op.dv), Tile::kGroupKeys),
+          .heads = heads,
+          .heads_per_group = heads / groups,
+          .heads_per_item = 1,
+          .tiles = static_cast<int>(blocks_for(op.q.shape[0], Tile::kQueries)),
+          .blocks = static_cast<int>(blocks_for(op.k.shape[0], Tile::kKeys)),
+          .scale = static_cast<float>(op.scale),
+          .scale_log2 = static_cast<float>(op.scale) * kLog2E};
+}
+
+/// Tiles of 64 keys over all parts.
+template <class Tile>
+std::size_t key_tiles_of(const BackwardParams<Tile>& params) {
+  return static_cast<std::size_t>(params.heads / params.heads_per_item) *
+         static_cast<std::size_t>(params.blocks * Tile::kGroups);
+}
+
+/// Sets the workspace's pieces of the parameters and returns those of the preparation.
+template <class Tile>
+PrepareParams<Tile::kQueries> lay_out(const AttentionBwd& op, const Stream& stream,
+                                      BackwardParams<Tile>& params) {
+  constexpr int kQueries = Tile::kQueries;
+  const auto tiles = static_cast<std::size_t>(params.tiles);
+  const auto pairs = static_cast<std::size_t>(params.heads) * tiles;
+  Layout layout;
+  const std::size_t dq = layout.take(pairs * Tile::kGroups * sizeof(typename Tile::QuerySums));
+  const bool whole = params.heads_per_item == params.heads_per_group;
+  const auto key_tiles = whole ? std::size_t{0} : key_tiles_of(params);
+  const std::size_t dk = layout.take(key_tiles * sizeof(typename Tile::KeySums));
+  const std::size_t dv = layout.take(key_tiles * sizeof(typename Tile::ValueSums));
+  const std::size_t stats = layout.take(pairs * sizeof(typename Tile::Stats));
+  const std::size_t row_spans = layout.take(tiles * sizeof(TileIntervals<kQueries>));
+  const std::size_t spans = layout.take(tiles * sizeof(Span));
+  const std::size_t order = layout.take(static_cast<std::size_t>(params.blocks) * sizeof(KeyBlock));
+  const std::size_t turns = layout.take(pairs * sizeof(int)), claimed = layout.take(sizeof(int));
+  void* base = Context::current().workspace(stream, layout.bytes());
+  params.dq = at<typename Tile::QuerySums>(base, dq);
+  params.dk_parts = at<typename Tile::KeySums>(base, dk);
+  params.dv_parts = at<typename Tile::ValueSums>(base, dv);
+  params.stats = at<typename Tile::Stats>(base, stats);
+  params.row_spans = at<TileIntervals<kQueries>>(base, row_spans);
+  params.spans = at<Span>(base, spans);
+  params.order = at<KeyBlock>(base, order);
+  params.turns = at<int>(base, turns);
+  params.claimed = at<int>(base, claimed);
+  return {.dout = packets_of(op.dout),
+          .o = packets_of(op.o),
+          .lse = op.lse.as<float>(),
+          .intervals = {op.k_begin.as<std::int32_t>(), op.k_end.as<std::int32_t>(),
+                        static_cast<int>(op.q.shape[0]), static_cast<int>(op.k.shape[0])},
+          .value_width = Tile::kValueWidth,
+          .stats = at<typename Tile::Stats>(base, stats),
+          .row_spans = at<TileIntervals<kQueries>>(base, row_spans),
+          .spans = at<Span>(base, spans),
+          .turns = params.turns,
+          .claimed = params.claimed};
+}
+
+template <int kColumns>
+void round(const Call& call, int tiles, int heads, int strips,
+           const RoundParams<kColumns>& params) {
+  const dim3 blocks(static_cast<unsigned>(tiles), static_cast<unsigned>(heads),
+                    static_cast<unsigned>(strips));
+  launch_kernel(call, {.blocks = blocks, .threads = kWarpgroup}, round_sums<kColumns>, params);
+}
+
+template <class Tile>
+void differentiate(const AttentionBwd& op, const Call& call) {
+  BackwardParams<Tile> params = parameters<Tile>(op);
+  const PrepareParams<Tile::kQueries> prepare = lay_out(op, call.stream, params);
+  const dim3 query_tiles(static_cast<unsigned>(params.tiles), static_cast<unsigned>(params.heads));
+  launch_kernel(call, {.blocks = query_tiles, .threads = kPrepareThreads},
+                prepare_rows<Tile::kQueries>, prepare);
+  launch_kernel(call, {.blocks = 1, .threads = kPlanThreads}, plan_backward<Tile::kKeys>,
+                params.spans, params.tiles, params.blocks, params.order);
+  const auto items = static_cast<unsigned>(params.blocks * (params.heads / params.heads_per_item));
+  const Grid grid{.blocks = std::min(items, Context::current().multiprocessors()),
+                  .threads = Tile::kThreads,
+                  .shared_bytes = sizeof(BackwardShared<Tile>)};
+  launch_kernel(call, grid, attention_backward<Tile>, params);
+  const auto tokens = static_cast<int>(op.q.shape[0]), keys = static_cast<int>(op.k.shape[0]);
+  round<Tile::kGroupColumns>(call, params.tiles, params.heads, Tile::kGroups,
+                             {.sums = params.dq,
+                              .spans = params.spans,
+                              .to = packets_of(op.dq),
+                              .rows = tokens,
+                              .parts = 1,
+                              .scale = params.scale});
+  const int parts = params.heads_per_group / params.heads_per_item;
+  if (parts == 1) return;
+  const int key_tiles = params.blocks * Tile::kGroups,
+            groups = params.heads / params.heads_per_group;
+  round<Tile::kKeyWidth>(call, key_tiles, groups, 1,
+                         {.sums = params.dk_parts,
+                          .spans = nullptr,
+                          .to = packets_of(op.dk),
+                          .rows = keys,
+                          .parts = parts,
+                          .scale = params.scale});
+  round<Tile::kValueWidth>(call, key_tiles, groups, 1,
+                           {.sums = params.dv_parts,
+                            .spans = nullptr,
+                            .to = packets_of(op.dv),
+                            .rows = keys,
+                            .parts = parts,
+                            .scale = 1.0f});
+}
+
+}  // namespace
+
+bool takes_hopper(const AttentionBwd& op) {
+  if (!Context::current().hopper() || op.q.dtype != DType::bf16) return false;
+  if (!has_tile(op.q.shape[2], op.v.shape[2])) return false;
+  for (const ConstTensor& x : {op.q, op.k, op.v, op.o, op.dout, ConstTensor(op.dq),
+                               ConstTensor(op.dk), ConstTensor(op.dv)}) {
+    if (!addressable(layout_of(x))) return false;
+  }
+  return true;
+}
+
+void differentiate_hopper(const AttentionBwd& op, const Call& call) {
+  differentiate<BackwardTile<128, 128>>(op, call);
+}
+
+}  // namespace strait::kernels::cuda

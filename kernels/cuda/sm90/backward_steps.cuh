@@ -1,0 +1,239 @@
+#pragma once
+
+#include "kernels/cuda/sm90/backward_plan.cuh"
+#include "kernels/cuda/sm90/backward_rows.cuh"
+#include "kernels/cuda/sm90/wgmma.cuh"
+
+// What the backward kernel (attention_bwd.cuh) works on, and its threads outside of the consumers:
+// one takes items and loads keys and queries, one loads gradients of o, two add dq to global
+// memory.
+namespace strait::kernels::cuda::sm90 {
+
+/// The limit is 240 registers a thread: dk and dv (kKeyWidth / 2 + kValueWidth / 2), two sets of
+/// scores (kQueries / 2 each) and their bf16 (kQueries / 4 each).
+template <int kKeyWidth_, int kValueWidth_>
+struct BackwardTile {
+  static constexpr int kKeyWidth = kKeyWidth_, kValueWidth = kValueWidth_;
+  static constexpr int kKeys = 128, kQueries = 64;
+  static constexpr int kGroups = 2;  // consumer warpgroups
+  static constexpr int kGroupKeys = kKeys / kGroups, kGroupColumns = kKeyWidth / kGroups;
+  static constexpr int kStages = 2;
+  static constexpr int kResident = 5;  // of the kValueWidth / 16 steps, kept in registers
+  static constexpr int kThreads = (1 + kGroups) * kWarpgroup;
+  static constexpr int kConsumers = kGroups * kWarpgroup;
+  static constexpr int kConsumerWarps = kConsumers / kWarpLanes;
+  using Stats = RowStats<kQueries>;
+  using QuerySums = SumTile<kGroupColumns>;
+  using KeySums = SumTile<kKeyWidth>;
+  using ValueSums = SumTile<kValueWidth>;
+};
+
+template <class Tile>
+struct BackwardParams {
+  CUtensorMap q, dout;  // boxes of kQueries rows
+  CUtensorMap k, v;     // boxes of kKeys rows
+  CUtensorMap dk, dv;   // boxes of kGroupKeys rows
+  int heads, heads_per_group, heads_per_item, tiles, blocks;
+  float scale, scale_log2;
+  // In the workspace.
+  typename Tile::Stats* stats = nullptr;               // [heads, tiles]
+  TileIntervals<Tile::kQueries>* row_spans = nullptr;  // [tiles]
+  Span* spans = nullptr;                               // [tiles]
+  KeyBlock* order = nullptr;                           // [blocks]
+  typename Tile::QuerySums* dq = nullptr;              // [heads, tiles, kGroups]
+  typename Tile::KeySums* dk_parts = nullptr;          // [heads / heads_per_item, blocks, kGroups]
+  typename Tile::ValueSums* dv_parts = nullptr;        // if an item is a part of its group
+  int* turns = nullptr;                                // [heads, tiles] additions made so far
+  int* claimed = nullptr;                              // items taken so far
+};
+
+/// One tile of queries of one head under one block of keys: the unit of work. part < 0 ends the
+/// kernel.
+struct BackwardStep {
+  int part;  // of the item: heads_per_item query heads
+  int block;
+  int head, tile;
+  int rank;          // additions to this tile of dq before this one; -1: nothing to add
+  bool masked;       // some of its rows do not see all keys
+  bool first, last;  // of the item
+};
+
+template <class Tile>
+struct alignas(1024) BackwardShared {
+  __nv_bfloat16 k[Tile::kKeys * Tile::kKeyWidth];
+  __nv_bfloat16 v[Tile::kKeys * Tile::kValueWidth];
+  __nv_bfloat16 q[Tile::kStages][Tile::kQueries * Tile::kKeyWidth];
+  __nv_bfloat16 dout[Tile::kStages][Tile::kQueries * Tile::kValueWidth];
+  __nv_bfloat16 ds[Tile::kStages][Tile::kKeys * Tile::kQueries];  // [key][query]
+  typename Tile::QuerySums dq[Tile::kStages][Tile::kGroups];
+  typename Tile::Stats stats[Tile::kStages];
+  TileIntervals<Tile::kQueries> row_spans[Tile::kStages];
+  BackwardStep step[2 * Tile::kStages];
+  RingBarriers<1> keys_ready;
+  RingBarriers<Tile::kStages> q_ready, dout_ready, dq_ready;
+  RingBarriers<2 * Tile::kStages> step_ready;  // ahead of the others: steps are known early
+
+  __device__ __forceinline__ void init() {
+    keys_ready.init(1, Tile::kConsumerWarps);
+    q_ready.init(1, Tile::kConsumerWarps);
+    dout_ready.init(1, Tile::kConsumerWarps);
+    dq_ready.init(Tile::kConsumerWarps, 1);
+    step_ready.init(1, Tile::kConsumerWarps + 2);
+    fence_barrier_init();
+  }
+};
+
+/// The thread that takes items, tells their steps and loads keys, values and queries.
+template <class Tile>
+class ItemLoader {
+ public:
+  __device__ ItemLoader(const BackwardParams<Tile>& params, BackwardShared<Tile>& shared)
+      : params_(params), shared_(shared) {}
+
+  __device__ __forceinline__ void run() {
+    const int parts = params_.heads / params_.heads_per_item;
+    const int items = parts * params_.blocks;
+    for (int item = claim(); item < items; item = claim()) {
+      const ItemPlace place = place_of(item, parts, params_.blocks, static_cast<int>(gridDim.x));
+      walk(place, params_.order[place.at]);
+    }
+    // One end for each of the threads that add dq.
+    tell({-1, 0, 0, 0, 0, false, true, true});
+    tell({-1, 0, 0, 0, 0, false, true, true});
+  }
+
+ private:
+  __device__ __forceinline__ int claim() { return atomicAdd(params_.claimed, 1); }
+
+  /// All steps of an item: its heads, of each the tiles of queries that see the keys. An item
+  /// without any has a masked step, since its gradients are to be written all the same.
+  __device__ __forceinline__ void walk(const ItemPlace& place, const KeyBlock& keys) {
+    const bool idle = keys.first_tile >= keys.last_tile;
+    const int key = keys.block * Tile::kKeys, head = place.part * params_.heads_per_item;
+    const int count = idle ? 1 : keys.last_tile - keys.first_tile;
+    const int total = count * params_.heads_per_item;
+    int tile = idle ? 0 : place.upwards ? keys.first_tile : keys.last_tile - 1;
+    int member = 0, in_member = 0;
+#pragma unroll 1
+    for (int i = 0; i < total; ++i) {
+      const Span span = params_.spans[tile];
+      const BlockRange range = blocks_of<Tile::kKeys>(span);
+      if (idle || range.has(keys.block)) {
+        load({place.part, keys.block, head + member, tile,
+              idle ? -1 : range.rank(keys.block, place.upwards),
+              !span.covers(key, key + Tile::kKeys), i == 0, i + 1 == total});
+      }
+      tile += place.upwards ? 1 : -1;
+      if (++in_member < count) continue;
+      in_member = 0;
+      ++member;
+      tile = idle ? 0 : place.upwards ? keys.first_tile : keys.last_tile - 1;
+    }
+  }
+
+  __device__ __forceinline__ void tell(const BackwardStep& step) {
+    const Ring<2 * Tile::kStages> at{at_.count};
+    shared_.step_ready.wait_empty(at);
+    shared_.step[at.stage()] = step;
+    shared_.step_ready.full[at.stage()].arrive();
+    at_.advance();
+  }
+
+  __device__ __forceinline__ void load(const BackwardStep& step) {
+    const Ring<Tile::kStages> at = at_;
+    Barrier& full = shared_.q_ready.full[at.stage()];
+    auto& lse = shared_.stats[at.stage()].lse;
+    auto& row_spans = shared_.row_spans[at.stage()];
+    tell(step);
+    shared_.q_ready.wait_empty(at);
+    full.arrive_expecting(sizeof(shared_.q[0]) + sizeof(lse) + sizeof(row_spans));
+    load_tile<Tile::kQueries, Tile::kKeyWidth>(params_.q, full, shared_.q[at.stage()],
+                                               step.tile * Tile::kQueries, step.head);
+    load_bytes(params_.stats[step.head * params_.tiles + step.tile].lse, full, lse, sizeof(lse));
+    load_bytes(&params_.row_spans[step.tile], full, &row_spans, sizeof(row_spans));
+    if (step.first) load_keys(step);
+  }
+
+  __device__ __forceinline__ void load_keys(const BackwardStep& step) {
+    Barrier& full = shared_.keys_ready.full[0];
+    shared_.keys_ready.wait_empty(at_keys_);
+    full.arrive_expecting(sizeof(shared_.k) + sizeof(shared_.v));
+    const int row = step.block * Tile::kKeys, group = step.head / params_.heads_per_group;
+    load_tile<Tile::kKeys, Tile::kKeyWidth>(params_.k, full, shared_.k, row, group);
+    load_tile<Tile::kKeys, Tile::kValueWidth>(params_.v, full, shared_.v, row, group);
+    at_keys_.advance();
+  }
+
+  const BackwardParams<Tile>& params_;
+  BackwardShared<Tile>& shared_;
+  Ring<1> at_keys_;
+  Ring<Tile::kStages> at_;
+};
+
+/// The step at `at`, for a thread outside of the consumers.
+template <class Tile>
+__device__ __forceinline__ BackwardStep receive(BackwardShared<Tile>& shared, unsigned count) {
+  const Ring<2 * Tile::kStages> at{count};
+  shared.step_ready.wait_full(at);
+  const BackwardStep step = shared.step[at.stage()];
+  shared.step_ready.empty[at.stage()].arrive();
+  return step;
+}
+
+/// The thread that loads the gradients of o.
+template <class Tile>
+__device__ __forceinline__ void load_grads(const BackwardParams<Tile>& params,
+                                           BackwardShared<Tile>& shared) {
+  for (Ring<Tile::kStages> at;; at.advance()) {
+    const BackwardStep step = receive(shared, at.count);
+    if (step.part < 0) return;
+    Barrier& full = shared.dout_ready.full[at.stage()];
+    auto& delta = shared.stats[at.stage()].delta;
+    shared.dout_ready.wait_empty(at);
+    full.arrive_expecting(sizeof(shared.dout[0]) + sizeof(delta));
+    load_tile<Tile::kQueries, Tile::kValueWidth>(params.dout, full, shared.dout[at.stage()],
+                                                 step.tile * Tile::kQueries, step.head);
+    load_bytes(params.stats[step.head * params.tiles + step.tile].delta, full, delta,
+               sizeof(delta));
+  }
+}
+
+/// Waits until `rank` items have added to a tile of dq.
+__device__ __forceinline__ void wait_for_turn(const int* turn, int rank) {
+  int made = 0;
+  while (made < rank) {
+    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];\n" : "=r"(made) : "l"(turn) : "memory");
+  }
+  fence_global_for_async();
+}
+
+/// Tells that one more item than `rank` has.
+__device__ __forceinline__ void pass_turn(int* turn, int rank) {
+  fence_global_for_async();
+  asm volatile("st.release.gpu.global.s32 [%0], %1;\n" ::"l"(turn), "r"(rank + 1) : "memory");
+}
+
+/// A thread that adds the consumers' dq to global memory, of the steps `first`, first + kStages,
+/// ..., each once the items before this one have added theirs.
+template <class Tile>
+__device__ __forceinline__ void add_query_grads(const BackwardParams<Tile>& params,
+                                                BackwardShared<Tile>& shared, unsigned first) {
+  for (Ring<Tile::kStages> at{first};; at.count += Tile::kStages) {
+    const BackwardStep step = receive(shared, at.count);
+    if (step.part < 0) return;
+    const int tile = step.head * params.tiles + step.tile;
+    wait_for_turn(params.turns + tile, step.rank);
+    shared.dq_ready.wait_full(at);
+    auto* const from = shared.dq[at.stage()];
+    auto* const to = params.dq + tile * Tile::kGroups;
+    if (step.rank == 0) store_bytes(to, from, sizeof(shared.dq[0]));
+    if (step.rank > 0) add_floats(to, from, sizeof(shared.dq[0]));
+    commit_stores();
+    wait_stores_read();
+    shared.dq_ready.empty[at.stage()].arrive();
+    wait_stores();
+    if (step.rank >= 0) pass_turn(params.turns + tile, step.rank);
+  }
+}
+
+}  // namespace strait::kernels::cuda::sm90
