@@ -8,8 +8,13 @@ namespace {
 
 using namespace sm90;
 
-bool has_tile(std::int64_t key_width, std::int64_t value_width) {
-  return key_width == 128 && value_width == 128;
+/// Calls body(BackwardTile<...>{}) for the tile of these head dims; false when there is none.
+template <class Body>
+bool with_tile(std::int64_t key_width, std::int64_t value_width, Body&& body) {
+  const auto are = [&](int key, int value) { return key_width == key && value_width == value; };
+  if (are(64, 64)) return body(BackwardTile<64, 64, 128, 4, 4>{}), true;
+  if (are(128, 128)) return body(BackwardTile<128, 128, 64, 5, 1>{}), true;
+  return false;
 }
 
 template <class T>
@@ -108,12 +113,15 @@ void differentiate(const AttentionBwd& op, const Call& call) {
                   .shared_bytes = sizeof(BackwardShared<Tile>)};
   launch_kernel(call, grid, attention_backward<Tile>, params);
   const auto tokens = static_cast<int>(op.q.shape[0]), keys = static_cast<int>(op.k.shape[0]);
-  round<Tile::kGroupColumns>(call, params.tiles, params.heads, Tile::kGroups,
+  constexpr int kTileRows = Tile::kSplitRows ? Tile::kGroups : 1;  // of 64
+  round<Tile::kQueryColumns>(call, params.tiles * kTileRows, params.heads,
+                             Tile::kSplitRows ? 1 : Tile::kGroups,
                              {.sums = params.dq,
                               .spans = params.spans,
                               .to = packets_of(op.dq),
                               .rows = tokens,
                               .parts = 1,
+                              .span_tiles = kTileRows,
                               .scale = params.scale});
   const int parts = params.heads_per_group / params.heads_per_item;
   if (parts == 1) return;
@@ -125,6 +133,7 @@ void differentiate(const AttentionBwd& op, const Call& call) {
                           .to = packets_of(op.dk),
                           .rows = keys,
                           .parts = parts,
+                          .span_tiles = 1,
                           .scale = params.scale});
   round<Tile::kValueWidth>(call, key_tiles, groups, 1,
                            {.sums = params.dv_parts,
@@ -132,6 +141,7 @@ void differentiate(const AttentionBwd& op, const Call& call) {
                             .to = packets_of(op.dv),
                             .rows = keys,
                             .parts = parts,
+                            .span_tiles = 1,
                             .scale = 1.0f});
 }
 
@@ -139,7 +149,7 @@ void differentiate(const AttentionBwd& op, const Call& call) {
 
 bool takes_hopper(const AttentionBwd& op) {
   if (!Context::current().hopper() || op.q.dtype != DType::bf16) return false;
-  if (!has_tile(op.q.shape[2], op.v.shape[2])) return false;
+  if (!with_tile(op.q.shape[2], op.v.shape[2], [](auto) {})) return false;
   for (const ConstTensor& x : {op.q, op.k, op.v, op.o, op.dout, ConstTensor(op.dq),
                                ConstTensor(op.dk), ConstTensor(op.dv)}) {
     if (!addressable(layout_of(x))) return false;
@@ -148,7 +158,8 @@ bool takes_hopper(const AttentionBwd& op) {
 }
 
 void differentiate_hopper(const AttentionBwd& op, const Call& call) {
-  differentiate<BackwardTile<128, 128>>(op, call);
+  with_tile(op.q.shape[2], op.v.shape[2],
+            [&](auto tile) { differentiate<decltype(tile)>(op, call); });
 }
 
 }  // namespace strait::kernels::cuda

@@ -8,9 +8,9 @@
 // over its query heads and the tiles of queries that see it. Scores are kept transposed,
 // [key][query]: as sums in registers they are already the first operand of the products for dk and
 // dv. Each of two warpgroups owns 64 keys; for dq, which sums over all keys, score gradients go
-// through shared memory and each warpgroup takes half of the columns. dq is added up in fp32 in
-// global memory, in the order that backward_plan.cuh sets; a thread of its own waits for the
-// block's turn and passes it on.
+// through shared memory and each warpgroup takes half of the columns or rows. dq is added up in
+// fp32 in global memory, in the order that backward_plan.cuh sets; a thread of its own waits for
+// the block's turn and passes it on.
 namespace strait::kernels::cuda::sm90 {
 
 /// Hardware barriers in use beside __syncthreads.
@@ -76,7 +76,8 @@ class BackwardConsumer {
       // Score gradients, for both warpgroups.
       differentiate_scores();
       pack(b_, dp_);
-      stage_packed(shared_.ds[at_.stage()] + group_ * Tile::kGroupKeys * kPieceColumns, b_);
+      if constexpr (Tile::kScoreStages == 1) sync_threads(kConsumerSync, Tile::kConsumers);
+      stage_packed<Tile::kKeys>(scores() + group_ * Tile::kGroupKeys * kPieceColumns, b_);
       fence_shared_for_async();
       // dK += dS^T Q, then dQ = dS K.
       pin(b_);
@@ -124,11 +125,16 @@ class BackwardConsumer {
   }
 
   __device__ __forceinline__ void start_query_grads() {
-    constexpr int kHalfPieces = Tile::kGroupColumns / kPieceColumns;
-    multiply<Tile::kGroupColumns, Tile::kKeys, Tile::kKeys, Tile::kKeys, Along::rows, Along::rows>(
-        dq_, operand<Tile::kKeys>(shared_.ds[at_.stage()]),
-        operand<Tile::kKeys>(shared_.k + group_ * kHalfPieces * Tile::kKeys * kPieceColumns));
+    constexpr int kPiece = Tile::kKeys * kPieceColumns;
+    constexpr int kStripPieces = Tile::kSplitRows ? 0 : Tile::kQueryColumns / kPieceColumns;
+    multiply<Tile::kQueryColumns, Tile::kKeys, Tile::kKeys, Tile::kKeys, Along::rows, Along::rows>(
+        dq_, operand<Tile::kKeys>(scores() + (Tile::kSplitRows ? group_ * kPiece : 0)),
+        operand<Tile::kKeys>(shared_.k + group_ * kStripPieces * kPiece));
     commit_products();
+  }
+
+  __device__ __forceinline__ __nv_bfloat16* scores() {
+    return shared_.ds[at_.count % Tile::kScoreStages];
   }
 
   /// Scores become weights. A thread has queries 8 j + 2 (lane % 4) + {0, 1} of two keys.
@@ -249,7 +255,7 @@ class BackwardConsumer {
   Ring<1> at_keys_;
   float dk_[Tile::kKeyWidth / 2], dv_[Tile::kValueWidth / 2];
   float s_[Tile::kQueries / 2], dp_[Tile::kQueries / 2];
-  float dq_[Tile::kGroupColumns / 2];
+  float dq_[Tile::kQueryColumns / 2];
   std::uint32_t a_[Tile::kQueries / 16][4], b_[Tile::kQueries / 16][4];
   std::uint32_t v_[Tile::kResident][4];  // this warpgroup's values
 };

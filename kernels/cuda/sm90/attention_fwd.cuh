@@ -61,6 +61,7 @@ struct alignas(1024) ForwardShared {
   RingBarriers<Tile::kQueryStages> q_ready;
   RingBarriers<Tile::kStages> k_ready, v_ready;
   RingBarriers<2> work_ready;
+  Barrier claim;  // the next tile is to be claimed
   ForwardWork work[2];
   TileOrder<Tile::kMaxTiles> order;
 };
@@ -69,7 +70,8 @@ __device__ __forceinline__ bool is_leader() {
   return threadIdx.x % kWarpLanes == 0;
 }
 
-/// The warp that deals out tiles and finds their spans, ahead of the others.
+/// The warp that claims tiles and finds their spans. It does so as late as loading allows, for the
+/// blocks of the grid to end together.
 template <class Tile>
 __device__ __forceinline__ void schedule(const ForwardParams& params, ForwardShared<Tile>& shared) {
   const int tiles = (params.intervals.tokens + Tile::kRows - 1) / Tile::kRows;
@@ -77,7 +79,9 @@ __device__ __forceinline__ void schedule(const ForwardParams& params, ForwardSha
   ItemQueue queue{params.counters, tiles * params.heads};
   Sections sections{params.heads / params.heads_per_group, params.sections, params.heads_per_group,
                     tiles};
-  for (int item = queue.next();; item = queue.next()) {
+  for (Ring<1> claim;; claim.advance()) {
+    if (claim.count > 0) shared.claim.wait(claim.phase() ^ 1);
+    const int item = queue.next();
     ForwardWork work{-1, 0, {}};
     if (item >= 0) {
       const int2 place = sections.place_of(item);
@@ -114,6 +118,8 @@ class ForwardLoader {
   }
 
  private:
+  static constexpr int kClaimAhead = 1;  // blocks of keys that a claim takes
+
   /// Keys run a block ahead of values, as their products do.
   __device__ __forceinline__ void load(const ForwardWork& work) {
     const int blocks = work.blocks<Tile>(), group = work.head / params_.heads_per_group;
@@ -125,6 +131,7 @@ class ForwardLoader {
     at_q_.advance();
 #pragma unroll 1
     for (int i = 0; i <= blocks; ++i) {
+      if (i == max(blocks - kClaimAhead, 0)) shared_.claim.arrive();
       if (i < blocks) load_keys(work.key<Tile>(i), group);
       if (i > 0) load_values(work.key<Tile>(i - 1), group);
     }
@@ -356,6 +363,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     shared.k_ready.init(1, Tile::kConsumerWarps);
     shared.v_ready.init(1, Tile::kConsumerWarps);
     shared.work_ready.init(1, Tile::kConsumerWarps + 1);
+    shared.claim.init(1);
     fence_barrier_init();
   }
   shared.order.template sort<Tile::kRows, Tile::kThreads>(params.intervals);

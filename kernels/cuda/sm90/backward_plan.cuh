@@ -43,7 +43,7 @@ struct ItemPlace {
   bool upwards;
 };
 
-/// As many parts as the grid can start at once form a wave, in which they alternate item by item;
+/// As many parts as have `grid` items form a wave, in which they alternate item by item;
 /// every second wave takes blocks of keys, and tiles of queries, in the other direction.
 __device__ __forceinline__ ItemPlace place_of(int item, int parts, int blocks, int grid) {
   const int wave_parts = max(1, grid / blocks);
@@ -55,64 +55,80 @@ __device__ __forceinline__ ItemPlace place_of(int item, int parts, int blocks, i
 }
 
 inline constexpr int kPlanThreads = 1024;
-inline constexpr int kMaxPlanned = 2048;  // blocks of keys; more are not interleaved
+inline constexpr int kPlanWarps = kPlanThreads / kWarpLanes;
+inline constexpr int kMaxPlanned = 1024;  // blocks of keys; more are not interleaved
+inline constexpr int kMaxStaged = 2048;   // tiles of queries whose ranges are kept at hand
 
-/// Tiles of queries of each block, and blocks in the order of odd heads. One thread block.
+/// What plan_backward keeps in shared memory.
+struct BackwardPlan {
+  BlockRange range[kMaxStaged];
+  KeyBlock keys[kMaxPlanned];
+  unsigned joined[kMaxPlanned / kWarpLanes];  // bit: some tile sees this block and the one before
+  int rest[kMaxPlanned];                      // blocks of the segment from this one on
+};
+
+/// Tiles of queries that see `block`, and whether one of them sees the block before. By a warp.
+template <int kKeys>
+__device__ __forceinline__ KeyBlock find_tiles(const BackwardPlan& plan, const Span* spans,
+                                               int tiles, int block, bool& joined) {
+  int first = INT_MAX, last = 0;
+  joined = false;
+  for (int tile = static_cast<int>(threadIdx.x) % kWarpLanes; tile < tiles; tile += kWarpLanes) {
+    const BlockRange range = tile < kMaxStaged ? plan.range[tile] : blocks_of<kKeys>(spans[tile]);
+    if (!range.has(block)) continue;
+    first = min(first, tile);
+    last = tile + 1;
+    joined = joined || range.first < block;
+  }
+  joined = __any_sync(kFullWarp, joined);
+  return {block, __reduce_min_sync(kFullWarp, first), __reduce_max_sync(kFullWarp, last)};
+}
+
+/// The first block from `block` + 1 on that begins a segment.
+__device__ __forceinline__ int end_of_segment(const BackwardPlan& plan, int block, int blocks) {
+  for (int at = block + 1; at < blocks;) {
+    const unsigned starts = ~plan.joined[at / kWarpLanes] >> at % kWarpLanes;
+    if (starts != 0) return min(at + __ffs(static_cast<int>(starts)) - 1, blocks);
+    at = (at / kWarpLanes + 1) * kWarpLanes;
+  }
+  return blocks;
+}
+
+/// Tiles of queries of each block, and blocks in the order of waves that go downwards. One thread
+/// block.
 template <int kKeys>
 __global__ void __launch_bounds__(kPlanThreads)
     plan_backward(const Span* spans, int tiles, int blocks, KeyBlock* order) {
-  __shared__ int rest[kMaxPlanned];  // blocks of the segment from this one on
-  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-  const int warp = static_cast<int>(threadIdx.x) / kWarpLanes, warps = kPlanThreads / kWarpLanes;
+  __shared__ BackwardPlan plan;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarpLanes;
   const bool planned = blocks <= kMaxPlanned;
-  // Tiles of each block; whether some tile sees this block and the one before.
-  for (int block = warp; block < blocks; block += warps) {
-    int first = INT_MAX, last = 0;
-    bool joined = false;
-    for (int tile = lane; tile < tiles; tile += kWarpLanes) {
-      const BlockRange range = blocks_of<kKeys>(spans[tile]);
-      if (!range.has(block)) continue;
-      first = min(first, tile);
-      last = tile + 1;
-      joined = joined || range.first < block;
-    }
-    first = __reduce_min_sync(kFullWarp, first);
-    last = __reduce_max_sync(kFullWarp, last);
-    joined = __any_sync(kFullWarp, joined);
+  for (int tile = thread; tile < min(tiles, kMaxStaged); tile += kPlanThreads) {
+    plan.range[tile] = blocks_of<kKeys>(spans[tile]);
+  }
+  for (int i = thread; i < kMaxPlanned / kWarpLanes; i += kPlanThreads) plan.joined[i] = 0;
+  __syncthreads();
+  for (int block = thread / kWarpLanes; block < blocks; block += kPlanWarps) {
+    bool joined;
+    const KeyBlock keys = find_tiles<kKeys>(plan, spans, tiles, block, joined);
     if (lane != 0) continue;
-    order[block] = {block, first, last};
-    if (planned) rest[block] = joined ? 1 : 0;
+    (planned ? plan.keys : order)[block] = keys;
+    if (planned && joined) atomicOr(&plan.joined[block / kWarpLanes], 1u << block % kWarpLanes);
   }
-  __syncthreads();
   if (!planned) return;
-  // The end of each block's segment.
-  int ends[kMaxPlanned / kPlanThreads];
-  KeyBlock mine[kMaxPlanned / kPlanThreads];
-#pragma unroll
-  for (int i = 0; i < kMaxPlanned / kPlanThreads; ++i) {
-    const int block = static_cast<int>(threadIdx.x) + i * kPlanThreads;
-    if (block >= blocks) continue;
-    int end = block + 1;
-    while (end < blocks && rest[end] != 0) ++end;
-    ends[i] = end;
-    mine[i] = order[block];
+  __syncthreads();
+  for (int block = thread; block < blocks; block += kPlanThreads) {
+    plan.rest[block] = end_of_segment(plan, block, blocks) - block;
   }
   __syncthreads();
-#pragma unroll
-  for (int i = 0; i < kMaxPlanned / kPlanThreads; ++i) {
-    const int block = static_cast<int>(threadIdx.x) + i * kPlanThreads;
-    if (block < blocks) rest[block] = ends[i] - block;
-  }
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < kMaxPlanned / kPlanThreads; ++i) {
-    const int block = static_cast<int>(threadIdx.x) + i * kPlanThreads;
-    if (block >= blocks) continue;
-    int rank = 0;
-    for (int j = 0; j < blocks; ++j) {
-      rank += rest[j] > rest[block] || (rest[j] == rest[block] && j < block);
+  // Sort by what is left of the segment.
+  for (int block = thread / kWarpLanes; block < blocks; block += kPlanWarps) {
+    const int mine = plan.rest[block];
+    int before = 0;
+    for (int i = lane; i < blocks; i += kWarpLanes) {
+      before += plan.rest[i] > mine || (plan.rest[i] == mine && i < block);
     }
-    order[rank] = mine[i];
+    before = __reduce_add_sync(kFullWarp, before);
+    if (lane == 0) order[before] = plan.keys[block];
   }
 }
 

@@ -108,9 +108,9 @@ struct SumTile {
 template <int kColumns>
 struct RoundParams {
   const SumTile<kColumns>* sums;
-  const Span* spans;  // of each tile; absent, or an empty one's rows are zero without sums
+  const Span* spans;  // of span_tiles tiles each; absent, or an empty one's are zero without sums
   RowPackets to;
-  int rows, parts;
+  int rows, parts, span_tiles;
   float scale;
 };
 
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(kWarpgroup) round_sums(const RoundParams<kColu
   const int row = thread / kWarpLanes * 16 + thread % kWarpLanes / 4, column = thread % 4 * 2;
   const auto* from =
       params.sums + static_cast<std::int64_t>(head) * params.parts * stride + tile * strips + strip;
-  const bool empty = params.spans != nullptr && params.spans[tile].empty();
+  const bool empty = params.spans != nullptr && params.spans[tile / params.span_tiles].empty();
   float4 x[kPackets] = {};
 #pragma unroll 1
   for (int part = 0; part < (empty ? 0 : params.parts); ++part) {

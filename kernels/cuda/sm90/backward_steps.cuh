@@ -9,21 +9,27 @@
 // memory.
 namespace strait::kernels::cuda::sm90 {
 
-/// The limit is 240 registers a thread: dk and dv (kKeyWidth / 2 + kValueWidth / 2), two sets of
-/// scores (kQueries / 2 each) and their bf16 (kQueries / 4 each).
-template <int kKeyWidth_, int kValueWidth_>
+/// Tiles of kQueries_ queries by 128 keys. The limits are shared memory (227 KiB) and 240 registers
+/// a thread: dk and dv (kKeyWidth / 2 + kValueWidth / 2), two sets of scores (kQueries / 2 each),
+/// their bf16 (kQueries / 4), and what is left keeps kResident_ of the kValueWidth / 16 steps of
+/// the values, which spares shared memory their reads. A wave takes kWaveScale_ times the heads
+/// that fill the grid (backward_plan.cuh): steps that are short beside the way of dq to memory need
+/// more time between the additions to a tile.
+template <int kKeyWidth_, int kValueWidth_, int kQueries_, int kResident_, int kWaveScale_>
 struct BackwardTile {
   static constexpr int kKeyWidth = kKeyWidth_, kValueWidth = kValueWidth_;
-  static constexpr int kKeys = 128, kQueries = 64;
+  static constexpr int kKeys = 128, kQueries = kQueries_;
   static constexpr int kGroups = 2;  // consumer warpgroups
-  static constexpr int kGroupKeys = kKeys / kGroups, kGroupColumns = kKeyWidth / kGroups;
-  static constexpr int kStages = 2;
-  static constexpr int kResident = 5;  // of the kValueWidth / 16 steps, kept in registers
+  static constexpr int kGroupKeys = kKeys / kGroups;
+  static constexpr bool kSplitRows = kQueries == 128;  // dq between the warpgroups, else columns
+  static constexpr int kQueryColumns = kSplitRows ? kKeyWidth : kKeyWidth / kGroups;
+  static constexpr int kResident = kResident_, kWaveScale = kWaveScale_;
+  static constexpr int kStages = 2, kScoreStages = kQueries == 64 ? 2 : 1;
   static constexpr int kThreads = (1 + kGroups) * kWarpgroup;
   static constexpr int kConsumers = kGroups * kWarpgroup;
   static constexpr int kConsumerWarps = kConsumers / kWarpLanes;
   using Stats = RowStats<kQueries>;
-  using QuerySums = SumTile<kGroupColumns>;
+  using QuerySums = SumTile<kQueryColumns>;
   using KeySums = SumTile<kKeyWidth>;
   using ValueSums = SumTile<kValueWidth>;
 };
@@ -64,7 +70,7 @@ struct alignas(1024) BackwardShared {
   __nv_bfloat16 v[Tile::kKeys * Tile::kValueWidth];
   __nv_bfloat16 q[Tile::kStages][Tile::kQueries * Tile::kKeyWidth];
   __nv_bfloat16 dout[Tile::kStages][Tile::kQueries * Tile::kValueWidth];
-  __nv_bfloat16 ds[Tile::kStages][Tile::kKeys * Tile::kQueries];  // [key][query]
+  __nv_bfloat16 ds[Tile::kScoreStages][Tile::kKeys * Tile::kQueries];  // [key][query]
   typename Tile::QuerySums dq[Tile::kStages][Tile::kGroups];
   typename Tile::Stats stats[Tile::kStages];
   TileIntervals<Tile::kQueries> row_spans[Tile::kStages];
@@ -94,7 +100,8 @@ class ItemLoader {
     const int parts = params_.heads / params_.heads_per_item;
     const int items = parts * params_.blocks;
     for (int item = claim(); item < items; item = claim()) {
-      const ItemPlace place = place_of(item, parts, params_.blocks, static_cast<int>(gridDim.x));
+      const ItemPlace place =
+          place_of(item, parts, params_.blocks, static_cast<int>(gridDim.x) * Tile::kWaveScale);
       walk(place, params_.order[place.at]);
     }
     // One end for each of the threads that add dq.
