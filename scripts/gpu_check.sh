@@ -113,38 +113,20 @@ curves() {
     scripts/compare_losses.py "${pairs[@]}" --window 20 --relative 0.005
 }
 
+# A run that repeats, recomputes or resumes gives the same bits.
 repeats() {
   local gpu=(--set run.device=cuda --set precision.compute=bf16)
   quick again "${gpu[@]}" && quick block "${gpu[@]}" --set train.recompute=block &&
+    quick resumed "${gpu[@]}" --set train.steps=120 --set optim.schedule=constant &&
+    quick whole "${gpu[@]}" --set optim.schedule=constant &&
+    $kBin/train --resume "$out/runs/resumed" --set train.steps=200 &&
     scripts/compare_losses.py "$out/runs/again" "$out/runs/bf16_1" &&
-    scripts/compare_losses.py "$out/runs/block" "$out/runs/bf16_1"
-}
-
-# Median tokens/s of the steps after the warm-up.
-median_tok_s() {
-  "$python" -c 'import json,statistics,sys
-rows = [json.loads(l) for l in open(sys.argv[1] + "/metrics.jsonl")]
-print(statistics.median([r["tok_s"] for r in rows if "tok_s" in r][5:]))' "$1"
+    scripts/compare_losses.py "$out/runs/block" "$out/runs/bf16_1" &&
+    scripts/compare_losses.py "$out/runs/resumed" "$out/runs/whole"
 }
 
 bench() {
-  local kind ours peer rows=()
-  for kind in mha cca ccgqa; do
-    rm -rf "$out/runs/bench_$kind"
-    $kBin/train --config "configs/bench/dense_$kind.json" --set "run.dir=$out/runs/bench_$kind" \
-      --set run.device=cuda || return 1
-    rm -rf "$out/runs/bench_$kind/checkpoints"
-    ours=$(median_tok_s "$out/runs/bench_$kind")
-    peer=$("$python" tests/bench/torch_peer.py train --attn "$kind" |
-      sed -nE 's|.* ([0-9,]+) tokens/s.*|\1|p' | tr -d ,)
-    echo "dense $kind: $ours tokens/s, PyTorch ${peer:-none}"
-    rows+=("\"dense_$kind\": {\"strait_tok_s\": $ours, \"torch_tok_s\": ${peer:-null}}")
-  done
-  local device
-  device=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1)
-  (IFS=,; printf '{"device": "%s", "date": "%s", "revision": "%s", %s}\n' "$device" \
-    "$(date -u +%FT%TZ)" "$(git describe --always --dirty 2>/dev/null || echo unknown)" \
-    "${rows[*]}") | tee "$out/bench.json"
+  "$python" scripts/gpu_bench.py "$kBuild" "$out"
 }
 
 for part in "${parts[@]}"; do
@@ -153,7 +135,7 @@ for part in "${parts[@]}"; do
     tests) check kernel_tests kernel_tests; check golden golden ;;
     sanitize) check memcheck memcheck; check racecheck racecheck ;;
     runs) check curves curves; check repeats repeats ;;
-    bench) check bench bench; cat "$out/bench.log" ;;
+    bench) check bench bench; [[ ! -e $out/bench.log ]] || cat "$out/bench.log" ;;
     *)
       echo "gpu_check: unknown part '$part'; known are build, tests, sanitize, runs, bench" >&2
       exit 2

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Training steps of the bench presets beside PyTorch, and what their time is made of.
+
+usage: gpu_bench.py BUILD_DIR OUT_DIR [--kinds mha cca ccgqa] [--no-peer] [--steps N]
+
+Runs op_bench (the device's ceilings and every op), then for each kind of configs/bench: ./train with
+a profile of its last steps, and tests/bench/torch_peer.py with both of its attention backends; all on
+the GPU present, one after the other. Prints a table and writes OUT_DIR/bench.json.
+
+The floor of a step without its attention core is the sum over its launches of
+max(FLOPs / rate measured for that matrix product, bytes / copy bandwidth).
+
+Exit code 0 when everything ran, 1 when something failed.
+"""
+import argparse
+import datetime
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CORE = {"AttentionFwd", "AttentionBwd"}
+GEMM = {"Gemm", "GroupedGemm", "GroupedGemmWgrad"}
+OPTIMIZER = {"AdamW", "SumSquares", "ClipScale"}
+WARMUP = 5  # steps
+
+
+def run(command, log):
+    """Output of a command, also kept in a file; exits when it fails."""
+    done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)
+    log.write_text(done.stdout)
+    if done.returncode != 0:
+        print(f"gpu_bench: {' '.join(map(str, command))}: exit code {done.returncode}; see {log}\n"
+              + done.stdout[-2000:], file=sys.stderr)
+        sys.exit(1)
+    return done.stdout
+
+
+class Ceilings:
+    """What op_bench measured: copy bandwidth, the large product, and a rate for each product."""
+
+    def __init__(self, path):
+        bench = json.loads(path.read_text())
+        self.header = {key: bench[key] for key in ("device", "driver", "date")}
+        rows = bench["ops"]
+        self.copy = 1e9 * next(row["ceiling"] for row in rows if "gb_s" in row)
+        self.gemm = 1e12 * statistics.median(row["ceiling"] for row in rows if "tflop_s" in row)
+        self.rates = {}
+        for row in rows:
+            if "tflop_s" in row:
+                self.rates.setdefault(row["flops"], []).append((row["bytes"], 1e12 * row["tflop_s"]))
+
+    def rate(self, flops, bytes_moved):
+        """Of the product with these FLOPs whose bytes are nearest; the large one's if none is."""
+        rows = self.rates.get(flops)
+        if not rows:
+            return self.gemm
+        return min(rows, key=lambda row: abs(row[0] - bytes_moved))[1]
+
+    def floor_seconds(self, op):
+        seconds = op["bytes_each"] / self.copy
+        if op["op"] in GEMM and op["flops_each"] > 0:
+            seconds = max(seconds,
+                          op["flops_each"] / self.rate(op["flops_each"], op["bytes_each"]))
+        return seconds * op["launches"]
+
+
+def step_report(folder, ceilings):
+    """Speed, memory and the parts of a step of one run."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    profile = json.loads((folder / "profile.json").read_text())
+    steps = [line for line in lines if "tok_s" in line]
+    timed = steps[WARMUP:len(steps) - profile["steps"]]
+    memory = next(line for line in lines if line.get("event") == "memory")
+
+    def milliseconds(ops):
+        return 1e3 * sum(op["seconds"] for op in profile["ops"] if ops(op["op"])) / profile["steps"]
+
+    floor = sum(ceilings.floor_seconds(op) for op in profile["ops"] if op["op"] not in CORE)
+    total = milliseconds(lambda op: True)
+    core = milliseconds(lambda op: op in CORE)
+    rest = milliseconds(lambda op: op not in CORE | GEMM | OPTIMIZER)
+    return {
+        "tok_s": statistics.median(line["tok_s"] for line in timed),
+        "mfu": statistics.median(line["mfu"] for line in timed),
+        "step_ms": 1e3 * statistics.median(line["step_s"] for line in timed),
+        "phases_ms": {name: 1e3 * statistics.median(line[name + "_s"] for line in timed)
+                      for name in ("data", "forward", "head", "backward", "optimizer")},
+        "planned_bytes": memory["planned_bytes"],
+        "measured_bytes": memory["measured_bytes"],
+        "profiled_ms": {"all": total, "attention core": core,
+                        "products": milliseconds(lambda op: op in GEMM),
+                        "optimizer": milliseconds(lambda op: op in OPTIMIZER), "rest": rest},
+        "rest_share": rest / total,
+        "floor_ms": 1e3 * floor / profile["steps"],
+        "over_floor": (total - core) / (1e3 * floor / profile["steps"]),
+        "ops": profile["ops"],
+    }
+
+
+def train(arguments, kind, ceilings):
+    folder = arguments.out / f"bench_{kind}"
+    subprocess.run(["rm", "-rf", folder], check=True)
+    last = arguments.steps
+    run([arguments.build / "bin/train", "--config", f"configs/bench/dense_{kind}.json", "--set",
+         f"run.dir={folder}", "--set", "run.device=cuda", "--set", f"train.steps={last}",
+         "--profile", f"steps={last - 2}:{last}"], arguments.out / f"train_{kind}.log")
+    return step_report(folder, ceilings)
+
+
+def peer(arguments, kind, backend):
+    text = run([sys.executable, "tests/bench/torch_peer.py", "train", "--attn", kind, "--sdpa",
+                backend], arguments.out / f"peer_{kind}_{backend}.log")
+    found = re.search(r"([\d,]+) tokens/s.*= ([\d.]+)% MFU", text)
+    return {"tok_s": float(found[1].replace(",", "")), "mfu": float(found[2]) / 100}
+
+
+def preset(arguments, kind, ceilings):
+    report = train(arguments, kind, ceilings)
+    if not arguments.no_peer:
+        report["peer"] = {name: peer(arguments, kind, name) for name in ("default", "cudnn")}
+        report["ratio"] = report["tok_s"] / max(p["tok_s"] for p in report["peer"].values())
+    return report
+
+
+def table(presets):
+    lines = [f"{'preset':12} {'tokens/s':>9} {'MFU':>7} {'step ms':>8} {'peer default, cudnn':>20} "
+             f"{'ratio':>6} {'rest':>6} {'over floor':>10} {'memory, of plan':>15}"]
+    for kind, row in presets.items():
+        others = ", ".join(f"{p['tok_s']:,.0f}" for p in row.get("peer", {}).values()) or "-"
+        ratio = f"{row['ratio']:.2f}" if "ratio" in row else "-"
+        lines.append(
+            f"dense {kind:6} {row['tok_s']:9,.0f} {100 * row['mfu']:6.1f}% {row['step_ms']:8.1f} "
+            f"{others:>20} {ratio:>6} {100 * row['rest_share']:5.1f}% {row['over_floor']:10.3f} "
+            f"{row['measured_bytes'] / row['planned_bytes']:15.4f}")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--kinds", nargs="+", default=["mha", "cca", "ccgqa"])
+    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--steps", type=int, default=25)
+    arguments = parser.parse_args()
+    arguments.build, arguments.out = arguments.build.resolve(), arguments.out.resolve()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    ops = arguments.out / "op_bench.json"
+    run([arguments.build / "tests/op_bench", "--json", ops], arguments.out / "op_bench.log")
+    ceilings = Ceilings(ops)
+    revision = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True,
+                              capture_output=True, check=False).stdout.strip()
+    presets = {kind: preset(arguments, kind, ceilings) for kind in arguments.kinds}
+    report = ceilings.header | {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%FT%TZ"),
+        "revision": revision or "unknown", "copy_gb_s": 1e-9 * ceilings.copy,
+        "gemm_tflop_s": 1e-12 * ceilings.gemm,
+        "presets": {f"dense_{kind}": row for kind, row in presets.items()}}
+    (arguments.out / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(f"{ceilings.header['device']}: copy {1e-9 * ceilings.copy:,.0f} GB/s, product 8192^3 "
+          f"{1e-12 * ceilings.gemm:.0f} TFLOP/s")
+    print(table(presets))
+
+
+if __name__ == "__main__":
+    main()
