@@ -15,12 +15,12 @@ void check(const RmsNormFwd& op) {
   c.optional_shape("sum", op.sum, {tokens, width});
   c.shape("y", op.y, {tokens, width});
   c.shape("rstd", op.rstd, {tokens});
-  c.compute_dtype("x", op.x);
-  c.dtype("delta", op.delta, op.x.dtype);
-  c.wide_dtype("w", op.w, op.x.dtype);
+  c.compute_dtype("y", op.y);
+  c.wide_dtype("x", op.x, op.y.dtype);
+  c.dtype("delta", op.delta, op.y.dtype);
+  c.wide_dtype("w", op.w, op.y.dtype);
   c.dtype("sum", op.sum, op.x.dtype);
-  c.dtype("y", op.y, op.x.dtype);
-  c.dtype("rstd", op.rstd, stat_dtype(op.x.dtype));
+  c.dtype("rstd", op.rstd, stat_dtype(op.y.dtype));
   c.same_or_disjoint("sum", op.sum, "x", op.x);
   c.same_or_disjoint("sum", op.sum, "delta", op.delta);
   c.disjoint("sum", op.sum, "w", op.w);
@@ -42,7 +42,7 @@ void check(const RmsNormBwd& op) {
   c.shape("dx", op.dx, {tokens, width});
   c.shape("dw", op.dw, {width});
   c.compute_dtype("dy", op.dy);
-  c.dtype("s", op.s, op.dy.dtype);
+  c.wide_dtype("s", op.s, op.dy.dtype);
   c.wide_dtype("w", op.w, op.dy.dtype);
   c.dtype("rstd", op.rstd, stat_dtype(op.dy.dtype));
   c.dtype("dresidual", op.dresidual, op.dy.dtype);

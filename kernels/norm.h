@@ -7,13 +7,15 @@ namespace strait::kernels {
 
 /// s = x + delta; y = s / sqrt(mean(s^2) + eps) * w, the mean over the last dim.
 /// Without `delta`, s is x and `sum` stays absent. y is the norm of `sum` as stored, so that a norm
-/// of the stored sum repeats y and rstd bit for bit.
+/// of the stored sum repeats y and rstd bit for bit. The residual stream, x and `sum`, may be in
+/// the stat dtype beside all else in the compute dtype, which is y's.
 struct RmsNormFwd {
   static constexpr const char* kName = "RmsNormFwd";
-  ConstTensor x;           // [T, D], rows may be strided
+  ConstTensor x;           // [T, D] compute or stat dtype, rows may be strided
   ConstTensor delta = {};  // [T, D] residual branch to add, or absent
   ConstTensor w;           // [D]
-  Tensor sum = {};         // [T, D] x + delta; present exactly when delta is; may alias x or delta
+  Tensor sum = {};         // [T, D] x + delta, dtype of x; present exactly when delta is; may alias
+                           // x, or delta of its dtype
   Tensor y;                // [T, D]
   Tensor rstd;             // [T] stat dtype, kept for RmsNormBwd
   double eps = 1e-5;
@@ -24,7 +26,7 @@ struct RmsNormFwd {
 struct RmsNormBwd {
   static constexpr const char* kName = "RmsNormBwd";
   ConstTensor dy;              // [T, D]
-  ConstTensor s;               // [T, D] the normalised sum (x when there was no delta)
+  ConstTensor s;               // [T, D] the normalised sum (x when there was no delta), dtype of x
   ConstTensor w;               // [D]
   ConstTensor rstd;            // [T] stat dtype
   ConstTensor dresidual = {};  // [T, D] gradient arriving past the norm, or absent; may alias dx

@@ -8,7 +8,7 @@
 namespace strait::kernels::cpu {
 
 void run(const RmsNormFwd& op) {
-  with_real(op.x.dtype, RmsNormFwd::kName, [&](auto real) {
+  with_real(op.y.dtype, RmsNormFwd::kName, [&](auto real) {
     using T = decltype(real);
     const std::int64_t tokens = op.x.shape[0], width = op.x.shape[1];
 #pragma omp parallel for if (tokens * width > kParallelGrain)

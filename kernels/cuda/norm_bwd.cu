@@ -10,10 +10,11 @@ namespace {
 /// dw, few enough that they stay in L2.
 constexpr std::int64_t kBlocks = 528;
 
-template <class T>
+/// S is the dtype of the residual stream, T that of all else.
+template <class S, class T>
 struct Args {
   const T* dy;
-  const T* s;
+  const S* s;
   const T* dresidual;  // or null
   T* dx;
   const void* w;
@@ -25,20 +26,21 @@ struct Args {
 };
 
 /// What a thread reads of one row.
-template <class T, int kWidth, int kKeep>
+template <class S, class T, int kWidth, int kKeep>
 struct RowInputs {
   using P = Packet<T, kWidth>;
-  P dy[kKeep], s[kKeep], residual[kKeep];
+  P dy[kKeep], residual[kKeep];
+  Packet<S, kWidth> s[kKeep];
   float rstd;
 
-  __device__ void load(const Args<T>& args, std::int64_t row) {
+  __device__ void load(const Args<S, T>& args, std::int64_t row) {
     rstd = args.rstd[row];
 #pragma unroll
     for (int i = 0; i < kKeep; ++i) {
       const int c = (threadIdx.x + i * blockDim.x) * kWidth;
       if (c >= args.width) break;
       dy[i] = P::load(args.dy + row * args.dy_stride + c);
-      s[i] = P::load(args.s + row * args.s_stride + c);
+      s[i] = Packet<S, kWidth>::load(args.s + row * args.s_stride + c);
       if (args.dresidual) {
         residual[i] = P::load(args.dresidual + row * args.dresidual_stride + c);
       }
@@ -47,9 +49,9 @@ struct RowInputs {
 };
 
 /// Writes dx of one row and adds the row's share to dw.
-template <class T, int kWidth, int kKeep>
-__device__ void row_gradient(const Args<T>& args, std::int64_t row,
-                             const RowInputs<T, kWidth, kKeep>& in, float* partials,
+template <class S, class T, int kWidth, int kKeep>
+__device__ void row_gradient(const Args<S, T>& args, std::int64_t row,
+                             const RowInputs<S, T, kWidth, kKeep>& in, float* partials,
                              Floats<kWidth> (&dw)[kKeep]) {
   const int step = blockDim.x * kWidth, first = threadIdx.x * kWidth;
   const float rstd = in.rstd;
@@ -86,11 +88,11 @@ __device__ void row_gradient(const Args<T>& args, std::int64_t row,
 /// A block walks rows blockIdx.x, + gridDim.x, ... and keeps its columns' sums for dw. The next row
 /// is read before this one is reduced, where registers allow; the two take turns in two sets of
 /// registers, since a copy would wait for the read.
-template <class T, int kWidth, int kKeep>
+template <class S, class T, int kWidth, int kKeep>
 __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_bwd(
-    const __grid_constant__ Args<T> args) {
-  using Inputs = RowInputs<T, kWidth, kKeep>;
-  constexpr bool kAhead = kWidth * sizeof(T) * kKeep <= 32;
+    const __grid_constant__ Args<S, T> args) {
+  using Inputs = RowInputs<S, T, kWidth, kKeep>;
+  constexpr bool kAhead = kWidth * sizeof(S) * kKeep <= 32;
   __shared__ float partials[2][kWarp];
   Floats<kWidth> dw[kKeep] = {};
   const auto step = [&](std::int64_t row, const Inputs& now, Inputs& then, float* shared) {
@@ -132,27 +134,28 @@ void run(const RmsNormBwd& op, const Stream& stream) {
   if (rows == 0) return;
   auto* partials = static_cast<float*>(Context::current().workspace(
       stream, static_cast<std::size_t>(blocks * width) * sizeof(float)));
-  with_real(op.dy.dtype, RmsNormBwd::kName, [&](auto real) {
+  with_residual_and_real(op.s.dtype, op.dy.dtype, RmsNormBwd::kName, [&](auto residual, auto real) {
+    using S = decltype(residual);
     using T = decltype(real);
-    const Args<T> args{.dy = op.dy.as<T>(),
-                       .s = op.s.as<T>(),
-                       .dresidual = op.dresidual.as<T>(),
-                       .dx = op.dx.as<T>(),
-                       .w = op.w.data,
-                       .rstd = op.rstd.as<float>(),
-                       .partials = partials,
-                       .dy_stride = op.dy.stride[0],
-                       .s_stride = op.s.stride[0],
-                       .dresidual_stride = op.dresidual.stride[0],
-                       .dx_stride = op.dx.stride[0],
-                       .rows = rows,
-                       .width = static_cast<int>(width),
-                       .w_bf16 = op.w.dtype == DType::bf16};
+    const Args<S, T> args{.dy = op.dy.as<T>(),
+                          .s = op.s.as<S>(),
+                          .dresidual = op.dresidual.as<T>(),
+                          .dx = op.dx.as<T>(),
+                          .w = op.w.data,
+                          .rstd = op.rstd.as<float>(),
+                          .partials = partials,
+                          .dy_stride = op.dy.stride[0],
+                          .s_stride = op.s.stride[0],
+                          .dresidual_stride = op.dresidual.stride[0],
+                          .dx_stride = op.dx.stride[0],
+                          .rows = rows,
+                          .width = static_cast<int>(width),
+                          .w_bf16 = op.w.dtype == DType::bf16};
     with_row_shape<T>(width, in_packets(op), [&](auto shape) {
       using Shape = decltype(shape);
       launch_kernel({RmsNormBwd::kName, stream, {op.dy, op.w, op.dw}},
                     {static_cast<unsigned>(blocks), row_threads(width, Shape::kWidth)},
-                    rms_norm_bwd<T, Shape::kWidth, Shape::kKeep>, args);
+                    rms_norm_bwd<S, T, Shape::kWidth, Shape::kKeep>, args);
     });
   });
   add_column_sums(RmsNormBwd::kName, partials, blocks, op.dw, stream);

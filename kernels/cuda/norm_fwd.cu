@@ -5,11 +5,12 @@
 namespace strait::kernels::cuda {
 namespace {
 
-template <class T>
+/// S is the dtype of the residual stream, T that of all else.
+template <class S, class T>
 struct Args {
-  const T* x;
+  const S* x;
   const T* delta;  // or null
-  T* sum;
+  S* sum;
   T* y;
   const void* w;
   float* rstd;
@@ -20,12 +21,13 @@ struct Args {
 };
 
 /// One block per row, the row in registers.
-template <class T, int kWidth, int kKeep>
-__global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<T> args) {
-  using P = Packet<T, kWidth>;
+template <class S, class T, int kWidth, int kKeep>
+__global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<S, T> args) {
+  using P = Packet<S, kWidth>;
+  using Q = Packet<T, kWidth>;
   __shared__ float partials[kWarp];
   const std::int64_t row = blockIdx.x;
-  const T* x = args.x + row * args.x_stride;
+  const S* x = args.x + row * args.x_stride;
   const int step = blockDim.x * kWidth, first = threadIdx.x * kWidth;
 
   // Load, add the residual branch; what is normalised is what is stored.
@@ -37,7 +39,7 @@ __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<T> args) {
     if (c >= args.width) break;
     kept[i] = P::load(x + c);
     if (args.delta) {
-      const P delta = P::load(args.delta + row * args.delta_stride + c);
+      const Q delta = Q::load(args.delta + row * args.delta_stride + c);
       Floats<kWidth> s = kept[i].floats();
 #pragma unroll
       for (int j = 0; j < kWidth; ++j) s[j] += delta.get(j);
@@ -60,43 +62,44 @@ __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<T> args) {
     Floats<kWidth> y = load_wide<kWidth>(args.w, args.w_bf16, c);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) y[j] *= kept[i].get(j) * rstd;
-    P::from(y).store(args.y + row * args.y_stride + c);
+    Q::from(y).store(args.y + row * args.y_stride + c);
   }
 }
 
 bool in_packets(const RmsNormFwd& op) {
-  return whole_packets(op.x, all_aligned(op.x, op.delta, op.sum, op.y, op.w));
+  return whole_packets(op.y, all_aligned(op.x, op.delta, op.sum, op.y, op.w));
 }
 
 }  // namespace
 
 std::string unsupported(const RmsNormFwd& op) {
-  if (std::string why = unsupported_compute("x", op.x); !why.empty()) return why;
-  return unsupported_width("x", op.x, in_packets(op));
+  if (std::string why = unsupported_compute("y", op.y); !why.empty()) return why;
+  return unsupported_width("y", op.y, in_packets(op));
 }
 
 void run(const RmsNormFwd& op, const Stream& stream) {
-  with_real(op.x.dtype, RmsNormFwd::kName, [&](auto real) {
+  with_residual_and_real(op.x.dtype, op.y.dtype, RmsNormFwd::kName, [&](auto residual, auto real) {
+    using S = decltype(residual);
     using T = decltype(real);
-    const Args<T> args{.x = op.x.as<T>(),
-                       .delta = op.delta.as<T>(),
-                       .sum = op.sum.as<T>(),
-                       .y = op.y.as<T>(),
-                       .w = op.w.data,
-                       .rstd = op.rstd.as<float>(),
-                       .x_stride = op.x.stride[0],
-                       .delta_stride = op.delta.stride[0],
-                       .sum_stride = op.sum.stride[0],
-                       .y_stride = op.y.stride[0],
-                       .width = static_cast<int>(op.x.shape[1]),
-                       .w_bf16 = op.w.dtype == DType::bf16,
-                       .eps = static_cast<float>(op.eps)};
+    const Args<S, T> args{.x = op.x.as<S>(),
+                          .delta = op.delta.as<T>(),
+                          .sum = op.sum.as<S>(),
+                          .y = op.y.as<T>(),
+                          .w = op.w.data,
+                          .rstd = op.rstd.as<float>(),
+                          .x_stride = op.x.stride[0],
+                          .delta_stride = op.delta.stride[0],
+                          .sum_stride = op.sum.stride[0],
+                          .y_stride = op.y.stride[0],
+                          .width = static_cast<int>(op.x.shape[1]),
+                          .w_bf16 = op.w.dtype == DType::bf16,
+                          .eps = static_cast<float>(op.eps)};
     with_row_shape<T>(op.x.shape[1], in_packets(op), [&](auto shape) {
       using Shape = decltype(shape);
       launch_kernel(
           {RmsNormFwd::kName, stream, {op.x, op.w}},
           {static_cast<unsigned>(op.x.shape[0]), row_threads(op.x.shape[1], Shape::kWidth)},
-          rms_norm_fwd<T, Shape::kWidth, Shape::kKeep>, args);
+          rms_norm_fwd<S, T, Shape::kWidth, Shape::kKeep>, args);
     });
   });
 }

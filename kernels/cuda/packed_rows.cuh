@@ -44,6 +44,18 @@ void with_row_shape(std::int64_t width, bool in_packets, Body&& body) {
   body(WideRow<T>{});
 }
 
+/// Calls body(S{}, T{}) for a residual stream in S, which may be wider, beside all else in T.
+template <class Body>
+void with_residual_and_real(DType residual, DType dtype, const char* op, Body&& body) {
+  with_real(dtype, op, [&](auto real) {
+    if (residual == DType::f32) {
+      body(float{}, real);
+    } else {
+      body(real, real);
+    }
+  });
+}
+
 /// Threads for rows of `width`: about two packets each, whole warps.
 inline unsigned row_threads(std::int64_t width, int packet) {
   const std::int64_t threads = ceil_div(ceil_div(width, packet), 2);

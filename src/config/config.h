@@ -19,6 +19,7 @@ enum class ScheduleKind { constant, cosine, linear, wsd };
 enum class Recompute { none, ffn, block };
 enum class Compute { f64, f32, bf16 };
 enum class Storage { wide, bf16 };
+enum class ResidualStream { compute, f32 };
 
 struct Run {
   std::string name;  // derived from the config's file name
@@ -143,6 +144,7 @@ struct Parallel {
 
 struct Precision {
   Compute compute = Compute::f32;
+  ResidualStream residual = ResidualStream::compute;
   Storage gradients = Storage::wide;  // of weights
   Storage states = Storage::wide;     // of the optimizer
 };

@@ -96,6 +96,10 @@ void append_ranks(std::vector<Key>& keys) {
       "parallel.ep", {"ranks", "of dp that split the experts", ranks}));
   keys.push_back(make_key<&Config::precision, &Precision::compute>(
       "precision.compute", {"", "number format of weights and activations in a pass"}));
+  keys.push_back(make_key<&Config::precision, &Precision::residual>(
+      "precision.residual",
+      {"",
+       "number format of the residual stream; compute: precision.compute; f32: at least that"}));
   keys.push_back(make_key<&Config::precision, &Precision::gradients>(
       "precision.gradients",
       {"", "what weight gradients add up in; wide: f32 (f64 in a double run)"}));

@@ -50,6 +50,10 @@ struct Words<Compute> {
 };
 
 template <>
+struct Words<ResidualStream> {
+  static constexpr std::array<std::string_view, 2> kList{"compute", "f32"};
+};
+template <>
 struct Words<Storage> {
   static constexpr std::array<std::string_view, 2> kList{"wide", "bf16"};
 };

@@ -60,13 +60,13 @@ void Block::end_step(Ctx& ctx) {
 Residual Block::forward(Ctx& ctx, const Residual& in, Tensor delta, Tensor carry) {
   const kernels::Range range(name_.c_str());
   const std::int64_t tokens = in.h.shape[0], width = in.h.shape[1];
-  const DType stat = kernels::stat_dtype(in.h.dtype);
+  const DType stat = kernels::stat_dtype(delta.dtype);
   const bool forget =
       ctx.pass == Pass::eval || (recompute_ == Recompute::block && ctx.pass == Pass::train);
   const std::size_t before = ctx.saved.mark();
   saved_.x = in.delta.defined() ? ctx.saved.take(in.h.dtype, {tokens, width}) : in.h;
   const std::size_t after_input = ctx.saved.mark();
-  saved_.x_normed = ctx.saved.take(in.h.dtype, {tokens, width});
+  saved_.x_normed = ctx.saved.take(delta.dtype, {tokens, width});
   saved_.x_rstd = ctx.saved.take(stat, {tokens});
   if (in.delta.defined()) {
     attn_norm_.forward_residual(ctx, in.h, in.delta, saved_.x, saved_.x_normed, saved_.x_rstd);
@@ -92,7 +92,7 @@ void Block::forward_inside(Ctx& ctx, Tensor delta) {
 void Block::attention_half(Ctx& ctx, Tensor a) {
   const kernels::Range range("attention");
   const std::int64_t tokens = a.shape[0], width = a.shape[1];
-  saved_.h = ctx.saved.take(a.dtype, {tokens, width});
+  saved_.h = ctx.saved.take(saved_.x.dtype, {tokens, width});
   saved_.h_normed = ctx.saved.take(a.dtype, {tokens, width});
   saved_.h_rstd = ctx.saved.take(kernels::stat_dtype(a.dtype), {tokens});
   attn_->forward(ctx, saved_.x_normed, a);

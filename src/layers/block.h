@@ -12,7 +12,7 @@ namespace strait::layers {
 /// The residual stream between two norms: its value is h + delta. The addition is fused into the
 /// next norm, so a block hands on both terms.
 struct Residual {
-  Tensor h;      // [T, D]
+  Tensor h;      // [T, D], may be in the statistics dtype (Build::residual_dtype)
   Tensor delta;  // [T, D]; undefined in front of the first block
 };
 

@@ -14,8 +14,10 @@ struct Build {
   const config::Model& model;
   const parallel::Mesh& mesh;
   core::ParamTable& table;
+  bool wide_residual = false;  // the residual stream in the statistics dtype
 
   DType dtype() const { return table.dtype(); }
+  DType residual_dtype() const { return wide_residual ? kernels::stat_dtype(dtype()) : dtype(); }
   /// Standard deviation of projections that write to the residual stream: init_std / sqrt(2 L).
   double output_std() const;
 };

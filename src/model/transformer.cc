@@ -15,6 +15,7 @@ using parallel::Phase;
 Transformer::Transformer(const layers::Build& build, config::Recompute recompute)
     : width_(build.model.d_model),
       dtype_(build.dtype()),
+      residual_dtype_(build.residual_dtype()),
       embedding_(build.table.add({.name = "embed.weight",
                                   .shape = {build.model.vocab_size, build.model.d_model},
                                   .init = core::Init::normal(build.model.init_std),
@@ -42,18 +43,22 @@ void Transformer::end_step(Ctx& ctx) {
 }
 
 void Transformer::embed(Ctx& ctx, Tensor h) const {
-  launch(kernels::EmbeddingFwd{.ids = ctx.tokens->ids, .w = embedding_.weight, .y = h}, ctx.stream);
+  const Frame frame(ctx.scratch);
+  const bool same = h.dtype == dtype_;
+  const Tensor y = same ? h : ctx.scratch.take(dtype_, {h.shape[0], h.shape[1]});
+  launch(kernels::EmbeddingFwd{.ids = ctx.tokens->ids, .w = embedding_.weight, .y = y}, ctx.stream);
+  if (!same) launch(kernels::Copy{.x = y, .y = h}, ctx.stream);
 }
 
 Tensor Transformer::forward(Ctx& ctx) {
   const Frame frame(ctx.scratch);
   const std::int64_t tokens = ctx.tokens->tokens();
   const Tensor delta = ctx.scratch.take(dtype_, {tokens, width_});
-  const Tensor carry = ctx.scratch.take(dtype_, {tokens, width_});
-  Residual stream{.h = ctx.saved.take(dtype_, {tokens, width_}), .delta = {}};
+  const Tensor carry = ctx.scratch.take(residual_dtype_, {tokens, width_});
+  Residual stream{.h = ctx.saved.take(residual_dtype_, {tokens, width_}), .delta = {}};
   embed(ctx, stream.h);
   for (auto& block : blocks_) stream = block->forward(ctx, stream, delta, carry);
-  saved_.sum = ctx.saved.take(dtype_, {tokens, width_});
+  saved_.sum = ctx.saved.take(residual_dtype_, {tokens, width_});
   saved_.rstd = ctx.saved.take(kernels::stat_dtype(dtype_), {tokens});
   const Tensor y = ctx.saved.take(dtype_, {tokens, width_});
   final_norm_.forward_residual(ctx, stream.h, stream.delta, saved_.sum, y, saved_.rstd);

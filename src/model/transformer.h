@@ -37,7 +37,7 @@ class Transformer {
   void embed(layers::Ctx& ctx, Tensor h) const;
 
   std::int64_t width_;
-  DType dtype_;
+  DType dtype_, residual_dtype_;
   core::Param& embedding_;
   std::vector<std::unique_ptr<layers::Block>> blocks_;
   layers::RmsNorm final_norm_;

@@ -214,5 +214,29 @@ TEST(RmsNorm, RejectsMalformed) {
   expect_rejected(backward, "dx: expected dtype f32");
 }
 
+/// Beside bf16 the residual stream may be f32, but nothing else.
+TEST(RmsNorm, TheResidualStreamMayBeWide) {
+  Buffers b;
+  const auto narrow = [&] { return b.zeros(DType::bf16, {4, 6}); };
+  const auto wide = [&] { return b.zeros(DType::f32, {4, 6}); };
+  const Tensor w = b.zeros(DType::bf16, {6}), rstd = b.zeros(DType::f32, {4});
+  RmsNormFwd op{.x = wide(), .delta = narrow(), .w = w, .sum = wide(), .y = narrow(), .rstd = rstd};
+  check(op);
+  op.sum = narrow();
+  expect_rejected(op, "sum: expected dtype f32");
+  op.sum = wide();
+  op.delta = wide();
+  expect_rejected(op, "delta: expected dtype bf16");
+  RmsNormBwd backward{.dy = narrow(),
+                      .s = wide(),
+                      .w = w,
+                      .rstd = rstd,
+                      .dx = narrow(),
+                      .dw = b.zeros(DType::f32, {6})};
+  check(backward);
+  backward.dx = wide();
+  expect_rejected(backward, "dx: expected dtype bf16");
+}
+
 }  // namespace
 }  // namespace strait::kernels

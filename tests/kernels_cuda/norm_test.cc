@@ -49,6 +49,33 @@ RmsNormFwd residual(Side& s, const Case& c, double grid) {
           .rstd = s.output("rstd", {c.tokens}, {.stat = true})};
 }
 
+/// The residual stream in f32 beside bf16: sums are not rounded.
+RmsNormFwd wide_residual(Side& s, const Case& c) {
+  Make wide = c.rows;
+  wide.stat = true;
+  return {.x = s.input("x", {c.tokens, c.width}, wide),
+          .delta = s.input("delta", {c.tokens, c.width}, c.rows),
+          .w = s.input("w", {c.width}),
+          .sum = s.output("sum", {c.tokens, c.width}, wide),
+          .y = s.output("y", {c.tokens, c.width}, c.rows),
+          .rstd = s.output("rstd", {c.tokens}, {.stat = true})};
+}
+
+TEST_F(CudaNorm, ForwardOfAWideResidual) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(c.width);
+    compare_op(DType::bf16, [&](Side& s) { return wide_residual(s, c); });
+    compare_op(DType::bf16, [&](Side& s) {
+      Make wide = c.rows;
+      wide.stat = true;
+      return RmsNormFwd{.x = s.input("x", {c.tokens, c.width}, wide),
+                        .w = s.input("w", {c.width}, {.stat = true}),
+                        .y = s.output("y", {c.tokens, c.width}, c.rows),
+                        .rstd = s.output("rstd", {c.tokens}, {.stat = true})};
+    });
+  }
+}
+
 TEST_F(CudaNorm, Forward) {
   for (const DType storage : {DType::f32, DType::bf16}) {
     for (const Case& c : kCases) {
@@ -92,14 +119,23 @@ TEST_F(CudaNorm, SumMayAliasEitherTerm) {
   }
 }
 
-RmsNormBwd backward(Side& s, const Case& c, bool wide_gradient) {
+RmsNormBwd backward(Side& s, const Case& c, bool wide_gradient, bool wide_residual = false) {
+  Make stream = c.rows;
+  stream.stat = wide_residual;
   return {.dy = s.input("dy", {c.tokens, c.width}, c.rows),
-          .s = s.input("s", {c.tokens, c.width}, c.rows),
+          .s = s.input("s", {c.tokens, c.width}, stream),
           .w = s.input("w", {c.width}),
           .rstd = s.input("rstd", {c.tokens}, {.stat = true, .scale = 0.1, .mean = 1}),
           .dresidual = s.input("dresidual", {c.tokens, c.width}, c.rows),
           .dx = s.output("dx", {c.tokens, c.width}, c.rows),
           .dw = s.in_out("dw", {c.width}, {.stat = wide_gradient})};
+}
+
+TEST_F(CudaNorm, BackwardOfAWideResidual) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(c.width);
+    compare_op(DType::bf16, [&](Side& s) { return backward(s, c, true, true); });
+  }
 }
 
 TEST_F(CudaNorm, Backward) {
