@@ -12,14 +12,15 @@
 #include "kernels/check.h"
 #include "kernels/launch.h"
 #include "kernels/memory.h"
+#include "tests/kernels_cuda/naive.h"
 #include "tests/support/tensors.h"
 
 // One op on CUDA against the CPU specification. A test describes the op once, as a function of a
 // Side; it is built three times with the same values, which are exact in the storage dtype:
 //
 //   wide    CPU in f64: the truth
-//   naive   CPU in f32 with plain sums (naive_sgemm.cc), outputs rounded to the storage dtype: the
-//           error that is fair
+//   naive   CPU in f32 with plain sums (naive.h), outputs rounded to the storage dtype: the error
+//           that is fair
 //   device  CUDA in the storage dtype
 //
 // Over few numbers the naive result may be right by luck. Where an output of fewer than 32 misses
@@ -72,6 +73,7 @@ class Side {
   Side& operator=(const Side&) = delete;
 
   Kind kind() const { return kind_; }
+  DType storage() const { return storage_; }
   int draw() const { return draw_; }
   Stream stream() const { return {.device = device()}; }
 
@@ -125,6 +127,12 @@ struct Tolerance {
 template <class Build>
 std::vector<Side::Result> evaluate(Side& side, Build&& build) {
   const auto op = build(side);
+  if constexpr (requires { run_naive(op, side.storage()); }) {
+    if (side.kind() == Side::Kind::naive) {
+      run_naive(op, side.storage());
+      return side.collect();
+    }
+  }
   launch(op, side.stream());
   return side.collect();
 }

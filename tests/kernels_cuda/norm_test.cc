@@ -171,13 +171,13 @@ TEST_F(CudaNorm, RefusesWhatItCannotDo) {
       [](Side& s) {
         return plain(s, {2, 20000}, false);
       },
-      "x: rows of at most 16384 elements, got [2, 20000] bf16");
+      "y: rows of at most 16384 elements, got [2, 20000] bf16");
   expect_unsupported(
       DType::f64,
       [](Side& s) {
         return plain(s, {2, 8}, false);
       },
-      "x: the CUDA backend computes in f32 or bf16, got [2, 8] f64");
+      "y: the CUDA backend computes in f32 or bf16, got [2, 8] f64");
 }
 
 }  // namespace
