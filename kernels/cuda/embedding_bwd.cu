@@ -61,16 +61,32 @@ __global__ __launch_bounds__(kThreads) void count_tokens(Ids ids, Gathered g) {
   if (id >= 0) g.slot[t] = atomicAdd(g.count + id, 1);
 }
 
+/// Adds `value` to *total for every lane, in one atomic per warp; returns the lane's share's start.
+__device__ std::int32_t claim(std::int32_t* total, int value) {
+  const int lane = threadIdx.x % kWarp;
+  int through = value;
+#pragma unroll
+  for (int step = 1; step < kWarp; step *= 2) {
+    const int before = __shfl_up_sync(kAllLanes, through, step);
+    if (lane >= step) through += before;
+  }
+  std::int32_t start = 0;
+  if (lane == kWarp - 1 && through > 0) start = atomicAdd(total, through);
+  return __shfl_sync(kAllLanes, start, kWarp - 1) + through - value;
+}
+
 __global__ __launch_bounds__(kThreads) void make_segments(Ids ids, Gathered g) {
   const std::int64_t id = thread_index();
   const std::int32_t count = id < ids.vocab ? g.count[id] : 0;
-  if (count == 0) return;
-  if (count > kFew) {
+  const bool rare = count > 0 && count <= kFew;
+  const std::int32_t begin = claim(g.totals, rare ? count : 0);
+  const std::int32_t place = claim(g.totals + 1, rare ? 1 : 0);
+  if (rare) {
+    g.begin[id] = begin;
+    g.rare[place] = static_cast<std::int32_t>(id);
+  } else if (count > 0) {
     g.often[atomicAdd(g.totals + 2, 1)] = static_cast<std::int32_t>(id);
-    return;
   }
-  g.begin[id] = atomicAdd(g.totals, count);
-  g.rare[atomicAdd(g.totals + 1, 1)] = static_cast<std::int32_t>(id);
 }
 
 __global__ __launch_bounds__(kThreads) void place_tokens(Ids ids, Gathered g) {
