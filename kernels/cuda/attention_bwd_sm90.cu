@@ -35,18 +35,10 @@ BackwardParams<Tile> parameters(const AttentionBwd& op) {
           .dv = make_map(layout_of(op.dv), Tile::kGroupKeys),
           .heads = heads,
           .heads_per_group = heads / groups,
-          .heads_per_item = 1,
           .tiles = static_cast<int>(blocks_for(op.q.shape[0], Tile::kQueries)),
           .blocks = static_cast<int>(blocks_for(op.k.shape[0], Tile::kKeys)),
           .scale = static_cast<float>(op.scale),
           .scale_log2 = static_cast<float>(op.scale) * kLog2E};
-}
-
-/// Tiles of 64 keys over all parts.
-template <class Tile>
-std::size_t key_tiles_of(const BackwardParams<Tile>& params) {
-  return static_cast<std::size_t>(params.heads / params.heads_per_item) *
-         static_cast<std::size_t>(params.blocks * Tile::kGroups);
 }
 
 /// Sets the workspace's pieces of the parameters and returns those of the preparation.
@@ -58,8 +50,8 @@ PrepareParams<Tile::kQueries> lay_out(const AttentionBwd& op, const Stream& stre
   const auto pairs = static_cast<std::size_t>(params.heads) * tiles;
   Layout layout;
   const std::size_t dq = layout.take(pairs * Tile::kGroups * sizeof(typename Tile::QuerySums));
-  const bool whole = params.heads_per_item == params.heads_per_group;
-  const auto key_tiles = whole ? std::size_t{0} : key_tiles_of(params);
+  const auto blocks = static_cast<std::size_t>(params.heads) * params.blocks * Tile::kGroups;
+  const std::size_t key_tiles = params.heads_per_group == 1 ? 0 : blocks;
   const std::size_t dk = layout.take(key_tiles * sizeof(typename Tile::KeySums));
   const std::size_t dv = layout.take(key_tiles * sizeof(typename Tile::ValueSums));
   const std::size_t stats = layout.take(pairs * sizeof(typename Tile::Stats));
@@ -107,7 +99,7 @@ void differentiate(const AttentionBwd& op, const Call& call) {
                 prepare_rows<Tile::kQueries>, prepare);
   launch_kernel(call, {.blocks = 1, .threads = kPlanThreads}, plan_backward<Tile::kKeys>,
                 params.spans, params.tiles, params.blocks, params.order);
-  const auto items = static_cast<unsigned>(params.blocks * (params.heads / params.heads_per_item));
+  const auto items = static_cast<unsigned>(params.blocks * params.heads);
   const Grid grid{.blocks = std::min(items, Context::current().multiprocessors()),
                   .threads = Tile::kThreads,
                   .shared_bytes = sizeof(BackwardShared<Tile>)};
@@ -123,7 +115,7 @@ void differentiate(const AttentionBwd& op, const Call& call) {
                               .parts = 1,
                               .span_tiles = kTileRows,
                               .scale = params.scale});
-  const int parts = params.heads_per_group / params.heads_per_item;
+  const int parts = params.heads_per_group;
   if (parts == 1) return;
   const int key_tiles = params.blocks * Tile::kGroups,
             groups = params.heads / params.heads_per_group;

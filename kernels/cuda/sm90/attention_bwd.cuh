@@ -4,13 +4,13 @@
 #include "kernels/cuda/sm90/staging.cuh"
 
 // Attention backward on Hopper: dq, dk and dv from five products a step (arXiv 2307.08691,
-// algorithm 2). A persistent block takes a block of keys of one key/value head at a time and walks
-// over its query heads and the tiles of queries that see it. Scores are kept transposed,
-// [key][query]: as sums in registers they are already the first operand of the products for dk and
-// dv. Each of two warpgroups owns 64 keys; for dq, which sums over all keys, score gradients go
-// through shared memory and each warpgroup takes half of the columns or rows. dq is added up in
-// fp32 in global memory, in the order that backward_plan.cuh sets; a thread of its own waits for
-// the block's turn and passes it on.
+// algorithm 2). A persistent block takes a block of keys of one query head at a time and walks over
+// the tiles of queries that see it. Scores are kept transposed, [key][query]: as sums in registers
+// they are already the first operand of the products for dk and dv. Each of two warpgroups owns 64
+// keys; for dq, which sums over all keys, score gradients go through shared memory and each
+// warpgroup takes half of the columns or rows. dq is added up in fp32 in global memory by TMA, in
+// the order that backward_plan.cuh sets; dk and dv of heads that share keys are added up
+// afterwards.
 namespace strait::kernels::cuda::sm90 {
 
 /// Hardware barriers in use beside __syncthreads.
@@ -30,7 +30,7 @@ class BackwardConsumer {
   __device__ __forceinline__ void run() {
     for (;;) {
       const BackwardStep step = await_step();
-      if (step.part < 0) return;
+      if (step.head < 0) return;
 #pragma unroll
       for (float& x : dk_) x = 0;
 #pragma unroll
@@ -76,15 +76,15 @@ class BackwardConsumer {
       // Score gradients, for both warpgroups.
       differentiate_scores();
       pack(b_, dp_);
-      if constexpr (Tile::kScoreStages == 1) sync_threads(kConsumerSync, Tile::kConsumers);
-      stage_packed<Tile::kKeys>(scores() + group_ * Tile::kGroupKeys * kPieceColumns, b_);
-      fence_shared_for_async();
       // dK += dS^T Q, then dQ = dS K.
       pin(b_);
       begin_products();
       multiply<Tile::kKeyWidth, Tile::kQueries, Along::rows>(
           dk_, b_, operand<Tile::kQueries>(shared_.q[at_.stage()]));
       commit_products();
+      if constexpr (Tile::kScoreStages == 1) sync_threads(kConsumerSync, Tile::kConsumers);
+      stage_packed<Tile::kKeys>(scores() + group_ * Tile::kGroupKeys * kPieceColumns, b_);
+      fence_shared_for_async();
       sync_threads(kConsumerSync, Tile::kConsumers);
       begin_products();
       start_query_grads();
@@ -93,6 +93,7 @@ class BackwardConsumer {
       pin(dv_);
       pin(a_);
       pin(b_);
+      free_loaded();
       // Start the next scores.
       Ring<Tile::kStages> next = at_;
       next.advance();
@@ -100,7 +101,9 @@ class BackwardConsumer {
       begin_products();
       start_scores(next.stage());
       wait_products<1>();
-      finish();
+      pin(dq_);
+      hand_over();
+      at_.advance();
       if (step.last) break;
     }
     wait_products<0>();
@@ -185,24 +188,26 @@ class BackwardConsumer {
     }
   }
 
-  /// Frees the step's buffers and hands dq over.
-  __device__ __forceinline__ void finish() {
-    pin(dq_);
+  /// Frees what the step was loaded into.
+  __device__ __forceinline__ void free_loaded() {
     shared_.q_ready.release(at_);
     shared_.dout_ready.release(at_);
     shared_.step_ready.release({at_.count});
+  }
+
+  /// Hands dq over to those that add it up.
+  __device__ __forceinline__ void hand_over() {
     shared_.dq_ready.wait_empty(at_);
     write_sums(shared_.dq[at_.stage()][group_], dq_);
     fence_shared_for_async();
     __syncwarp();
     if (thread_ % kWarpLanes == 0) shared_.dq_ready.full[at_.stage()].arrive();
-    at_.advance();
   }
 
-  /// Writes dk and dv: a whole group's in bf16, else parts in fp32.
+  /// Writes dk and dv: in bf16, or in fp32 as parts of what the group's heads add up to.
   __device__ __forceinline__ void write(const BackwardStep& step) {
-    if (params_.heads_per_item == params_.heads_per_group) return write_rounded(step);
-    const int at = (step.part * params_.blocks + step.block) * Tile::kGroups + group_;
+    if (params_.heads_per_group == 1) return write_rounded(step);
+    const int at = (step.head * params_.blocks + step.block) * Tile::kGroups + group_;
     write_sums(params_.dk_parts[at], dk_);
     write_sums(params_.dv_parts[at], dv_);
     shared_.keys_ready.release(at_keys_);
@@ -230,9 +235,8 @@ class BackwardConsumer {
     sync_threads(kKeyGroupSync + group_, kWarpgroup);
     if (thread_ == 0) {
       const int row = step.block * Tile::kKeys + group_ * Tile::kGroupKeys;
-      const int group = step.head / params_.heads_per_group;
-      store<Tile::kKeyWidth>(params_.dk, shared_.k + offset, row, group);
-      store<Tile::kValueWidth>(params_.dv, shared_.v + offset, row, group);
+      store<Tile::kKeyWidth>(params_.dk, shared_.k + offset, row, step.head);
+      store<Tile::kValueWidth>(params_.dv, shared_.v + offset, row, step.head);
       commit_stores();
       wait_stores_read();
     }

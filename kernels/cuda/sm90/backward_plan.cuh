@@ -2,7 +2,7 @@
 
 #include "kernels/cuda/sm90/intervals.cuh"
 
-// The order of the backward's work. An item is a block of keys of one key/value head; it visits the
+// The order of the backward's work. An item is a block of keys of one query head; it visits the
 // tiles of queries that may see it and adds to their dq. Additions to a tile of dq are made in the
 // order of the items, which is fixed, so that sums repeat bit for bit.
 //
@@ -36,22 +36,21 @@ __device__ __forceinline__ BlockRange blocks_of(const Span& span) {
   return {span.begin / kKeys, (span.end + kKeys - 1) / kKeys};
 }
 
-/// Where an item stands: its part (some query heads of a key/value head) and its place in the order
-/// of blocks of keys.
+/// Where an item stands: its head and its place in the order of blocks of keys.
 struct ItemPlace {
-  int part, at;
+  int head, at;
   bool upwards;
 };
 
-/// As many parts as have `grid` items form a wave, in which they alternate item by item;
-/// every second wave takes blocks of keys, and tiles of queries, in the other direction.
-__device__ __forceinline__ ItemPlace place_of(int item, int parts, int blocks, int grid) {
-  const int wave_parts = max(1, grid / blocks);
-  const int wave = item / (wave_parts * blocks), in_wave = item % (wave_parts * blocks);
-  const int size = min(wave_parts, parts - wave * wave_parts);
+/// As many heads as have `grid` items form a wave, in which they alternate item by item; every
+/// second wave takes blocks of keys, and tiles of queries, in the other direction.
+__device__ __forceinline__ ItemPlace place_of(int item, int heads, int blocks, int grid) {
+  const int wave_heads = max(1, grid / blocks);
+  const int wave = item / (wave_heads * blocks), in_wave = item % (wave_heads * blocks);
+  const int size = min(wave_heads, heads - wave * wave_heads);
   const bool upwards = wave % 2 == 0;
   const int at = in_wave / size;
-  return {wave * wave_parts + in_wave % size, upwards ? blocks - 1 - at : at, upwards};
+  return {wave * wave_heads + in_wave % size, upwards ? blocks - 1 - at : at, upwards};
 }
 
 inline constexpr int kPlanThreads = 1024;

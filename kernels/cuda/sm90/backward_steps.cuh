@@ -39,7 +39,7 @@ struct BackwardParams {
   CUtensorMap q, dout;  // boxes of kQueries rows
   CUtensorMap k, v;     // boxes of kKeys rows
   CUtensorMap dk, dv;   // boxes of kGroupKeys rows
-  int heads, heads_per_group, heads_per_item, tiles, blocks;
+  int heads, heads_per_group, tiles, blocks;
   float scale, scale_log2;
   // In the workspace.
   typename Tile::Stats* stats = nullptr;               // [heads, tiles]
@@ -47,18 +47,17 @@ struct BackwardParams {
   Span* spans = nullptr;                               // [tiles]
   KeyBlock* order = nullptr;                           // [blocks]
   typename Tile::QuerySums* dq = nullptr;              // [heads, tiles, kGroups]
-  typename Tile::KeySums* dk_parts = nullptr;          // [heads / heads_per_item, blocks, kGroups]
-  typename Tile::ValueSums* dv_parts = nullptr;        // if an item is a part of its group
-  int* turns = nullptr;                                // [heads, tiles] additions made so far
-  int* claimed = nullptr;                              // items taken so far
+  // Of each query head, where several share a key/value head: [heads, blocks, kGroups].
+  typename Tile::KeySums* dk_parts = nullptr;
+  typename Tile::ValueSums* dv_parts = nullptr;
+  int* turns = nullptr;    // [heads, tiles] additions made so far
+  int* claimed = nullptr;  // items taken so far
 };
 
-/// One tile of queries of one head under one block of keys: the unit of work. part < 0 ends the
+/// One tile of queries of one head under one block of keys: the unit of work. head < 0 ends the
 /// kernel.
 struct BackwardStep {
-  int part;  // of the item: heads_per_item query heads
-  int block;
-  int head, tile;
+  int head, block, tile;
   int rank;          // additions to this tile of dq before this one; -1: nothing to add
   bool masked;       // some of its rows do not see all keys
   bool first, last;  // of the item
@@ -97,44 +96,35 @@ class ItemLoader {
       : params_(params), shared_(shared) {}
 
   __device__ __forceinline__ void run() {
-    const int parts = params_.heads / params_.heads_per_item;
-    const int items = parts * params_.blocks;
+    const int items = params_.heads * params_.blocks;
     for (int item = claim(); item < items; item = claim()) {
-      const ItemPlace place =
-          place_of(item, parts, params_.blocks, static_cast<int>(gridDim.x) * Tile::kWaveScale);
+      const ItemPlace place = place_of(item, params_.heads, params_.blocks,
+                                       static_cast<int>(gridDim.x) * Tile::kWaveScale);
       walk(place, params_.order[place.at]);
     }
     // One end for each of the threads that add dq.
-    tell({-1, 0, 0, 0, 0, false, true, true});
-    tell({-1, 0, 0, 0, 0, false, true, true});
+    tell({-1, 0, 0, 0, false, true, true});
+    tell({-1, 0, 0, 0, false, true, true});
   }
 
  private:
   __device__ __forceinline__ int claim() { return atomicAdd(params_.claimed, 1); }
 
-  /// All steps of an item: its heads, of each the tiles of queries that see the keys. An item
-  /// without any has a masked step, since its gradients are to be written all the same.
+  /// All steps of an item: the tiles of queries that see the keys. An item without any has a masked
+  /// step, since its gradients are to be written all the same.
   __device__ __forceinline__ void walk(const ItemPlace& place, const KeyBlock& keys) {
     const bool idle = keys.first_tile >= keys.last_tile;
-    const int key = keys.block * Tile::kKeys, head = place.part * params_.heads_per_item;
-    const int count = idle ? 1 : keys.last_tile - keys.first_tile;
-    const int total = count * params_.heads_per_item;
+    const int key = keys.block * Tile::kKeys, count = idle ? 1 : keys.last_tile - keys.first_tile;
     int tile = idle ? 0 : place.upwards ? keys.first_tile : keys.last_tile - 1;
-    int member = 0, in_member = 0;
 #pragma unroll 1
-    for (int i = 0; i < total; ++i) {
+    for (int i = 0; i < count; ++i) {
       const Span span = params_.spans[tile];
       const BlockRange range = blocks_of<Tile::kKeys>(span);
       if (idle || range.has(keys.block)) {
-        load({place.part, keys.block, head + member, tile,
-              idle ? -1 : range.rank(keys.block, place.upwards),
-              !span.covers(key, key + Tile::kKeys), i == 0, i + 1 == total});
+        load({place.head, keys.block, tile, idle ? -1 : range.rank(keys.block, place.upwards),
+              !span.covers(key, key + Tile::kKeys), i == 0, i + 1 == count});
       }
       tile += place.upwards ? 1 : -1;
-      if (++in_member < count) continue;
-      in_member = 0;
-      ++member;
-      tile = idle ? 0 : place.upwards ? keys.first_tile : keys.last_tile - 1;
     }
   }
 
@@ -193,7 +183,7 @@ __device__ __forceinline__ void load_grads(const BackwardParams<Tile>& params,
                                            BackwardShared<Tile>& shared) {
   for (Ring<Tile::kStages> at;; at.advance()) {
     const BackwardStep step = receive(shared, at.count);
-    if (step.part < 0) return;
+    if (step.head < 0) return;
     Barrier& full = shared.dout_ready.full[at.stage()];
     auto& delta = shared.stats[at.stage()].delta;
     shared.dout_ready.wait_empty(at);
@@ -227,7 +217,7 @@ __device__ __forceinline__ void add_query_grads(const BackwardParams<Tile>& para
                                                 BackwardShared<Tile>& shared, unsigned first) {
   for (Ring<Tile::kStages> at{first};; at.count += Tile::kStages) {
     const BackwardStep step = receive(shared, at.count);
-    if (step.part < 0) return;
+    if (step.head < 0) return;
     const int tile = step.head * params.tiles + step.tile;
     wait_for_turn(params.turns + tile, step.rank);
     shared.dq_ready.wait_full(at);
