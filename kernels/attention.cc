@@ -103,14 +103,21 @@ void check(const AttentionBwd& op) {
 }
 
 Work work(const AttentionFwd& op, Device device) {
-  return {forward_flops(op, device), bytes_of({op.q, op.k, op.v, op.o, op.lse})};
+  return {.flops = forward_flops(op, device), .bytes = bytes_of({op.q, op.k, op.v, op.o, op.lse})};
 }
 
 /// Five products (Q K^T again, dO V^T, P^T dO, dS K, dS^T Q) to the forward's two, so 2.5 times its
-/// FLOPs; exact when dk = dv.
+/// FLOPs; exact when dk = dv. The Hopper kernel adds up dq in f32, and where query heads share keys
+/// every head's dk and dv too.
 Work work(const AttentionBwd& op, Device device) {
-  return {2.5 * forward_flops(op, device),
-          bytes_of({op.dout, op.q, op.k, op.v, op.o, op.lse, op.dq, op.dk, op.dv})};
+  const std::int64_t heads = op.q.shape[1],
+                     shared = heads / std::max<std::int64_t>(op.k.shape[1], 1);
+  std::int64_t sums = op.dq.numel();
+  if (shared > 1) sums += shared * (op.dk.numel() + op.dv.numel());
+  const bool narrow = op.q.dtype == DType::bf16;
+  return {.flops = 2.5 * forward_flops(op, device),
+          .bytes = bytes_of({op.dout, op.q, op.k, op.v, op.o, op.lse, op.dq, op.dk, op.dv}),
+          .workspace = narrow ? 4.0 * static_cast<double>(sums) : 0.0};
 }
 
 }  // namespace strait::kernels

@@ -55,6 +55,8 @@ std::size_t workspace_bytes() {
   return 0;
 }
 
+void reserve_workspace(const Stream&, std::size_t) {}
+
 }  // namespace cuda
 #endif
 
@@ -133,6 +135,10 @@ void copy_on_device(void* to, const void* from, std::size_t bytes, const Stream&
 
 void synchronise(const Stream& stream) {
   if (stream.device == Device::cuda) cuda::synchronise(stream);
+}
+
+void reserve_workspace(const Stream& stream, std::size_t bytes) {
+  if (stream.device == Device::cuda) cuda::reserve_workspace(stream, bytes);
 }
 
 std::size_t workspace_bytes(Device device) {

@@ -8,10 +8,12 @@ namespace strait::kernels {
 enum class Device : std::uint8_t { cpu, cuda, plan };
 
 /// Work done by one launch, in floating-point operations (2 per multiply-add) and bytes moved at
-/// least (each input read once, each output written once).
+/// least (each input read once, each output written once). `workspace`: device memory that the CUDA
+/// backend takes meanwhile for sums of its own, where it may be more than kWorkspaceBytes.
 struct Work {
   double flops = 0;
   double bytes = 0;
+  double workspace = 0;
 };
 
 struct Gemm;

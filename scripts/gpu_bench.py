@@ -3,9 +3,9 @@
 
 usage: gpu_bench.py BUILD_DIR OUT_DIR [--kinds mha cca ccgqa] [--no-peer] [--steps N]
 
-Runs op_bench (the device's ceilings and every op), then for each kind of configs/bench: ./train with
-a profile of its last steps, and tests/bench/torch_peer.py with both of its attention backends; all on
-the GPU present, one after the other. Prints a table and writes OUT_DIR/bench.json.
+Runs op_bench (the device's ceilings and every op), then for each kind of configs/bench: ./train
+with a profile of its last steps, and tests/bench/torch_peer.py with both of its attention backends;
+all on the GPU present, one after the other. Prints a table and writes OUT_DIR/bench.json.
 
 The floor of a step without its attention core is the sum over its launches of
 max(FLOPs / rate measured for that matrix product, bytes / copy bandwidth).
@@ -52,7 +52,8 @@ class Ceilings:
         self.rates = {}
         for row in rows:
             if "tflop_s" in row:
-                self.rates.setdefault(row["flops"], []).append((row["bytes"], 1e12 * row["tflop_s"]))
+                rate = 1e12 * row["tflop_s"]
+                self.rates.setdefault(row["flops"], []).append((row["bytes"], rate))
 
     def rate(self, flops, bytes_moved):
         """Of the product with these FLOPs whose bytes are nearest; the large one's if none is."""

@@ -56,6 +56,10 @@ void synchronise(const Stream& stream) {
   check_cuda(cudaStreamSynchronize(handle_of(stream)), "synchronise: the work before it failed");
 }
 
+void reserve_workspace(const Stream& stream, std::size_t bytes) {
+  Context::current().workspace(stream, bytes);
+}
+
 std::size_t workspace_bytes() {
   return Context::current().workspace_bytes();
 }

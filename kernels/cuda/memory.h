@@ -20,5 +20,6 @@ void copy_on_device(void* to, const void* from, std::size_t bytes, const Stream&
 void synchronise(const Stream& stream);
 /// What the backend holds beside the memory it was asked for.
 std::size_t workspace_bytes();
+void reserve_workspace(const Stream& stream, std::size_t bytes);
 
 }  // namespace strait::kernels::cuda

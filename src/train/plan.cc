@@ -1,5 +1,6 @@
 #include "train/plan.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -27,6 +28,7 @@ void WorkCounter::on_launch(const char* op, const kernels::Work& work) {
   ++count.launches;
   count.work.flops += work.flops;
   count.work.bytes += work.bytes;
+  workspace_ = std::max(workspace_, static_cast<std::size_t>(work.workspace));
 }
 
 StepPlan plan_step(Engine& engine) {
@@ -57,7 +59,12 @@ StepPlan plan_step(Engine& engine) {
   for (const core::Arena* arena : arenas) {
     if (arena->peak() > 0) plan.memory.push_back({arena->name(), arena->peak()});
   }
-  if (on_gpu(engine.config())) plan.memory.push_back({"workspace", kernels::kWorkspaceBytes});
+  if (on_gpu(engine.config())) {
+    // Small pieces beside the sums that work() tells.
+    constexpr std::size_t kBeside = std::size_t{8} << 20;
+    plan.workspace = std::max(kernels::kWorkspaceBytes, counter.workspace() + kBeside);
+    plan.memory.push_back({"workspace", plan.workspace});
+  }
   return plan;
 }
 

@@ -24,6 +24,7 @@ struct OpCount {
 struct StepPlan {
   std::vector<MemoryItem> memory;
   std::map<std::string, OpCount> ops;
+  std::size_t workspace = 0;                 // of launches on a GPU; 0 on the cpu
   std::vector<kernels::Gemm> products = {};  // every matrix product; the addresses mean nothing
   std::size_t total_bytes() const;
 };
@@ -35,10 +36,13 @@ class WorkCounter final : public kernels::LaunchObserver {
   void on_product(const kernels::Gemm& op) override { products_.push_back(op); }
   const std::map<std::string, OpCount>& ops() const { return ops_; }
   const std::vector<kernels::Gemm>& products() const { return products_; }
+  /// Of the launch that takes most, see kernels::Work.
+  std::size_t workspace() const { return workspace_; }
 
  private:
   std::map<std::string, OpCount> ops_;
   std::vector<kernels::Gemm> products_;
+  std::size_t workspace_ = 0;
 };
 
 /// Dry-runs one training step, one evaluation batch and one sampled token on a planning engine; the

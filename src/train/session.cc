@@ -161,6 +161,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
   std::unique_ptr<io::JsonLinesWriter> writer;
   together(world, [&] {
     engine.allocate(device);
+    kernels::reserve_workspace(engine.ctx().stream, plan.workspace);
     state = start_state(engine, folder, log);
     if (world.rank() != 0) return;
     log.open_file(folder.log().string());
