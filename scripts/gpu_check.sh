@@ -125,6 +125,27 @@ repeats() {
     scripts/compare_losses.py "$out/runs/resumed" "$out/runs/whole"
 }
 
+# Two ranks that share the GPU through host memory follow the run of one; FP32, until tokens change
+# experts by a rounding.
+ranks() {
+  local f32=(--set run.device=cuda --set precision.compute=f32 --set train.steps=20)
+  rm -rf "$out/runs/two_ranks"
+  quick one_rank "${f32[@]}" &&
+    mpirun -n 2 --bind-to none $kBin/train --config quickstart.json --set eval.sequences=8 \
+      --set eval.sample_tokens=0 --set eval.sample_prompt= --set "run.dir=$out/runs/two_ranks" \
+      "${f32[@]}" &&
+    scripts/compare_losses.py "$out/runs/two_ranks" "$out/runs/one_rank" --relative 1e-5
+}
+
+# A model that does not fit is refused before anything is allocated, with what would fit.
+refusal() {
+  local text code=0
+  text=$($kBin/train --config bench/dense_mha.json --set train.batch_size=64 --set run.device=cuda \
+    --set "run.dir=$out/runs/refused" 2>&1) || code=$?
+  echo "$text"
+  [[ $code == 2 && ! -e $out/runs/refused && $text == *"train.micro_batch=4: "*", fits"* ]]
+}
+
 bench() {
   "$python" scripts/gpu_bench.py "$kBuild" "$out"
 }
@@ -134,7 +155,9 @@ for part in "${parts[@]}"; do
     build) check build build ;;
     tests) check kernel_tests kernel_tests; check golden golden ;;
     sanitize) check memcheck memcheck; check racecheck racecheck ;;
-    runs) check curves curves; check repeats repeats ;;
+    runs)
+      for run in curves repeats ranks refusal; do check $run $run; done
+      ;;
     bench) check bench bench; [[ ! -e $out/bench.log ]] || cat "$out/bench.log" ;;
     *)
       echo "gpu_check: unknown part '$part'; known are build, tests, sanitize, runs, bench" >&2

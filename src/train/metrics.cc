@@ -84,13 +84,16 @@ void Metrics::evaluation(std::int64_t step, const EvalResult& result) {
   log_.info(text);
 }
 
-void Metrics::memory(std::int64_t step, std::size_t planned, std::size_t measured) {
+void Metrics::memory(std::int64_t step, const StepPlan& plan, std::size_t measured) {
   if (!writer_) return;
+  io::JsonLine categories;
+  for (const MemoryItem& item : plan.memory) categories.add(item.category, item.bytes);
   writer_->write(io::JsonLine()
                      .add("event", "memory")
                      .add("step", step)
-                     .add("planned_bytes", planned)
-                     .add("measured_bytes", measured));
+                     .add("planned_bytes", plan.total_bytes())
+                     .add("measured_bytes", measured)
+                     .add("categories", categories));
 }
 
 void Metrics::event(const std::string& name, std::int64_t step, const std::string& detail) {

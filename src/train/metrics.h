@@ -11,6 +11,7 @@
 #include "kernels/device_info.h"
 #include "parallel/phase_clock.h"
 #include "train/evaluate.h"
+#include "train/plan.h"
 
 namespace strait::train {
 
@@ -47,9 +48,9 @@ class Metrics {
 
   void step(const StepMetrics& metrics);
   void evaluation(std::int64_t step, const EvalResult& result);
-  /// Planned bytes of this rank and the growth of its device's memory, or resident memory at its
-  /// highest on the cpu.
-  void memory(std::int64_t step, std::size_t planned, std::size_t measured);
+  /// Planned bytes of this rank, by category and in all, and the growth of its device's memory, or
+  /// resident memory at its highest on the cpu.
+  void memory(std::int64_t step, const StepPlan& plan, std::size_t measured);
   void event(const std::string& name, std::int64_t step, const std::string& detail);
   /// Bytes of metrics.jsonl so far; 0 without a file.
   std::int64_t offset() const { return writer_ ? writer_->offset() : 0; }

@@ -63,12 +63,14 @@ void make_folder(const fs::path& path, const RunFolder& folder) {
   if (failed) refuse_folder(folder, failed.message());
 }
 
-void write_provenance(const RunFolder& folder, int ranks, const std::string& device) {
+void write_provenance(const RunFolder& folder, int ranks, const kernels::DeviceInfo& device) {
   io::JsonLine provenance;
   provenance.add("revision", core::revision())
       .add("build", core::build_flags())
-      .add("device", device)
-      .add("host", core::host_name())
+      .add("device", device.name);
+  if (!device.driver.empty()) provenance.add("driver", device.driver);
+  if (!device.runtime.empty()) provenance.add("cuda", device.runtime);
+  provenance.add("host", core::host_name())
       .add("ranks", ranks)
       .add("started", utc_time("%Y-%m-%dT%H:%M:%SZ"))
       .add("resumed", folder.resumes);
@@ -105,7 +107,7 @@ RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume)
 }
 
 void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
-                        const std::string& device) {
+                        const kernels::DeviceInfo& device) {
   make_folder(folder.checkpoints(), folder);
   make_folder(folder.path / "plots", folder);
   try {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "config/config.h"
+#include "kernels/device_info.h"
 
 // The folder a run lives in: config.json, provenance.json, metrics.jsonl, log.txt, checkpoints/,
 // plots/.
@@ -32,7 +33,7 @@ RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume)
 /// Makes the folder and writes config.json and provenance.json; a resumed run keeps both and adds
 /// provenance-<UTC time>.json. Called by rank 0. Throws InputError when it cannot be written.
 void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
-                        const std::string& device);
+                        const kernels::DeviceInfo& device);
 
 /// Throws InputError: there is nothing to resume in `folder`.
 [[noreturn]] void refuse_resume(const std::string& folder);

@@ -79,8 +79,7 @@ RunFolder agree_on_folder(const config::Config& config, const TrainOptions& opti
   together(world, [&] {
     if (world.rank() != 0) return;
     folder = choose_run_folder(config.run, options.resume);
-    prepare_run_folder(folder, config::to_json(config), world.size(),
-                       device == Device::cuda ? "cuda" : "cpu");
+    prepare_run_folder(folder, config::to_json(config), world.size(), kernels::device_info(device));
   });
   folder.path = world.broadcast(folder.path.string(), 0);
   folder.resumes = world.broadcast(folder.resumes ? "1" : "0", 0) == "1";
@@ -138,11 +137,11 @@ std::size_t memory_in_use(Device device) {
 }
 
 /// Says how the plan compares with what the run really took.
-void report_memory(std::size_t planned, std::size_t growth, std::int64_t step, core::Log& log,
+void report_memory(const StepPlan& plan, std::size_t growth, std::int64_t step, core::Log& log,
                    Metrics& metrics) {
-  log.info("memory of rank 0: planned " + std::to_string(planned) + " B, taken " +
+  log.info("memory of rank 0: planned " + std::to_string(plan.total_bytes()) + " B, taken " +
            std::to_string(growth) + " B");
-  metrics.memory(step, planned, growth);
+  metrics.memory(step, plan, growth);
 }
 
 /// Dense BF16 peak of the devices of all ranks, those that share one counted once; 0: not known.
@@ -178,8 +177,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
   Loop({engine, data, folder, log, metrics, profile, peak_of_all(device, world)})
       .run(state.step, state.tokens);
   if (device == Device::cuda) log.info(kernels::gemm_summary());
-  report_memory(plan.total_bytes(), memory_in_use(device) - before, config.train.steps, log,
-                metrics);
+  report_memory(plan, memory_in_use(device) - before, config.train.steps, log, metrics);
 }
 
 std::string describe(const Engine& engine, Device device, const StepPlan& plan, int ranks) {
