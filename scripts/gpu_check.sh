@@ -83,7 +83,8 @@ racecheck() {
   local cases=(
     'CudaSwiglu.*' 'CudaCrossEntropy.*' 'CudaElementwise.*' 'CudaEmbedding.*' 'CudaNorm.*'
     'CudaOptimizer.*' 'CudaQkNormRope.*' 'CudaRouting.*'
-    '*CudaAttention.*/'{golden_8,wide_values,mla_odd_rows,wide_odd,documents_of_one}
+    '*CudaAttention.*/'{golden_8,wide_values,mla_odd_rows,wide_odd}        # portable tiles
+    '*CudaAttention.*/'{documents_of_one,t113_d128,mla,wide}               # Hopper tiles
     '*CudaCcaMix.*/'{golden_8,odd_width,width_72,taps4x3,chunks_of_one_row}
     '*CudaGroupedGemm.*/'{one_row,odd_rows,all_on_one_expert}
     '*CudaMla.*/'{golden,odd_widths,padded_rows}
