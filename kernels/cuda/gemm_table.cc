@@ -99,8 +99,13 @@ const GemmTableRow* GemmTable::find(const GemmShape& shape) const {
   if (std::min({shape.a_alignment, shape.b_alignment, shape.c_alignment}) < kAlignment) {
     return nullptr;
   }
-  const auto found = rows_.find(words_of(shape));
-  return found == rows_.end() ? nullptr : &found->second;
+  GemmShape other = shape;
+  other.accumulate = !shape.accumulate;
+  for (const GemmShape& candidate : {shape, other}) {
+    const auto found = rows_.find(words_of(candidate));
+    if (found != rows_.end()) return &found->second;
+  }
+  return nullptr;
 }
 
 void GemmTable::set(const GemmShape& shape, const GemmTableRow& row) {

@@ -34,7 +34,8 @@ class GemmTable {
   std::string text() const;
   bool fits(const std::string& device, std::size_t version) const;
 
-  /// Null where the shape was not measured or its addresses are aligned to less than 16 bytes.
+  /// Null where the shape was not measured or its addresses are aligned to less than 16 bytes. A
+  /// product that adds and one that assigns stand in for each other: an algorithm does both.
   const GemmTableRow* find(const GemmShape& shape) const;
   void set(const GemmShape& shape, const GemmTableRow& row);
   std::size_t size() const { return rows_.size(); }

@@ -48,7 +48,7 @@ TEST(GemmTable, ARowCountsForItsShapeAndAlignedAddresses) {
   EXPECT_EQ(table.find(GemmShape(product_at(256, 65))), nullptr);
   Gemm adding = product_at(256);
   adding.accumulate = true;
-  EXPECT_EQ(table.find(GemmShape(adding)), nullptr);
+  EXPECT_NE(table.find(GemmShape(adding)), nullptr) << "what assigns can add";
   Gemm strided = product_at(256);
   strided.c.stride[0] = 96;
   EXPECT_EQ(table.find(GemmShape(strided)), nullptr);
