@@ -82,6 +82,9 @@ void resolve_ranks(Config& config, const Rules& rules, const World& world) {
                                   std::to_string(world.ranks) + "; leave dp at 0, or start " +
                                   std::to_string(parallel.dp * others) + " ranks (mpirun -n)");
   }
+  if (world.ranks > 1 && config.precision.gradients == Storage::bf16) {
+    rules.fail("precision.gradients", "is summed over ranks in float32 alone; set it to wide");
+  }
   Train& train = config.train;
   if (train.batch_size % parallel.dp != 0) {
     rules.fail("train.batch_size", "must be divisible by " + rules.quote("parallel.dp") +

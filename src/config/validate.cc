@@ -90,6 +90,12 @@ void validate_precision(const Rules& rules) {
     rules.fail("precision.gradients",
                "goes with " + rules.quote("precision.compute") + " bf16 alone; set it to wide");
   }
+  const AttentionKind kind = rules.config().model.attention.kind;
+  const bool convolves = kind == AttentionKind::cca || kind == AttentionKind::ccgqa;
+  if (precision.gradients == Storage::bf16 && convolves) {
+    rules.fail("precision.gradients", "the convolutions of " + rules.quote("model.attention.kind") +
+                                          " add up their gradients in float32; set it to wide");
+  }
 }
 
 void validate_parallel(const Rules& rules) {

@@ -324,6 +324,8 @@ std::vector<Malformed> wrong_runs() {
       {"tp", "", {"parallel.tp=2"}, {"parallel.tp = 2", "not available in this version: use dp"}},
       {"ep", "", {"parallel.ep=2"}, {"parallel.ep = 2", "not available in this version: use dp"}},
       {"cuda", "", {"run.device=cuda"}, {"run.device = \"cuda\"", "without CUDA", "cpu"}},
+      {"gradients", "", {"precision.gradients=bf16"}, {"gradients = \"bf16\"", "compute", "wide"}},
+      {"states", "", {"precision.states=f16"}, {"states", "one of wide, bf16"}},
       {"bf16", "", {"precision.compute=bf16"}, {"compute = \"bf16\"", "CUDA", "f32"}},
       {"run_name", "", {"run.name=../x"}, {"run.name = \"../x\"", "run.dir"}},
       {"missing_train",
