@@ -5,7 +5,8 @@ usage: gpu_bench.py BUILD_DIR OUT_DIR [--kinds mha cca ccgqa] [--no-peer] [--ste
 
 Runs op_bench (the device's ceilings and every op), then for each kind of configs/bench: ./train
 with a profile of its last steps, and tests/bench/torch_peer.py with both of its attention backends;
-all on the GPU present, one after the other. Prints a table and writes OUT_DIR/bench.json.
+all on the GPU present, one after the other. Prints a table and writes OUT_DIR/bench.json, first
+without the peer.
 
 The floor of a step without its attention core is the sum over its launches of
 max(FLOPs / rate measured for that matrix product, bytes / copy bandwidth).
@@ -120,14 +121,6 @@ def peer(arguments, kind, backend):
     return {"tok_s": float(found[1].replace(",", "")), "mfu": float(found[2]) / 100}
 
 
-def preset(arguments, kind, ceilings):
-    report = train(arguments, kind, ceilings)
-    if not arguments.no_peer:
-        report["peer"] = {name: peer(arguments, kind, name) for name in ("default", "cudnn")}
-        report["ratio"] = report["tok_s"] / max(p["tok_s"] for p in report["peer"].values())
-    return report
-
-
 def table(presets):
     lines = [f"{'preset':12} {'tokens/s':>9} {'MFU':>7} {'step ms':>8} {'peer default, cudnn':>20} "
              f"{'ratio':>6} {'rest':>6} {'over floor':>10} {'memory, of plan':>15}"]
@@ -157,16 +150,28 @@ def main():
     ceilings = Ceilings(ops)
     revision = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True,
                               capture_output=True, check=False).stdout.strip()
-    presets = {kind: preset(arguments, kind, ceilings) for kind in arguments.kinds}
     report = ceilings.header | {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%FT%TZ"),
         "revision": revision or "unknown", "copy_gb_s": 1e-9 * ceilings.copy,
-        "gemm_tflop_s": 1e-12 * ceilings.gemm,
-        "presets": {f"dense_{kind}": row for kind, row in presets.items()}}
-    (arguments.out / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
+        "gemm_tflop_s": 1e-12 * ceilings.gemm, "presets": {}}
     print(f"{ceilings.header['device']}: copy {1e-9 * ceilings.copy:,.0f} GB/s, product 8192^3 "
           f"{1e-12 * ceilings.gemm:.0f} TFLOP/s")
-    print(table(presets))
+    presets = report["presets"]
+
+    def show():
+        """What is known so far: a run that is cut short leaves that."""
+        (arguments.out / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
+        print(table(presets), flush=True)
+
+    for kind in arguments.kinds:
+        presets[kind] = train(arguments, kind, ceilings)
+    show()
+    for backend in () if arguments.no_peer else ("default", "cudnn"):
+        for kind in arguments.kinds:
+            row = presets[kind]
+            row.setdefault("peer", {})[backend] = peer(arguments, kind, backend)
+            row["ratio"] = row["tok_s"] / max(p["tok_s"] for p in row["peer"].values())
+        show()
 
 
 if __name__ == "__main__":
