@@ -17,20 +17,24 @@ Step::Step(Engine& engine)
 StepOutput Step::run(const StepInput& input) {
   load_values(input);
   engine_.table().begin_gradients();
-  begin_.run(engine_.ctx().stream, [&] { begin(); });
   parallel::Ctx& ctx = engine_.ctx();
+  // Sums over ranks that pass through the host cannot be captured; what they follow then runs anew
+  // too, since it takes the step state that they go on from.
+  const bool alone = ctx.groups.world().size() == 1;
+  run_part(begin_, alone, [&] { begin(); });
   for (std::int64_t i = 0; i < input.micro_batches; ++i) {
     ctx.tokens = &input.micro_batch(i);
     kernels::Repeated& launches = i == 0 ? first_micro_batch_ : micro_batch_;
     launches.run(ctx.stream, [&] { engine_.model().forward_backward(ctx); });
   }
-  // Sums over ranks that pass through the host cannot be captured.
-  if (ctx.groups.world().size() > 1) {
-    finish();
-  } else {
-    finish_.run(ctx.stream, [&] { finish(); });
-  }
+  run_part(finish_, alone, [&] { finish(); });
   return out_;
+}
+
+void Step::run_part(kernels::Repeated& launches, bool repeatable,
+                    const std::function<void()>& enqueue) {
+  if (!repeatable) return enqueue();
+  launches.run(engine_.ctx().stream, enqueue);
 }
 
 void Step::load_values(const StepInput& input) {

@@ -39,6 +39,7 @@ class Step {
 
  private:
   void load_values(const StepInput& input);
+  void run_part(kernels::Repeated& launches, bool repeatable, const std::function<void()>& enqueue);
   void begin();
   void finish();
 
