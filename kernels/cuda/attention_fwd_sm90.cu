@@ -13,10 +13,10 @@ using namespace sm90;
 template <class Body>
 bool with_tile(std::int64_t key_width, std::int64_t value_width, Body&& body) {
   const auto are = [&](int key, int value) { return key_width == key && value_width == value; };
-  if (are(64, 64)) return body(ForwardTile<64, 64, 3, 128, 2>{}), true;
-  if (are(128, 128)) return body(ForwardTile<128, 128, 2, 128, 2>{}), true;
-  if (are(192, 128)) return body(ForwardTile<192, 128, 2, 128, 1>{}), true;
-  if (are(256, 256)) return body(ForwardTile<256, 256, 2, 64, 1>{}), true;
+  if (are(64, 64)) return body(ForwardTile<64, 64, 3, 128, 2, 1>{}), true;
+  if (are(128, 128)) return body(ForwardTile<128, 128, 2, 128, 2, 8>{}), true;
+  if (are(192, 128)) return body(ForwardTile<192, 128, 2, 128, 1, 12>{}), true;
+  if (are(256, 256)) return body(ForwardTile<256, 256, 2, 64, 1, 8>{}), true;
   return false;
 }
 

@@ -12,13 +12,15 @@ namespace strait::kernels::cuda::sm90 {
 
 /// kGroups_ consumer warpgroups, kKeys_ keys a step. The limits are shared memory (227 KiB) and
 /// the registers of a thread (240 with two warpgroups, 160 with three): sums (kValueWidth / 2),
-/// scores (kKeys / 2) and weights (kKeys / 4).
-template <int kKeyWidth_, int kValueWidth_, int kGroups_, int kKeys_, int kQueryStages_>
+/// scores (kKeys / 2), weights (kKeys / 4), and what is left keeps kResident_ of the kKeyWidth / 16
+/// steps of the queries, which spares shared memory their reads at every step.
+template <int kKeyWidth_, int kValueWidth_, int kGroups_, int kKeys_, int kQueryStages_,
+          int kResident_>
 struct ForwardTile {
   static constexpr int kKeyWidth = kKeyWidth_, kValueWidth = kValueWidth_, kKeys = kKeys_;
   static constexpr int kGroups = kGroups_;
   static constexpr int kGroupRows = 64, kRows = kGroups * kGroupRows;
-  static constexpr int kQueryStages = kQueryStages_, kStages = 2;
+  static constexpr int kQueryStages = kQueryStages_, kStages = 2, kResident = kResident_;
   static constexpr int kThreads = (1 + kGroups) * kWarpgroup;
   static constexpr int kConsumerWarps = kGroups * kWarpgroup / kWarpLanes;
   static constexpr int kConsumerRegisters = kGroups == 2 ? 240 : 160;
@@ -193,11 +195,16 @@ class ForwardConsumer {
     arrive_threads(kTurn + (group_ + 1) % Tile::kGroups, 2 * kWarpgroup);
   }
 
+  /// This warpgroup's queries; later its rows of o.
+  __device__ __forceinline__ __nv_bfloat16* queries() {
+    return shared_.q[at_q_.stage()] + group_ * Tile::kGroupRows * kPieceColumns;
+  }
+
   __device__ __forceinline__ void start_scores() {
-    multiply<Tile::kKeys, Tile::kKeyWidth, Tile::kRows, Tile::kKeys>(
-        s_,
-        operand<Tile::kRows>(shared_.q[at_q_.stage()] + group_ * Tile::kGroupRows * kPieceColumns),
-        operand<Tile::kKeys>(shared_.k[at_k_.stage()]));
+    const std::uint64_t keys = operand<Tile::kKeys>(shared_.k[at_k_.stage()]);
+    multiply<Tile::kKeys, Tile::kKeys, Along::depth>(s_, q_, keys, false);
+    multiply<Tile::kKeys, Tile::kKeyWidth, Tile::kRows, Tile::kKeys, Along::depth, Along::depth,
+             Tile::kResident>(s_, operand<Tile::kRows>(queries()), keys, true);
     commit_products();
   }
 
@@ -218,6 +225,7 @@ class ForwardConsumer {
     Softmax softmax(params_.scale_log2);
     float keep[2];
     shared_.q_ready.wait_full(at_q_);
+    load_packed<Tile::kRows>(q_, queries());
     if (blocks > 0) {
       // Scores and weights of the last keys.
       shared_.k_ready.wait_full(at_k_);
@@ -249,8 +257,6 @@ class ForwardConsumer {
       release_keys();
       mask(work.span, interval, work.key<Tile>(i));
       softmax.absorb(s_, keep);
-      // Waiting for other memory here keeps the weights above the wait for the values' product: the
-      // assembler does not move them across a branch.
       await_keys(i + 1 < blocks);
       wait_products<0>();
       pin(o_);
@@ -306,8 +312,7 @@ class ForwardConsumer {
     free_stored();
     // Every warp is done with the queries, whose buffer takes the result.
     sync_threads(kGroupSync + group_, kWarpgroup);
-    __nv_bfloat16* const staged =
-        shared_.q[at_q_.stage()] + group_ * Tile::kGroupRows * kPieceColumns;
+    __nv_bfloat16* const staged = queries();
     stage_rows<Tile::kRows>(staged, o_);
     fence_shared_for_async();
     sync_threads(kGroupSync + group_, kWarpgroup);
@@ -345,6 +350,7 @@ class ForwardConsumer {
   float s_[Tile::kKeys / 2];
   float o_[Tile::kValueWidth / 2];
   std::uint32_t p_[Tile::kKeys / 16][4];
+  std::uint32_t q_[Tile::kResident][4];
 };
 
 template <class Tile>
