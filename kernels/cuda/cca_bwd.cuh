@@ -29,13 +29,17 @@ int head_grad_bytes(const Inputs<T>& in) {
 }
 
 /// Gradient of one row's y, in shared memory, from `turned`, the gradient of its normalised head:
-/// stores du; returns the gradient of tau. Collective over a warp.
+/// stores du; returns the gradient of tau, a sum in which much cancels, in double. Collective over
+/// a warp.
 template <class T>
-__device__ __forceinline__ float undo_norm(const Inputs<T>& in, const float* turned, const float* y,
-                                           float factor, float tau, T* du) {
-  float along = 0;
-  for (int c = lane_id(); c < in.width; c += kWarp) along = fmaf(turned[c], y[c], along);
-  along = warp_reduce(along);
+__device__ __forceinline__ double undo_norm(const Inputs<T>& in, const float* turned,
+                                            const float* y, float factor, float tau, T* du) {
+  double products = 0;
+  for (int c = lane_id(); c < in.width; c += kWarp) {
+    products += static_cast<double>(turned[c]) * y[c];
+  }
+  products = warp_reduce(products);
+  const auto along = static_cast<float>(products);
   // factor = sqrt(d) / n, so d factor / dy = -factor y / n^2 with 1 / n^2 = factor^2 / d.
   const float back = along * factor * factor / static_cast<float>(in.width);
   for (int c = 4 * lane_id(); c < in.width; c += 4 * kWarp) {
@@ -47,7 +51,7 @@ __device__ __forceinline__ float undo_norm(const Inputs<T>& in, const float* tur
     }
     store4(du + c, g, left, in.vector);
   }
-  return factor * along;
+  return factor * products;
 }
 
 /// Grid as mix_forward: row tiles times heads, heads fastest.
@@ -57,7 +61,7 @@ __global__ void __launch_bounds__(kThreads)
                const __grid_constant__ RopeTable table) {
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ int history[kRows<T>];
-  __shared__ float dtau_of_warp[kWarps];
+  __shared__ double dtau_of_warp[kWarps];
   const int block = static_cast<int>(blockIdx.x) / in.heads;
   const int per_chunk = (in.chunk_rows + kRows<T> - 1) / kRows<T>;
   TileAt at{block / per_chunk, block % per_chunk * kRows<T>, 0,
@@ -68,7 +72,7 @@ __global__ void __launch_bounds__(kThreads)
 
   float* const rows = convolve<T, kMaxWidth>(in, at, history, memory);
   float* turned = reinterpret_cast<float*>(memory + convolve_bytes(in)) + warp_id() * in.pitch();
-  float dtau = 0;
+  double dtau = 0;
   for (int i = warp_id(); i < at.rows; i += kWarps) {
     const std::int64_t token = static_cast<std::int64_t>(at.chunk) * in.chunk_rows + at.first + i;
     // y again, and the gradient turned back.
@@ -93,10 +97,10 @@ __global__ void __launch_bounds__(kThreads)
   if (lane_id() == 0) dtau_of_warp[warp_id()] = dtau;
   __syncthreads();
   if (threadIdx.x != 0) return;
-  float sum = 0;
+  double sum = 0;
   for (int w = 0; w < kWarps; ++w) sum += dtau_of_warp[w];
   grads.dtemp[static_cast<std::int64_t>(block) * in.groups + group] =
-      in.exponential ? sum * tau : sum;
+      static_cast<float>(in.exponential ? sum * tau : sum);
 }
 
 }  // namespace strait::kernels::cuda::cca
