@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/cca_dw.cuh"
 #include "kernels/cuda/cca_dz.cuh"
+#include "kernels/cuda/cca_fused.h"
 #include "kernels/cuda/cca_values.cuh"
 #include "kernels/cuda/cca_views.h"
 #include "kernels/cuda/column_sums.h"
@@ -107,25 +108,6 @@ void weight_gradients(const CcaMixBwd& op, const Call& call, const Inputs<T>& in
   add_column_sums(call.op, space.dw1, space.splits(in), op.dw1, call.stream);
 }
 
-ValueArgs value_args(const CcaMixBwd& op, std::int64_t bytes) {
-  const auto scale = [&](std::int64_t elements) {
-    return elements * static_cast<std::int64_t>(size_of(op.z.dtype)) / bytes;
-  };
-  return {.values = const_cast<void*>(op.dv.data),
-          .current = op.dv_cur.data,
-          .delayed = op.dv_del.data,
-          .halo = op.dhalo_v.data,
-          .doc_pos = op.doc_pos.as<std::int32_t>(),
-          .values_stride = scale(op.dv.stride[0]),
-          .current_stride = scale(op.dv_cur.stride[0]),
-          .delayed_stride = scale(op.dv_del.stride[0]),
-          .halo_stride = scale(op.dhalo_v.stride[0]),
-          .tokens = op.dv.shape[0],
-          .chunk_rows = static_cast<int>(op.chunk),
-          .current_width = static_cast<int>(scale(op.dv_cur.defined() ? op.dv_cur.shape[1] : 0)),
-          .delayed_width = static_cast<int>(scale(op.dv_del.defined() ? op.dv_del.shape[1] : 0))};
-}
-
 }  // namespace
 
 std::string unsupported(const CcaMixBwd& op) {
@@ -135,6 +117,7 @@ std::string unsupported(const CcaMixBwd& op) {
 void run(const CcaMixBwd& op, const Stream& stream) {
   const Call call{op.kName, stream, {op.z, op.dq, op.dk}};
   if (op.z.shape[0] == 0) return;
+  if (fused_covers(op)) return run_fused(op, call);
   with_real(op.z.dtype, op.kName, [&](auto real) {
     using T = decltype(real);
     const bool aligned = all_aligned(op.dq, op.dk, op.dz, op.dhalo_z);
@@ -144,10 +127,11 @@ void run(const CcaMixBwd& op, const Stream& stream) {
     input_gradients(op, call, in, space);
     weight_gradients(op, call, in, space);
   });
-  with_value_unit(op.dv, op.dv_cur, op.dv_del, op.dhalo_v, [&](auto unit) {
-    using Unit = decltype(unit);
-    const ValueArgs args = value_args(op, sizeof(Unit));
-    launch_kernel(call, value_grid(args), unshift_values<Unit>, args);
+  const std::int64_t unit = value_unit(op.dv, op.dv_cur, op.dv_del, op.dhalo_v);
+  with_value_unit(unit, [&](auto type) {
+    const ValueArgs args =
+        value_args(op.dv, op.dv_cur, op.dv_del, op.dhalo_v, op.doc_pos, op.chunk, unit);
+    launch_kernel(call, value_grid(args), move_values<decltype(type), false>, args);
   });
 }
 

@@ -1,4 +1,5 @@
 #include "kernels/cuda/cca_conv.cuh"
+#include "kernels/cuda/cca_fused.h"
 #include "kernels/cuda/cca_values.cuh"
 #include "kernels/cuda/cca_views.h"
 #include "kernels/cuda/run.h"
@@ -65,25 +66,6 @@ void mix(const CcaMixFwd& op, const Call& call) {
   });
 }
 
-ValueArgs value_args(const CcaMixFwd& op, std::int64_t bytes) {
-  const auto scale = [&](std::int64_t elements) {
-    return elements * static_cast<std::int64_t>(size_of(op.z.dtype)) / bytes;
-  };
-  return {.values = op.v.data,
-          .current = const_cast<void*>(op.v_cur.data),
-          .delayed = const_cast<void*>(op.v_del.data),
-          .halo = const_cast<void*>(op.halo_v.data),
-          .doc_pos = op.doc_pos.as<std::int32_t>(),
-          .values_stride = scale(op.v.stride[0]),
-          .current_stride = scale(op.v_cur.stride[0]),
-          .delayed_stride = scale(op.v_del.stride[0]),
-          .halo_stride = scale(op.halo_v.stride[0]),
-          .tokens = op.v.shape[0],
-          .chunk_rows = static_cast<int>(op.chunk),
-          .current_width = static_cast<int>(scale(op.v_cur.defined() ? op.v_cur.shape[1] : 0)),
-          .delayed_width = static_cast<int>(scale(op.v_del.defined() ? op.v_del.shape[1] : 0))};
-}
-
 }  // namespace
 
 std::string unsupported(const CcaMixFwd& op) {
@@ -93,11 +75,13 @@ std::string unsupported(const CcaMixFwd& op) {
 void run(const CcaMixFwd& op, const Stream& stream) {
   const Call call{op.kName, stream, {op.z, op.q, op.k}};
   if (op.z.shape[0] == 0) return;
+  if (fused_covers(op)) return run_fused(op, call);
   with_real(op.z.dtype, op.kName, [&](auto real) { mix<decltype(real)>(op, call); });
-  with_value_unit(op.v, op.v_cur, op.v_del, op.halo_v, [&](auto unit) {
-    using Unit = decltype(unit);
-    const ValueArgs args = value_args(op, sizeof(Unit));
-    launch_kernel(call, value_grid(args), shift_values<Unit>, args);
+  const std::int64_t unit = value_unit(op.v, op.v_cur, op.v_del, op.halo_v);
+  with_value_unit(unit, [&](auto type) {
+    const ValueArgs args =
+        value_args(op.v, op.v_cur, op.v_del, op.halo_v, op.doc_pos, op.chunk, unit);
+    launch_kernel(call, value_grid(args), move_values<decltype(type), true>, args);
   });
 }
 

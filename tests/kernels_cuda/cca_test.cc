@@ -38,6 +38,36 @@ void PrintTo(const Case& c, std::ostream* out) {
   *out << c.name;
 }
 
+/// Heads of 128 and two taps each: the fused path on Hopper.
+std::vector<Case> fused_cases() {
+  std::vector<Case> all = {
+      {.name = "documents", .documents = {70, 1, 1, 64, 2, 130, 5}, .wide_biases = true},
+      {.name = "one_row", .documents = {1}},
+      {.name = "grouped", .documents = {140, 160}, .heads = 8, .delayed = 128},
+      {.name = "halos",
+       .documents = {60, 100, 1, 79},
+       .chunks = 3,
+       .halos = true,
+       .rows = kPaddedRows},
+      {.name = "chunks_of_one_row",
+       .documents = {3, 1, 5},
+       .heads = 4,
+       .groups = 4,
+       .chunks = 9,
+       .halos = true},
+      {.name = "chunks_without_halos", .documents = {130, 126}, .heads = 6, .chunks = 4},
+      {.name = "half_rotated", .documents = {129}, .groups = 1, .rope = {1e4, 64}},
+      {.name = "no_rope_no_delay", .documents = {62, 65}, .delayed = 0, .rope = {}}};
+  for (Case& c : all) {
+    c.name = "fused_" + c.name;
+    c.width = 128;
+    if (c.rope.dims == 32) c.rope.dims = 128;
+    c.switches.qk_mean = c.documents.size() != 1;
+    c.switches.temperature = c.halos ? KeyTemperature::linear : KeyTemperature::exp;
+  }
+  return all;
+}
+
 std::vector<Case> cases() {
   std::vector<Case> all = {
       {.name = "one_token", .documents = {1}},
@@ -90,6 +120,7 @@ std::vector<Case> cases() {
        .chunks = 9,
        .halos = true},
   };
+  for (const Case& c : fused_cases()) all.push_back(c);
   for (int convs : {0, 1, 2}) {
     for (bool mean : {false, true}) {
       Case c{.name = "convs" + std::to_string(convs) + (mean ? "_mean" : ""),
