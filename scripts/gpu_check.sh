@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds for the GPU present, runs all GPU tests and benchmarks, prints a short table last.
 #
-#   scripts/gpu_check.sh OUT_DIR [build|tests|sanitize|runs|bench ...]   default: all, in this order
+#   scripts/gpu_check.sh OUT_DIR [build|sanitize|tests|runs|bench ...]   default: all, in this order
 #
 # OUT_DIR gets logs and bench.json. Exit 0: all passed and nothing skipped; 1: something failed.
 # Environment: PYTHON (one with torch for the comparison; default python3), JOBS.
@@ -12,11 +12,12 @@ cd "$(dirname "$0")/.." || exit 3
 source scripts/mpi_env.sh
 mkdir -p "$out"
 parts=("$@")
-[[ ${#parts[@]} -gt 0 ]] || parts=(build tests sanitize runs bench)
+[[ ${#parts[@]} -gt 0 ]] || parts=(build sanitize tests runs bench)
 python=${PYTHON:-python3}
 readonly kBuild=build-cuda
 readonly kBin=$kBuild/bin
-failures=()
+readonly kFailed=$out/failed  # a name a line: checks may run beside each other
+rm -f "$kFailed"
 
 # Runs a command, keeps its output in OUT_DIR/NAME.log and its verdict in the table.
 check() {
@@ -27,7 +28,7 @@ check() {
   else
     printf 'FAIL  %-28s %4ds  see %s\n' "$name" $((SECONDS - started)) "$out/$name.log"
     tail -n 25 "$out/$name.log"
-    failures+=("$name")
+    echo "$name" >>"$kFailed"
   fi
 }
 
@@ -86,6 +87,7 @@ racecheck() {
     '*CudaAttention.*/'{golden_8,wide_values,mla_odd_rows,wide_odd}        # portable tiles
     '*CudaAttention.*/'{documents_of_one,t113_d128,mla,wide}               # Hopper tiles
     '*CudaCcaMix.*/'{golden_8,odd_width,width_72,taps4x3,chunks_of_one_row}
+    '*CudaCcaMix.*/fused_'{halos,documents}
     '*CudaGroupedGemm.*/'{one_row,odd_rows,all_on_one_expert}
     '*CudaMla.*/'{golden,odd_widths,padded_rows}
     '*CudaPermute.*/'{one_token,t113,odd_rows}
@@ -163,19 +165,23 @@ for part in "${parts[@]}"; do
   case $part in
     build) check build build ;;
     tests) check kernel_tests kernel_tests; check golden golden ;;
-    sanitize) check memcheck memcheck; check racecheck racecheck ;;
+    sanitize)  # Slow and patient: beside the other checks, but not beside the benchmark.
+      check memcheck memcheck &
+      check racecheck racecheck &
+      ;;
     runs)
       for run in curves repeats ranks refusal; do check $run $run; done
       ;;
-    bench) check bench bench; [[ ! -e $out/bench.log ]] || cat "$out/bench.log" ;;
+    bench) wait; check bench bench; [[ ! -e $out/bench.log ]] || cat "$out/bench.log" ;;
     *)
-      echo "gpu_check: unknown part '$part'; known are build, tests, sanitize, runs, bench" >&2
+      echo "gpu_check: unknown part '$part'; known are build, sanitize, tests, runs, bench" >&2
       exit 2
       ;;
   esac
 done
-if [[ ${#failures[@]} -gt 0 ]]; then
-  echo "failed: ${failures[*]}"
+wait
+if [[ -e $kFailed ]]; then
+  echo "failed: $(tr '\n' ' ' <"$kFailed")"
   exit 1
 fi
 echo "all passed"
