@@ -9,6 +9,7 @@
 #include "kernels/embedding.h"
 #include "kernels/gemm.h"
 #include "kernels/mla.h"
+#include "kernels/muon.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
 #include "kernels/permute.h"
@@ -51,6 +52,11 @@ void run(const CrossEntropyRows& op);
 void run(const AdamW& op);
 void run(const SumSquares& op);
 void run(const ClipScale& op);
+void run(const MuonMomentum& op);
+void run(const FrobeniusScale& op);
+void run(const NewtonSchulzFactor& op);
+void run(const MuonUpdate& op);
+void run(const EvenOffsets& op);
 void run(const Fill& op);
 void run(const Add& op);
 void run(const Copy& op);

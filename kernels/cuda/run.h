@@ -11,6 +11,7 @@
 #include "kernels/embedding.h"
 #include "kernels/gemm.h"
 #include "kernels/mla.h"
+#include "kernels/muon.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
 #include "kernels/permute.h"
@@ -58,6 +59,11 @@ std::string unsupported(const CrossEntropyRows& op);
 std::string unsupported(const AdamW& op);
 std::string unsupported(const SumSquares& op);
 std::string unsupported(const ClipScale& op);
+std::string unsupported(const MuonMomentum& op);
+std::string unsupported(const FrobeniusScale& op);
+std::string unsupported(const NewtonSchulzFactor& op);
+std::string unsupported(const MuonUpdate& op);
+std::string unsupported(const EvenOffsets& op);
 std::string unsupported(const Fill& op);
 std::string unsupported(const Add& op);
 std::string unsupported(const Copy& op);
@@ -95,6 +101,11 @@ void run(const CrossEntropyRows& op, const Stream& stream);
 void run(const AdamW& op, const Stream& stream);
 void run(const SumSquares& op, const Stream& stream);
 void run(const ClipScale& op, const Stream& stream);
+void run(const MuonMomentum& op, const Stream& stream);
+void run(const FrobeniusScale& op, const Stream& stream);
+void run(const NewtonSchulzFactor& op, const Stream& stream);
+void run(const MuonUpdate& op, const Stream& stream);
+void run(const EvenOffsets& op, const Stream& stream);
 void run(const Fill& op, const Stream& stream);
 void run(const Add& op, const Stream& stream);
 void run(const Copy& op, const Stream& stream);
