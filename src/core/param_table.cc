@@ -81,7 +81,12 @@ Tensor Part::view(const Tensor& of_param) const {
 
 FlatParams FlatParams::slice(std::int64_t begin, std::int64_t size) const {
   const auto cut = [&](const Tensor& t) { return t.slice(0, begin, size); };
-  return {cut(weight), cut(master), cut(grad), cut(adam_m), cut(adam_v)};
+  const bool has_v = begin >= v_begin && adam_v.defined();
+  return {.weight = cut(weight),
+          .master = cut(master),
+          .grad = cut(grad),
+          .adam_m = cut(adam_m),
+          .adam_v = has_v ? adam_v.slice(0, begin - v_begin, size) : Tensor{}};
 }
 
 ParamTable::ParamTable(const ParamDtypes& dtypes) : dtypes_(dtypes) {}
@@ -122,6 +127,13 @@ std::int64_t ParamTable::lay_out() {
   return elements;
 }
 
+/// Matrices come first in memory.
+std::int64_t ParamTable::elements_without_v() const {
+  std::int64_t n = 0;
+  for (const ParamRange& range : ranges_) n += range.group == OptimGroup::matrix ? range.size : 0;
+  return dtypes_.matrix_adam_v ? 0 : n;
+}
+
 void ParamTable::bind_trainable(Param& param, std::int64_t begin) {
   const FlatParams own = flat_.slice(begin, product(param.local_shape));
   param.master = shaped(own.master, param.local_shape);
@@ -138,7 +150,8 @@ void ParamTable::bind() {
     flat_.master = has_masters() ? masters_.take(stat, {n}) : flat_.weight;
     flat_.grad = gradients_.take(dtypes_.grad, {n});
     flat_.adam_m = optimizer_.take(dtypes_.state, {n});
-    flat_.adam_v = optimizer_.take(dtypes_.state, {n});
+    flat_.v_begin = elements_without_v();
+    if (flat_.v_begin < n) flat_.adam_v = optimizer_.take(dtypes_.state, {n - flat_.v_begin});
   }
   std::int64_t begin = 0;
   for (Param* param : in_memory_order_) {

@@ -62,7 +62,7 @@ struct Param {
   Tensor master;  // what the optimizer moves: f32 beside bf16 weights, else the weight itself
   Tensor grad;    // undefined when not trainable
   Tensor adam_m;  // flat [n], undefined when not trainable
-  Tensor adam_v;
+  Tensor adam_v;  // undefined for a matrix where matrices keep one state
   bool grad_spent = false;  // the gradient is an earlier step's, see adds_gradient
 
   /// Whether the next product adds to the gradient: false once after ParamTable::begin_gradients,
@@ -85,8 +85,9 @@ struct Part {
 /// Number formats of a table. Masters are in the statistics dtype of `weight`.
 struct ParamDtypes {
   DType weight = DType::f32;
-  DType grad = DType::f32;   // f32 or bf16 beside bf16 weights, else that of the weights
-  DType state = DType::f32;  // of the optimizer: statistics dtype of the weights, or bf16
+  DType grad = DType::f32;    // f32 or bf16 beside bf16 weights, else that of the weights
+  DType state = DType::f32;   // of the optimizer: statistics dtype of the weights, or bf16
+  bool matrix_adam_v = true;  // false: matrices keep one state, adam_m
 };
 
 /// A run of trainable parameters that one optimizer launch can move.
@@ -99,8 +100,10 @@ struct ParamRange {
 
 /// All trainable parameters side by side in memory, each tensor over the same elements.
 struct FlatParams {
-  Tensor weight, master, grad, adam_m, adam_v;  // [n]
-  /// A piece of all of them.
+  Tensor weight, master, grad, adam_m;  // [n]
+  Tensor adam_v;                        // [n - v_begin], or undefined
+  std::int64_t v_begin = 0;             // the matrices before it keep one state
+  /// A piece of all of them; it lies on one side of v_begin.
   FlatParams slice(std::int64_t begin, std::int64_t size) const;
 };
 
@@ -154,6 +157,7 @@ class ParamTable {
 
  private:
   std::int64_t lay_out();
+  std::int64_t elements_without_v() const;
   void bind();
   void bind_trainable(Param& param, std::int64_t begin);
   void find_cleared();

@@ -38,8 +38,11 @@ std::vector<Slot> optimizer_slots(const core::ParamTable& table) {
   std::vector<Slot> slots;
   for (const core::Part& part : table.parts()) {
     if (!part.param->spec.trainable) continue;
-    slots.push_back({part.name + ".adam_m", whole_view(part, part.param->adam_m)});
-    slots.push_back({part.name + ".adam_v", whole_view(part, part.param->adam_v)});
+    const core::Param& param = *part.param;
+    const bool single = !param.adam_v.defined();
+    slots.push_back(
+        {part.name + (single ? ".momentum" : ".adam_m"), whole_view(part, param.adam_m)});
+    if (!single) slots.push_back({part.name + ".adam_v", whole_view(part, param.adam_v)});
   }
   return slots;
 }

@@ -10,7 +10,8 @@
 
 // Checkpoints of a run: <run>/checkpoints/step_00000100/ with
 //   model.safetensors      every part's weight, trainable or not, under its own name
-//   optimizer.safetensors  <part>.adam_m and <part>.adam_v of every trainable part
+//   optimizer.safetensors  <part>.adam_m and <part>.adam_v of every trainable part, or
+//                          <part>.momentum of one that keeps a single state
 //   state.json             the rest, and the sizes of the other two; written last
 // A folder is built under a temporary name, flushed and renamed, so one under its final name is
 // complete. Random numbers are counter-based: seed and step are their whole state.

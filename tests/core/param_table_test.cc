@@ -221,6 +221,25 @@ TEST(ParamTable, LiesSortedByGroupDecayAndWholeGradients) {
   EXPECT_EQ(table.cleared_gradients()[0].numel(), 256 + 256 + 128);
 }
 
+TEST(ParamTable, MatricesMayKeepOneState) {
+  for (const bool both : {true, false}) {
+    ParamTable table(
+        {.weight = DType::f64, .grad = DType::f64, .state = DType::f64, .matrix_adam_v = both});
+    const Param& norm = table.add({.name = "norm", .shape = {3}});
+    const Param& matrix =
+        table.add({.name = "matrix", .shape = {2, 70}, .group = OptimGroup::matrix});
+    table.allocate(Device::cpu);
+    EXPECT_EQ(table.optimizer().peak(), (both ? 2 * 256 + 2 * 128 : 256 + 2 * 128) * 8u);
+    EXPECT_EQ(matrix.adam_v.defined(), both);
+    for (std::int64_t i = 0; i < 3; ++i) set(norm.adam_v, i, 7);
+    const ParamRange& vectors = table.ranges()[1];
+    const Tensor v = table.flat().slice(vectors.begin, vectors.size).adam_v;
+    EXPECT_EQ(values(v.slice(0, 0, 3)), (std::vector<double>{7, 7, 7}));
+    EXPECT_EQ(v.numel(), 128);
+    EXPECT_EQ(table.flat().slice(0, 256).adam_v.defined(), both);
+  }
+}
+
 TEST(ParamTable, WholeGradientsAreAssignedOnceAStep) {
   ParamTable table(DType::f32);
   Param& whole = table.add({.name = "matrix", .shape = {2, 2}, .whole_grad = true});

@@ -27,7 +27,8 @@ void add_params(core::ParamTable& table, std::int64_t width = 6) {
   table.add({.name = "experts",
              .shape = {3, 8, 5},
              .sections = {{"gate", 4}, {"up", 4}},
-             .section_dim = 1});
+             .section_dim = 1,
+             .group = core::OptimGroup::matrix});
   table.add({.name = "norm", .shape = {7}});
   table.add({.name = "bias", .shape = {3}, .trainable = false});
 }
@@ -110,6 +111,31 @@ TEST_F(CheckpointTest, RoundTripIsBitExact) {
     EXPECT_TRUE(same_bits(*table_, *other)) << name_of(dtype);
     EXPECT_EQ(read_checkpoint_state(path), state_at(100));
   }
+}
+
+TEST_F(CheckpointTest, MatricesOfOneStateKeepItUnderItsOwnName) {
+  const auto make = [](bool matrix_adam_v) {
+    auto table =
+        std::make_unique<core::ParamTable>(core::ParamDtypes{.weight = DType::f64,
+                                                             .grad = DType::f64,
+                                                             .state = DType::f64,
+                                                             .matrix_adam_v = matrix_adam_v});
+    add_params(*table);
+    table->allocate(Device::cpu);
+    return table;
+  };
+  table_ = make(false);
+  scramble(*table_, 1);
+  const fs::path path = save(100);
+  const auto same = make(false), other = make(true);
+  load_checkpoint(path, *same, Stream{});
+  EXPECT_TRUE(same_bits(*table_, *same));
+  const std::string message =
+      message_of<core::InputError>([&] { load_checkpoint(path, *other, Stream{}); });
+  EXPECT_NE(message.find("has no tensor gate.adam_m"), std::string::npos) << message;
+  const std::string bytes = core::read_file(path / "optimizer.safetensors");
+  EXPECT_NE(bytes.find("\"gate.momentum\""), std::string::npos);
+  EXPECT_NE(bytes.find("\"q.adam_v\""), std::string::npos);
 }
 
 TEST_F(CheckpointTest, EqualStateGivesEqualFiles) {
