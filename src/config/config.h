@@ -15,6 +15,9 @@ enum class KeyTemperature { exp, linear };
 enum class RopePositions { document, sequence };
 enum class FfnKind { dense, moe };
 enum class RouterScore { softmax, sigmoid };
+enum class OptimKind { adamw, muon };
+enum class NewtonSchulz { original, five_step, polar_express };
+enum class MuonScale { adamw_rms, aspect, unit_rms };
 enum class ScheduleKind { constant, cosine, linear, wsd };
 enum class Recompute { none, ffn, block };
 enum class Compute { f64, f32, bf16 };
@@ -114,7 +117,15 @@ struct Data {
   bool document_mask = true;  // attention, convolutions and value shift restart at documents
 };
 
+struct Muon {
+  double momentum = 0.95;
+  bool nesterov = true;
+  NewtonSchulz coefficients = NewtonSchulz::original;
+  MuonScale scale = MuonScale::adamw_rms;
+};
+
 struct Optim {
+  OptimKind kind = OptimKind::adamw;
   double lr = 3e-4;
   ScheduleKind schedule = ScheduleKind::cosine;
   std::int64_t warmup_steps = 0;
@@ -125,6 +136,7 @@ struct Optim {
   double eps = 1e-8;
   double weight_decay = 0.1;
   double clip_norm = 1.0;  // 0: no clipping
+  Muon muon;
 };
 
 struct Train {

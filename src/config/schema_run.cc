@@ -43,9 +43,27 @@ void append_init_and_data(std::vector<Key>& keys) {
       {"", "attention, convolutions and value shift restart at every document"}));
 }
 
+void append_muon(std::vector<Key>& keys) {
+  keys.push_back(make_key<&Config::optim, &Optim::muon, &Muon::momentum>(
+      "optim.muon.momentum", {"ratio", "decay of the gradients' sum", below(0, 1)}));
+  keys.push_back(make_key<&Config::optim, &Optim::muon, &Muon::nesterov>(
+      "optim.muon.nesterov", {"", "adds the newest gradient once more to what is orthogonalised"}));
+  keys.push_back(make_key<&Config::optim, &Optim::muon, &Muon::coefficients>(
+      "optim.muon.coefficients",
+      {"", "polynomials of the five Newton-Schulz steps; original: the same one five times"}));
+  keys.push_back(make_key<&Config::optim, &Optim::muon, &Muon::scale>(
+      "optim.muon.scale",
+      {"",
+       "of a step of [out, in]; adamw_rms: 0.2 sqrt(max(out, in)), for learning rates of AdamW; "
+       "aspect: sqrt(max(1, out / in)); unit_rms: sqrt(out / in)"}));
+}
+
 void append_optim(std::vector<Key>& keys) {
+  keys.push_back(make_key<&Config::optim, &Optim::kind>(
+      "optim.kind",
+      {"", "optimizer of hidden matrices; muon: embedding, head and vectors stay with adamw"}));
   keys.push_back(make_key<&Config::optim, &Optim::lr>(
-      "optim.lr", {"per step", "peak learning rate of AdamW", above(0, 10)}));
+      "optim.lr", {"per step", "peak learning rate", above(0, 10)}));
   keys.push_back(make_key<&Config::optim, &Optim::schedule>(
       "optim.schedule", {"", "course of the learning rate after warm-up"}));
   keys.push_back(make_key<&Config::optim, &Optim::warmup_steps>(
@@ -66,6 +84,7 @@ void append_optim(std::vector<Key>& keys) {
   keys.push_back(make_key<&Config::optim, &Optim::clip_norm>(
       "optim.clip_norm",
       {"L2 norm", "largest global gradient norm; 0: no clipping", between(0, kMaxCount)}));
+  append_muon(keys);
 }
 
 void append_train(std::vector<Key>& keys) {

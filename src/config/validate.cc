@@ -56,6 +56,7 @@ void validate_data(const Rules& rules) {
 void validate_optim(const Rules& rules) {
   const Optim& optim = rules.config().optim;
   const std::int64_t steps = rules.config().train.steps;
+  if (optim.kind != OptimKind::muon) rules.expect_unused("optim.muon", "optim.kind");
   if (optim.warmup_steps > steps) {
     rules.fail("optim.warmup_steps", "must be at most " + rules.quote("train.steps") +
                                          "; shorten the warm-up or train longer");

@@ -37,6 +37,18 @@ struct Words<RouterScore> {
   static constexpr std::array<std::string_view, 2> kList{"softmax", "sigmoid"};
 };
 template <>
+struct Words<OptimKind> {
+  static constexpr std::array<std::string_view, 2> kList{"adamw", "muon"};
+};
+template <>
+struct Words<NewtonSchulz> {
+  static constexpr std::array<std::string_view, 3> kList{"original", "five_step", "polar_express"};
+};
+template <>
+struct Words<MuonScale> {
+  static constexpr std::array<std::string_view, 3> kList{"adamw_rms", "aspect", "unit_rms"};
+};
+template <>
 struct Words<ScheduleKind> {
   static constexpr std::array<std::string_view, 4> kList{"constant", "cosine", "linear", "wsd"};
 };

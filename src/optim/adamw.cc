@@ -6,7 +6,9 @@ namespace strait::optim {
 
 void adamw_step(core::ParamTable& table, const config::Optim& optim, std::uint64_t seed,
                 ConstTensor rates, ConstTensor grad_scale, const Stream& stream) {
+  const bool moves_matrices = optim.kind == config::OptimKind::adamw;
   for (const core::ParamRange& range : table.ranges()) {
+    if (range.group == core::OptimGroup::matrix && !moves_matrices) continue;
     const core::FlatParams flat = table.flat().slice(range.begin, range.size);
     const bool mixed = flat.master.data != flat.weight.data;
     kernels::launch(kernels::AdamW{.w = flat.master,

@@ -11,11 +11,13 @@ parallel::MaskRule mask_rule(const config::Config& config) {
 }
 
 /// Gradients and optimizer states beside weights of the compute dtype.
-core::ParamDtypes param_dtypes(const config::Precision& precision) {
+core::ParamDtypes param_dtypes(const config::Config& config) {
+  const config::Precision& precision = config.precision;
   const DType weight = compute_dtype(precision.compute), stat = kernels::stat_dtype(weight);
   return {.weight = weight,
           .grad = precision.gradients == config::Storage::bf16 ? DType::bf16 : stat,
-          .state = precision.states == config::Storage::bf16 ? DType::bf16 : stat};
+          .state = precision.states == config::Storage::bf16 ? DType::bf16 : stat,
+          .matrix_adam_v = config.optim.kind == config::OptimKind::adamw};
 }
 
 }  // namespace
@@ -35,7 +37,7 @@ DType compute_dtype(config::Compute compute) {
 Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, parallel::Groups& groups)
     : config_(config),
       mesh_(mesh),
-      table_(param_dtypes(config.precision)),
+      table_(param_dtypes(config)),
       model_({.model = config_.model,
               .mesh = mesh_,
               .table = table_,

@@ -86,11 +86,12 @@ RunFolder agree_on_folder(const config::Config& config, const TrainOptions& opti
   return folder;
 }
 
-/// What a run may not change when it goes on: the model, the order of its data, its numbers.
+/// What a run may not change when it goes on: the model, the order of its data, its numbers, and
+/// what the optimizer keeps.
 constexpr std::string_view kFixedKeys[] = {
     "model",        "run.seed",           "data.train",         "data.tokenizer",
     "data.seq_len", "data.val_documents", "data.document_mask", "train.batch_size",
-    "precision"};
+    "precision",    "optim.kind"};
 
 void require_same_run(const std::filesystem::path& folder, const std::string& stored,
                       const config::Config& now) {

@@ -6,13 +6,14 @@
 #include "kernels/elementwise.h"
 #include "kernels/optimizer.h"
 #include "kernels/profile.h"
-#include "optim/adamw.h"
 #include "parallel/grad_sync.h"
 
 namespace strait::train {
 
 Step::Step(Engine& engine)
-    : engine_(engine), values_(engine.ctx().stream.device, 2 * sizeof(StepValues)) {}
+    : engine_(engine),
+      update_(engine.table(), engine.config().optim),
+      values_(engine.ctx().stream.device, 2 * sizeof(StepValues)) {}
 
 StepOutput Step::run(const StepInput& input) {
   load_values(input);
@@ -63,8 +64,7 @@ void Step::finish() {
   parallel::sum_gradients(table, ctx.groups, ctx.stream);
   model.end_step(ctx);
   out_.clip = optim::clip_gradients(table, ctx, config.optim.clip_norm);
-  optim::adamw_step(table, config.optim, static_cast<std::uint64_t>(config.run.seed),
-                    engine_.rates(), out_.clip.scale, ctx.stream);
+  update_.step(ctx, static_cast<std::uint64_t>(config.run.seed), engine_.rates(), out_.clip.scale);
   for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
     ctx.groups.axis(axis).all_reduce_sum(model.loss_sum(), ctx.stream);
   }

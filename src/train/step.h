@@ -5,6 +5,7 @@
 #include "kernels/async.h"
 #include "kernels/graph.h"
 #include "optim/clip.h"
+#include "optim/update.h"
 #include "train/engine.h"
 
 namespace strait::train {
@@ -44,6 +45,7 @@ class Step {
   void finish();
 
   Engine& engine_;
+  optim::Update update_;
   kernels::HostBuffer values_;  // of this step and the one before, which may still be read
   // The first micro-batch assigns gradients that later ones add to.
   kernels::Repeated begin_, first_micro_batch_, micro_batch_, finish_;

@@ -18,6 +18,7 @@ const std::string kMla = R"(model.attention={"kind":"mla","n_kv_heads":0,"mla":{
                          R"("kv_rank":16,"nope_dim":8,"rope_dim":4,"value_dim":8}})";
 const std::string kCca = R"(model.attention={"kind":"cca","n_kv_heads":4})";
 const std::string kCcgqa = R"(model.attention={"kind":"ccgqa"})";
+const std::string kMuon = "optim.kind=muon";
 const std::string kMoe =
     R"(model.ffn={"kind":"moe","moe":{"n_experts":8,"top_k":2,"d_expert":32}})";
 
@@ -134,6 +135,15 @@ std::vector<Malformed> wrong_words() {
        {"model.attention.cca.key_temperature=lin"},
        {"one of exp, linear", "nearest is"}},
       {"schedule", "", {"optim.schedule=cosin"}, {"nearest is cosine"}},
+      {"optimizer", "", {"optim.kind=moun"}, {"one of adamw, muon", "nearest is muon"}},
+      {"muon_coefficients",
+       "",
+       {kMuon, "optim.muon.coefficients=polar"},
+       {"one of original, five_step, polar_express", "nearest is"}},
+      {"muon_scale",
+       "",
+       {kMuon, "optim.muon.scale=adam_rms"},
+       {"one of adamw_rms, aspect, unit_rms", "nearest is adamw_rms"}},
       {"recompute", "", {"train.recompute=full"}, {"one of none, ffn, block"}},
       {"compute", "", {"precision.compute=fp32"}, {"one of f64, f32, bf16", "nearest is f32"}},
       {"device", "", {"run.device=gpu"}, {"one of auto, cpu, cuda"}},
@@ -147,6 +157,10 @@ std::vector<Malformed> wrong_ranges() {
       {"negative_seed", "", {"run.seed=-3"}, {"run.seed = -3", "integer >= 0"}},
       {"zero_lr", "", {"optim.lr=0"}, {"optim.lr = 0", "number > 0 and <= 10"}},
       {"beta_one", "", {"optim.beta2=1"}, {"optim.beta2 = 1", ">= 0 and < 1"}},
+      {"muon_momentum_one",
+       "",
+       {kMuon, "optim.muon.momentum=1"},
+       {"muon.momentum = 1", ">= 0 and < 1"}},
       {"huge_width", "", {"model.d_model=1e15"}, {"model.d_model", "<= 16777216"}},
       {"three_convs", "", {"model.attention.cca.convs=3"}, {"cca.convs = 3", "<= 2"}},
       {"no_taps", "", {"model.attention.cca.taps_grouped=0"}, {"taps_grouped = 0", ">= 1"}},
@@ -310,6 +324,10 @@ std::vector<Malformed> wrong_runs() {
        "",
        {"optim.schedule=wsd", "optim.decay_fraction=0.5", "optim.warmup_steps=6"},
        {"decay_fraction = 0.5", "warmup_steps = 6", "overlap"}},
+      {"muon_key_of_adamw",
+       "",
+       {"optim.muon.momentum=0.9"},
+       {"muon.momentum = 0.9", "no effect with optim.kind = adamw", "0.95"}},
       {"batch_and_micro_batch",
        "",
        {"train.micro_batch=3"},
@@ -375,7 +393,7 @@ INSTANTIATE_TEST_SUITE_P(Runs, MalformedConfig, testing::ValuesIn(wrong_runs()),
 
 // Each case must fail for its own reason, so what the cases share must be valid.
 TEST(MalformedConfig, StartsFromValidConfigs) {
-  for (const std::string& set : {std::string("run.seed=1"), kMla, kCca, kCcgqa, kMoe}) {
+  for (const std::string& set : {std::string("run.seed=1"), kMla, kCca, kCcgqa, kMoe, kMuon}) {
     EXPECT_NO_THROW(load_text(valid_json(), "origin", {set}, 2)) << set;
   }
 }

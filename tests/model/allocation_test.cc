@@ -54,17 +54,19 @@ class Allocation : public testing::TestWithParam<AttentionKind> {
 };
 
 TEST_P(Allocation, OrchestratingAStepTakesNoMemory) {
-  ModelRun run(model(), kDocuments, {.micro_batches = 2});
-  train::Engine planned(run.engine().config(), run.engine().mesh(), run.engine().ctx().groups);
-  const auto blank = [&](std::int64_t) -> const parallel::TokenBatch& {
-    return planned.shard().blank();
-  };
-  const train::StepInput input{.micro_batch = blank, .micro_batches = 2};
-  train::Step planned_step(planned);
-  planned_step.run(input);
-  heap.watch();
-  planned_step.run(input);
-  EXPECT_EQ(heap.blocks, 0);
+  for (const config::OptimKind optimizer : {config::OptimKind::adamw, config::OptimKind::muon}) {
+    ModelRun run(model(), kDocuments, {.micro_batches = 2, .optimizer = optimizer});
+    train::Engine planned(run.engine().config(), run.engine().mesh(), run.engine().ctx().groups);
+    const auto blank = [&](std::int64_t) -> const parallel::TokenBatch& {
+      return planned.shard().blank();
+    };
+    const train::StepInput input{.micro_batch = blank, .micro_batches = 2};
+    train::Step planned_step(planned);
+    planned_step.run(input);
+    heap.watch();
+    planned_step.run(input);
+    EXPECT_EQ(heap.blocks, 0);
+  }
 }
 
 TEST_P(Allocation, StepsGiveBackWhatTheirKernelsTook) {

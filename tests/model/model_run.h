@@ -14,6 +14,7 @@ struct RunOptions {
   config::Compute compute = config::Compute::f64;
   config::Recompute recompute = config::Recompute::none;
   std::int64_t micro_batches = 1;
+  config::OptimKind optimizer = config::OptimKind::adamw;
 };
 
 inline config::Config small_config(const config::Model& model, const Documents& documents,
@@ -25,6 +26,7 @@ inline config::Config small_config(const config::Model& model, const Documents& 
   config.train.batch_size = config.train.micro_batch * options.micro_batches;
   config.train.recompute = options.recompute;
   config.precision.compute = options.compute;
+  config.optim.kind = options.optimizer;
   return config;
 }
 

@@ -48,6 +48,18 @@ TEST(Plan, FlopsPerTokenByPart) {
   EXPECT_EQ(flops.at("peak_flops"), 989.4e12);
 }
 
+TEST(Plan, MuonKeepsOneStateOfMatricesAndLittleBeside) {
+  const json adamw = plan("--config dense_mha"),
+             muon = plan("--config dense_mha --set optim.kind=muon");
+  const auto bytes = [](const json& report, const char* category) {
+    return report.at("memory_bytes").at(category).get<double>();
+  };
+  // One f32 less for each weight but embedding and norms.
+  const double matrices = muon.at("parameters").at("non_embedding").get<double>();
+  EXPECT_NEAR(bytes(adamw, "optimizer") - bytes(muon, "optimizer"), 4 * matrices, 1e-3 * matrices);
+  EXPECT_LE(bytes(muon, "scratch"), bytes(adamw, "scratch") + 4 * 4 * double{1 << 24});
+}
+
 TEST(Plan, MemoryIsThatOfATrainingRank) {
   const std::string arguments =
       "--config quickstart --set train.batch_size=8 --set train.micro_batch=2";

@@ -123,6 +123,8 @@ TEST(Refuses, ResumesThatCannotBe) {
                  {"model.d_model", "96", "64"});
   expect_refused("--resume " + run.string() + " --set run.seed=7 --set train.steps=4",
                  {"run.seed", "1", "7"});
+  expect_refused("--resume " + run.string() + " --set optim.kind=muon --set train.steps=4",
+                 {"optim.kind", "adamw", "muon"});
 }
 
 TEST(Refuses, ModelsThatDoNotFit) {

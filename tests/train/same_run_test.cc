@@ -24,6 +24,8 @@ fs::path run(const std::string& folder, const std::string& config, const std::st
   return path;
 }
 
+const std::string kMuon = "--set optim.kind=muon";
+
 void expect_bit_equal_runs(const fs::path& a, const fs::path& b) {
   for (const char* key : {"loss", "grad_norm", "val_loss"}) {
     const auto left = series(a, key), right = series(b, key);
@@ -106,8 +108,8 @@ TEST(SameRun, ResumeIsBitEqualToNeverStopping) {
   // With a selection bias there is state beside weights and optimizer.
   const std::string biased =
       "--set model.ffn.moe.selection_bias=true --set model.ffn.moe.bias_rate=0.01";
-  const std::vector<std::pair<std::string, std::string>> cases = {{"tiny_ccgqa_moe", biased},
-                                                                  {"tiny_mla", ""}};
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"tiny_ccgqa_moe", biased}, {"tiny_mla", ""}, {"tiny_cca_moe", kMuon}};
   for (const auto& [kind, extra] : cases) {
     for (const int ranks : {0, 2}) {
       const std::string tag = kind + std::to_string(ranks);
@@ -120,6 +122,27 @@ TEST(SameRun, ResumeIsBitEqualToNeverStopping) {
       expect_bit_equal_runs(whole, died);
     }
   }
+}
+
+TEST(SameRun, MuonAgreesInDoubleOnAnyRanksAndMicroBatches) {
+  const std::string kind = "tiny_ccgqa_moe", doubles = "--set precision.compute=f64 " + kMuon;
+  const auto want = series(run("muon", kind, doubles, 0), "loss");
+  ASSERT_EQ(want.size(), 20u);
+  const auto micro =
+                 series(run("muon_micro", kind, doubles + " --set train.micro_batch=2", 0), "loss"),
+             ranks = series(run("muon_n4", kind, doubles, 4), "loss");
+  ASSERT_EQ(micro.size(), want.size());
+  ASSERT_EQ(ranks.size(), want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    EXPECT_NEAR(micro[i], want[i], 1e-12 * want[i]);
+    EXPECT_NEAR(ranks[i], want[i], 1e-12 * want[i]);
+  }
+}
+
+TEST(SameRun, RecomputeChangesNoBitOfMuon) {
+  const std::string kind = "tiny_ccgqa_moe";
+  expect_bit_equal_runs(run("muon_none", kind, kMuon, 0),
+                        run("muon_block", kind, kMuon + " --set train.recompute=block", 0));
 }
 
 TEST(SameRun, SavesNothingWhenAskedNotTo) {
