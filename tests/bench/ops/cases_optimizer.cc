@@ -1,3 +1,4 @@
+#include "kernels/muon.h"
 #include "kernels/optimizer.h"
 #include "tests/bench/ops/case.h"
 
@@ -6,6 +7,37 @@ namespace {
 
 constexpr DType kBf16 = DType::bf16, kF32 = DType::f32;
 constexpr std::int64_t kParameters = 200'000'000;
+
+/// The matrices of an MLP: one batch of Muon.
+constexpr std::int64_t kOut = kHidden, kIn = kWidth;
+
+std::vector<Case> muon_cases() {
+  const Case momentum = op_case("MuonMomentum", "5632 x 2048, f32 to bf16", [](Pool& pool) {
+    return kernels::MuonMomentum{.g = pool.normal(kF32, {1, kOut, kIn}),
+                                 .m = pool.normal(kF32, {1, kOut, kIn}),
+                                 .u = pool.raw(kBf16, {1, kOut, kIn}),
+                                 .grad_scale = pool.constant(DType::f64, {1}, 1),
+                                 .rates = pool.constant(DType::f64, {4}, 0.5)};
+  });
+  const Case scale = op_case("FrobeniusScale", "5632 x 2048", [](Pool& pool) {
+    return kernels::FrobeniusScale{.x = pool.normal(kBf16, {1, kOut, kIn})};
+  });
+  const Case factor = op_case("NewtonSchulzFactor", "2048 x 2048", [](Pool& pool) {
+    return kernels::NewtonSchulzFactor{.gram = pool.normal(kBf16, {1, kIn, kIn}),
+                                       .square = pool.normal(kBf16, {1, kIn, kIn}),
+                                       .a = 0.1,
+                                       .b = 0.1,
+                                       .c = 0.1};
+  });
+  const Case update = op_case("MuonUpdate", "5632 x 2048, f32 with bf16 copy", [](Pool& pool) {
+    return kernels::MuonUpdate{.w = pool.normal(kF32, {1, kOut, kIn}),
+                               .o = pool.normal(kBf16, {1, kOut, kIn}),
+                               .w_compute = pool.raw(kBf16, {1, kOut, kIn}),
+                               .rates = pool.constant(DType::f64, {4}, 0.5),
+                               .decay = 0.1};
+  });
+  return {momentum, scale, factor, update};
+}
 
 }  // namespace
 
@@ -24,7 +56,9 @@ std::vector<Case> optimizer_cases() {
     return kernels::SumSquares{.x = pool.normal(kF32, {kParameters}),
                                .out = pool.constant(DType::f64, {1}, 0)};
   });
-  return {adamw, squares};
+  std::vector<Case> cases = muon_cases();
+  cases.insert(cases.begin(), {adamw, squares});
+  return cases;
 }
 
 }  // namespace strait::bench
