@@ -20,12 +20,13 @@ struct Gemm {
 };
 
 /// Rows of one expert times that expert's matrix; rows are sorted by expert.
-/// c[r] = a[r] op(b[e]) for offsets[e] <= r < offsets[e + 1]; empty experts are fine.
+/// c[r] = a[r] op(b[e]) for offsets[e] <= r < offsets[e + 1]; empty experts are fine. Rows from
+/// offsets[E] on belong to no expert: they are not read, and c is left alone there.
 struct GroupedGemm {
   static constexpr const char* kName = "GroupedGemm";
   ConstTensor a;        // [N, I]
   ConstTensor b;        // [E, I, O], or [E, O, I] with trans_b
-  ConstTensor offsets;  // [E + 1] i32, offsets[0] = 0, offsets[E] = N
+  ConstTensor offsets;  // [E + 1] i32, offsets[0] = 0, offsets[E] <= N
   Tensor c;             // [N, O]
   bool trans_b = false;
 };

@@ -59,11 +59,13 @@ class RowBlocks {
   T* sums(std::int64_t block) { return sums_.data() + block * width_; }
 
   /// out[j] += the sum over blocks, itself taken in double.
-  void add_to(T* out) const {
-#pragma omp parallel for if (count_ * width_ > kParallelGrain)
-    for (std::int64_t j = 0; j < width_; ++j) {
+  void add_to(T* out) const { add_to(out, 0, width_); }
+  /// As add_to, of the columns [first, first + width) alone.
+  void add_to(T* out, std::int64_t first, std::int64_t width) const {
+#pragma omp parallel for if (count_ * width > kParallelGrain)
+    for (std::int64_t j = 0; j < width; ++j) {
       double sum = 0;
-      for (std::int64_t b = 0; b < count_; ++b) sum += sums_[b * width_ + j];
+      for (std::int64_t b = 0; b < count_; ++b) sum += sums_[b * width_ + first + j];
       out[j] += static_cast<T>(sum);
     }
   }

@@ -5,6 +5,7 @@
 #include "kernels/cca.h"
 #include "kernels/clock.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/depth_average.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/gemm.h"
@@ -14,6 +15,7 @@
 #include "kernels/optimizer.h"
 #include "kernels/permute.h"
 #include "kernels/qk_norm_rope.h"
+#include "kernels/residual_scale.h"
 #include "kernels/routing.h"
 
 // The CPU backend: the executable specification, in float and double. Blocking; OpenMP inside.
@@ -27,12 +29,16 @@ void run(const EmbeddingFwd& op);
 void run(const EmbeddingBwd& op);
 void run(const RmsNormFwd& op);
 void run(const RmsNormBwd& op);
+void run(const ResidualScaleFwd& op);
+void run(const ResidualScaleBwd& op);
 void run(const QkNormRopeFwd& op);
 void run(const QkNormRopeBwd& op);
 void run(const MlaAssembleFwd& op);
 void run(const MlaAssembleBwd& op);
 void run(const SwigluFwd& op);
 void run(const SwigluBwd& op);
+void run(const GeluFwd& op);
+void run(const GeluBwd& op);
 void run(const AttentionFwd& op);
 void run(const AttentionBwd& op);
 void run(const CcaMixFwd& op);
@@ -41,6 +47,8 @@ void run(const RouteFwd& op);
 void run(const RouteLosses& op);
 void run(const RouteBwd& op);
 void run(const RouterBiasUpdate& op);
+void run(const DepthAverageFwd& op);
+void run(const DepthAverageBwd& op);
 void run(const MoeSort& op);
 void run(const MoePermute& op);
 void run(const MoeCombineFwd& op);

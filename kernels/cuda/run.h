@@ -7,6 +7,7 @@
 #include "kernels/cca.h"
 #include "kernels/clock.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/depth_average.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/gemm.h"
@@ -16,6 +17,7 @@
 #include "kernels/optimizer.h"
 #include "kernels/permute.h"
 #include "kernels/qk_norm_rope.h"
+#include "kernels/residual_scale.h"
 #include "kernels/routing.h"
 #include "kernels/stream.h"
 
@@ -34,12 +36,16 @@ std::string unsupported(const EmbeddingFwd& op);
 std::string unsupported(const EmbeddingBwd& op);
 std::string unsupported(const RmsNormFwd& op);
 std::string unsupported(const RmsNormBwd& op);
+std::string unsupported(const ResidualScaleFwd& op);
+std::string unsupported(const ResidualScaleBwd& op);
 std::string unsupported(const QkNormRopeFwd& op);
 std::string unsupported(const QkNormRopeBwd& op);
 std::string unsupported(const MlaAssembleFwd& op);
 std::string unsupported(const MlaAssembleBwd& op);
 std::string unsupported(const SwigluFwd& op);
 std::string unsupported(const SwigluBwd& op);
+std::string unsupported(const GeluFwd& op);
+std::string unsupported(const GeluBwd& op);
 std::string unsupported(const AttentionFwd& op);
 std::string unsupported(const AttentionBwd& op);
 std::string unsupported(const CcaMixFwd& op);
@@ -48,6 +54,8 @@ std::string unsupported(const RouteFwd& op);
 std::string unsupported(const RouteLosses& op);
 std::string unsupported(const RouteBwd& op);
 std::string unsupported(const RouterBiasUpdate& op);
+std::string unsupported(const DepthAverageFwd& op);
+std::string unsupported(const DepthAverageBwd& op);
 std::string unsupported(const MoeSort& op);
 std::string unsupported(const MoePermute& op);
 std::string unsupported(const MoeCombineFwd& op);
@@ -76,12 +84,16 @@ void run(const EmbeddingFwd& op, const Stream& stream);
 void run(const EmbeddingBwd& op, const Stream& stream);
 void run(const RmsNormFwd& op, const Stream& stream);
 void run(const RmsNormBwd& op, const Stream& stream);
+void run(const ResidualScaleFwd& op, const Stream& stream);
+void run(const ResidualScaleBwd& op, const Stream& stream);
 void run(const QkNormRopeFwd& op, const Stream& stream);
 void run(const QkNormRopeBwd& op, const Stream& stream);
 void run(const MlaAssembleFwd& op, const Stream& stream);
 void run(const MlaAssembleBwd& op, const Stream& stream);
 void run(const SwigluFwd& op, const Stream& stream);
 void run(const SwigluBwd& op, const Stream& stream);
+void run(const GeluFwd& op, const Stream& stream);
+void run(const GeluBwd& op, const Stream& stream);
 void run(const AttentionFwd& op, const Stream& stream);
 void run(const AttentionBwd& op, const Stream& stream);
 void run(const CcaMixFwd& op, const Stream& stream);
@@ -90,6 +102,8 @@ void run(const RouteFwd& op, const Stream& stream);
 void run(const RouteLosses& op, const Stream& stream);
 void run(const RouteBwd& op, const Stream& stream);
 void run(const RouterBiasUpdate& op, const Stream& stream);
+void run(const DepthAverageFwd& op, const Stream& stream);
+void run(const DepthAverageBwd& op, const Stream& stream);
 void run(const MoeSort& op, const Stream& stream);
 void run(const MoePermute& op, const Stream& stream);
 void run(const MoeCombineFwd& op, const Stream& stream);
