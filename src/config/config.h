@@ -14,6 +14,7 @@ enum class AttentionKind { mha, gqa, mla, cca, ccgqa };
 enum class KeyTemperature { exp, linear };
 enum class RopePositions { document, sequence };
 enum class FfnKind { dense, moe };
+enum class RouterKind { linear, mlp };
 enum class RouterScore { softmax, sigmoid };
 enum class OptimKind { adamw, muon };
 enum class NewtonSchulz { original, five_step, polar_express };
@@ -56,6 +57,13 @@ struct Mla {
   double norm_eps = 1e-6;  // of the inner norms, apart from model.norm_eps (DeepSeek-V3)
 };
 
+/// Layers that look back less far than the others.
+struct Sliding {
+  std::string pattern;      // 'f' full, 's' sliding, repeated over the layers; empty: all full
+  std::int64_t window = 0;  // tokens seen, the own one included
+  double theta = 10000.0;   // of their rotation
+};
+
 struct Attention {
   AttentionKind kind = AttentionKind::gqa;
   std::int64_t n_heads = 0;     // H
@@ -64,9 +72,17 @@ struct Attention {
   bool causal = true;
   std::int64_t window = 0;  // tokens seen, the own one included; 0: all
   bool qk_norm = false;     // RMS norm per head with weight (mha, gqa)
+  Sliding sliding;
   Rope rope;
   Cca cca;
   Mla mla;
+};
+
+/// What computes the scores' logits.
+struct Router {
+  RouterKind kind = RouterKind::linear;
+  std::int64_t width = 0;      // R, of the mlp
+  bool depth_average = false;  // the mlp's state adds that of the layer before, times gamma
 };
 
 struct Moe {
@@ -76,6 +92,8 @@ struct Moe {
   std::int64_t n_shared = 0;     // shared experts, each d_expert wide
   std::int64_t first_dense = 0;  // leading layers with a dense feed-forward
   std::int64_t every = 1;  // of the rest, each `every`-th layer (the last of each group) is MoE
+  Router router = {};
+  bool skip = false;  // one class more, which selects no expert
   RouterScore score = RouterScore::softmax;
   bool renormalise = false;
   std::int64_t groups = 1;
@@ -100,6 +118,7 @@ struct Model {
   bool tie_embeddings = false;
   double norm_eps = 1e-5;
   double init_std = 0.02;
+  bool residual_scale = false;  // learned bias and scale on both terms of every residual sum
   Attention attention;
   Ffn ffn;
 };
@@ -189,6 +208,12 @@ struct Config {
 
 /// Kind of a layer's feed-forward under the layer pattern of `ffn`.
 FfnKind ffn_kind(const Ffn& ffn, std::int64_t layer);
+
+/// Whether a layer attends within model.attention.sliding.window.
+bool slides(const Attention& attention, std::int64_t layer);
+
+/// Mixtures of experts among the layers before `layer`.
+std::int64_t mixtures_before(const Ffn& ffn, std::int64_t layer);
 
 /// Channels of a head that rotate, r: an even number, 0 for none. Of a resolved config.
 std::int64_t rope_dims(const Attention& attention);

@@ -131,6 +131,17 @@ FfnKind ffn_kind(const Ffn& ffn, std::int64_t layer) {
   return last_of_its_group ? FfnKind::moe : FfnKind::dense;
 }
 
+bool slides(const Attention& attention, std::int64_t layer) {
+  const std::string& pattern = attention.sliding.pattern;
+  return !pattern.empty() && pattern[static_cast<std::size_t>(layer) % pattern.size()] == 's';
+}
+
+std::int64_t mixtures_before(const Ffn& ffn, std::int64_t layer) {
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < layer; ++i) count += ffn_kind(ffn, i) == FfnKind::moe;
+  return count;
+}
+
 std::int64_t rope_dims(const Attention& attention) {
   if (attention.kind == AttentionKind::mla) return attention.mla.rope_dim;
   return std::llround(attention.rope.fraction * static_cast<double>(attention.head_dim));

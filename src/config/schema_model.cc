@@ -23,6 +23,11 @@ Key rope(const char* name, const About& about) {
 }
 
 template <auto member>
+Key sliding(const char* name, const About& about) {
+  return attention<&Attention::sliding, member>((std::string("sliding.") + name).c_str(), about);
+}
+
+template <auto member>
 Key cca(const char* name, const About& about) {
   return attention<&Attention::cca, member>((std::string("cca.") + name).c_str(), about);
 }
@@ -37,9 +42,14 @@ Key ffn(const char* name, const About& about) {
   return make_key<&Config::model, &Model::ffn, members...>(std::string("model.ffn.") + name, about);
 }
 
-template <auto member>
+template <auto... members>
 Key moe(const char* name, const About& about) {
-  return ffn<&Ffn::moe, member>((std::string("moe.") + name).c_str(), about);
+  return ffn<&Ffn::moe, members...>((std::string("moe.") + name).c_str(), about);
+}
+
+template <auto member>
+Key router(const char* name, const About& about) {
+  return moe<&Moe::router, member>((std::string("router.") + name).c_str(), about);
 }
 
 void append_model(std::vector<Key>& keys) {
@@ -57,6 +67,9 @@ void append_model(std::vector<Key>& keys) {
       "norm_eps", {"mean square", "added under the root of every RMS norm", above(0, 1)}));
   keys.push_back(model<&Model::init_std>(
       "init_std", {"standard deviation", "of initial projections and embeddings", above(0, 10)}));
+  keys.push_back(model<&Model::residual_scale>(
+      "residual_scale",
+      {"", "each term of a residual sum gets a learned bias, then a learned scale (ZAYA1)"}));
 }
 
 void append_attention(std::vector<Key>& keys) {
@@ -74,6 +87,14 @@ void append_attention(std::vector<Key>& keys) {
   keys.push_back(attention<&Attention::window>(
       "window",
       {"tokens", "sliding window, the own token included; 0: no window", between(0, kMaxCount)}));
+  keys.push_back(sliding<&Sliding::pattern>(
+      "pattern", {"",
+                  "f (full) and s (sliding) for one layer after the other, repeated; empty: "
+                  "all full"}));
+  keys.push_back(sliding<&Sliding::window>(
+      "window", {"tokens", "as attention.window, of the sliding layers", between(0, kMaxCount)}));
+  keys.push_back(sliding<&Sliding::theta>(
+      "theta", {"base", "as rope.theta, of the sliding layers", above(0, kMaxCount)}));
   keys.push_back(attention<&Attention::qk_norm>(
       "qk_norm", {"", "RMS norm with weight on each query and key head (mha, gqa)"}));
   keys.push_back(rope<&Rope::theta>(
@@ -137,6 +158,19 @@ void append_ffn(std::vector<Key>& keys) {
                 between(1, kMaxSize)}));
 }
 
+void append_router(std::vector<Key>& keys) {
+  keys.push_back(router<&Router::kind>(
+      "kind", {"", "what makes router logits: one projection, or a small network (ZAYA1)"}));
+  keys.push_back(router<&Router::width>(
+      "width", {"channels", "width of the mlp's state, R", between(0, kMaxSize)}));
+  keys.push_back(router<&Router::depth_average>(
+      "depth_average", {"",
+                        "the mlp's state adds that of the mixture before, times a learned "
+                        "factor per channel"}));
+  keys.push_back(moe<&Moe::skip>(
+      "skip", {"", "one class more, without an expert: its tokens pass by; selection bias -1"}));
+}
+
 void append_routing(std::vector<Key>& keys) {
   keys.push_back(moe<&Moe::score>("score", {"", "how router logits become scores"}));
   keys.push_back(
@@ -167,6 +201,7 @@ void append_model_keys(std::vector<Key>& keys) {
   append_attention(keys);
   append_attention_kinds(keys);
   append_ffn(keys);
+  append_router(keys);
   append_routing(keys);
 }
 

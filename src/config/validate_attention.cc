@@ -103,6 +103,34 @@ void validate_mask(const Rules& rules) {
   }
 }
 
+void validate_sliding(const Rules& rules) {
+  const Sliding& sliding = rules.config().model.attention.sliding;
+  constexpr const char* kPattern = "model.attention.sliding.pattern";
+  constexpr const char* kWindow = "model.attention.sliding.window";
+  if (sliding.pattern.empty()) {
+    rules.expect_unused("model.attention.sliding", kPattern);
+    return;
+  }
+  if (sliding.pattern.find_first_not_of("fs") != std::string::npos) {
+    rules.fail(kPattern, "expected the letters f (full) and s (sliding), such as fssf");
+  }
+  const std::int64_t layers = rules.config().model.n_layers;
+  if (static_cast<std::int64_t>(sliding.pattern.size()) > layers) {
+    rules.fail(kPattern, "is longer than the " + rules.quote("model.n_layers") + "; shorten it");
+  }
+  if (sliding.pattern.find('s') == std::string::npos) {
+    rules.fail(kPattern, "has no sliding layer (s); leave it out");
+  }
+  if (sliding.window == 0) {
+    rules.fail(kWindow, "must be at least 1 with " + rules.quote(kPattern));
+  }
+  if (!rules.config().model.attention.causal) {
+    rules.fail(kPattern,
+               "a window looks back only and needs model.attention.causal = true; set "
+               "it, or leave the pattern out");
+  }
+}
+
 void validate_cca(const Rules& rules) {
   const Model& model = rules.config().model;
   const std::int64_t values = kv_heads(model.attention) * head_dim(model);
@@ -141,6 +169,7 @@ void validate_attention(const Rules& rules) {
   }
   validate_head_dim(rules);
   validate_mask(rules);
+  validate_sliding(rules);
   if (is_cca(kind)) {
     validate_cca(rules);
   } else {

@@ -66,6 +66,41 @@ void validate_groups(const Rules& rules) {
   }
 }
 
+void validate_router(const Rules& rules) {
+  const Moe& moe = rules.config().model.ffn.moe;
+  constexpr const char* kKind = "model.ffn.moe.router.kind";
+  if (moe.router.kind == RouterKind::linear) {
+    rules.expect_unused("model.ffn.moe.router", kKind);
+    return;
+  }
+  if (moe.router.width == 0) {
+    rules.fail("model.ffn.moe.router.width", "must be at least 1 with " + rules.quote(kKind));
+  }
+  if (rules.config().precision.gradients == Storage::bf16) {
+    rules.fail("precision.gradients", "does not go with " + rules.quote(kKind) +
+                                          ", whose gradients are float32; set it to wide");
+  }
+}
+
+/// A token that skips has one choice and no expert.
+void validate_skip(const Rules& rules) {
+  const Moe& moe = rules.config().model.ffn.moe;
+  if (!moe.skip) return;
+  constexpr const char* kSkip = "model.ffn.moe.skip";
+  if (moe.top_k != 1) rules.fail(kTopK, "must be 1 with " + rules.quote(kSkip));
+  if (moe.groups != 1) rules.fail(kGroups, "must be 1 with " + rules.quote(kSkip));
+  if (!moe.selection_bias) {
+    rules.fail(kSkip,
+               "needs model.ffn.moe.selection_bias = true, whose last entry keeps tokens "
+               "from skipping; set it, or skip to false");
+  }
+  if (moe.aux_coef != 0) {
+    rules.fail("model.ffn.moe.aux_coef", "would balance the class without an expert too (" +
+                                             rules.quote(kSkip) +
+                                             "); balance by bias_rate instead");
+  }
+}
+
 void validate_routing(const Rules& rules) {
   const Config& config = rules.config();
   const Moe& moe = config.model.ffn.moe;
@@ -91,6 +126,8 @@ void validate_ffn(const Rules& rules) {
     validate_pattern(rules);
     validate_experts(rules);
     validate_groups(rules);
+    validate_router(rules);
+    validate_skip(rules);
     validate_routing(rules);
   } else {
     rules.expect_unused("model.ffn.moe", "model.ffn.kind");

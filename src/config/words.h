@@ -33,6 +33,10 @@ struct Words<FfnKind> {
   static constexpr std::array<std::string_view, 2> kList{"dense", "moe"};
 };
 template <>
+struct Words<RouterKind> {
+  static constexpr std::array<std::string_view, 2> kList{"linear", "mlp"};
+};
+template <>
 struct Words<RouterScore> {
   static constexpr std::array<std::string_view, 2> kList{"softmax", "sigmoid"};
 };

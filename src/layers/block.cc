@@ -31,19 +31,30 @@ class RecomputePass {
 }  // namespace
 
 Block::Block(const Build& build, std::int64_t index, Recompute recompute)
-    : name_(block_name(index)),
+    : Block({.model = build.model,
+             .mesh = build.mesh,
+             .table = build.table,
+             .wide_residual = build.wide_residual,
+             .layer = index},
+            recompute) {}
+
+Block::Block(const Build& build, Recompute recompute)
+    : name_(block_name(build.layer)),
       recompute_(recompute),
-      attn_norm_(build, block_name(index) + ".attn_norm", build.model.d_model,
-                 build.model.norm_eps),
-      attn_(make_attention(build, block_name(index) + ".attn")),
-      ffn_norm_(build, block_name(index) + ".ffn_norm", build.model.d_model, build.model.norm_eps) {
-  const std::string name = block_name(index) + ".ffn";
-  if (config::ffn_kind(build.model.ffn, index) == config::FfnKind::moe) {
+      attn_norm_(build, name_ + ".attn_norm", build.model.d_model, build.model.norm_eps),
+      attn_(make_attention(build, name_ + ".attn")),
+      ffn_norm_(build, name_ + ".ffn_norm", build.model.d_model, build.model.norm_eps) {
+  const std::string name = name_ + ".ffn";
+  if (config::ffn_kind(build.model.ffn, build.layer) == config::FfnKind::moe) {
     auto moe = std::make_unique<MoeFfn>(build, name);
     moe_ = moe.get();
     ffn_ = std::move(moe);
   } else {
     ffn_ = std::make_unique<DenseFfn>(build, name, build.model.ffn.d_ff);
+  }
+  if (build.model.residual_scale) {
+    scales_.emplace(Scales{ResidualScale(build, name_ + ".attn_residual", true),
+                           ResidualScale(build, name_ + ".ffn_residual", true)});
   }
 }
 
@@ -64,6 +75,10 @@ Residual Block::forward(Ctx& ctx, const Residual& in, Tensor delta, Tensor carry
   const bool forget =
       ctx.pass == Pass::eval || (recompute_ == Recompute::block && ctx.pass == Pass::train);
   const std::size_t before = ctx.saved.mark();
+  Tensor out;  // of scaled sums: the next block's input, which stays as this block's does
+  if (scales_) {
+    out = ctx.pass == Pass::eval ? carry : ctx.saved.take(in.h.dtype, {tokens, width});
+  }
   saved_.x = in.delta.defined() ? ctx.saved.take(in.h.dtype, {tokens, width}) : in.h;
   const std::size_t after_input = ctx.saved.mark();
   saved_.x_normed = ctx.saved.take(delta.dtype, {tokens, width});
@@ -73,19 +88,22 @@ Residual Block::forward(Ctx& ctx, const Residual& in, Tensor delta, Tensor carry
   } else {
     attn_norm_.forward(ctx, saved_.x, saved_.x_normed, saved_.x_rstd);
   }
-  forward_inside(ctx, delta);
-  if (!forget) return {saved_.h, delta};
-  launch(kernels::Copy{.x = saved_.h, .y = carry}, ctx.stream);
-  ctx.saved.release(ctx.pass == Pass::eval ? before : after_input);
-  return {carry, delta};
+  forward_inside(ctx, delta, out);
+  if (forget && !scales_) launch(kernels::Copy{.x = saved_.h, .y = carry}, ctx.stream);
+  if (forget) ctx.saved.release(ctx.pass == Pass::eval ? before : after_input);
+  if (scales_) return {out, {}};
+  return {forget ? carry : saved_.h, delta};
 }
 
-void Block::forward_inside(Ctx& ctx, Tensor delta) {
+void Block::forward_inside(Ctx& ctx, Tensor delta, Tensor out) {
   const core::Frame frame(ctx.scratch);
-  const Tensor a = ctx.scratch.take(delta.dtype, {delta.shape[0], delta.shape[1]});
+  core::Arena& arena = scales_ ? ctx.saved : ctx.scratch;
+  const Tensor a = arena.take(delta.dtype, {delta.shape[0], delta.shape[1]});
   attention_half(ctx, a);
   const std::size_t mark = ctx.saved.mark();
+  if (scales_) delta = ctx.saved.take(delta.dtype, {delta.shape[0], delta.shape[1]});
   ffn_half(ctx, delta);
+  if (out.defined()) scales_->ffn.forward(ctx, saved_.h, saved_.delta, out);
   if (recompute_ == Recompute::ffn && ctx.pass == Pass::train) ctx.saved.release(mark);
 }
 
@@ -96,11 +114,17 @@ void Block::attention_half(Ctx& ctx, Tensor a) {
   saved_.h_normed = ctx.saved.take(a.dtype, {tokens, width});
   saved_.h_rstd = ctx.saved.take(kernels::stat_dtype(a.dtype), {tokens});
   attn_->forward(ctx, saved_.x_normed, a);
-  ffn_norm_.forward_residual(ctx, saved_.x, a, saved_.h, saved_.h_normed, saved_.h_rstd);
+  saved_.a = a;
+  if (!scales_) {
+    return ffn_norm_.forward_residual(ctx, saved_.x, a, saved_.h, saved_.h_normed, saved_.h_rstd);
+  }
+  scales_->attn.forward(ctx, saved_.x, a, saved_.h);
+  ffn_norm_.forward(ctx, saved_.h, saved_.h_normed, saved_.h_rstd);
 }
 
 void Block::ffn_half(Ctx& ctx, Tensor delta) {
   const kernels::Range range("feed-forward");
+  saved_.delta = delta;
   ffn_->forward(ctx, saved_.h_normed, delta);
 }
 
@@ -111,28 +135,33 @@ void Block::backward(Ctx& ctx, Tensor d) {
   if (recompute_ != Recompute::none) {
     const RecomputePass pass(ctx);
     const core::Frame frame(ctx.scratch);
-    const Tensor unused = ctx.scratch.take(d.dtype, {d.shape[0], d.shape[1]});
+    const bool keep = scales_ && recompute_ == Recompute::ffn;
+    const Tensor delta = (keep ? ctx.saved : ctx.scratch).take(d.dtype, {d.shape[0], d.shape[1]});
     if (recompute_ == Recompute::ffn) {
-      ffn_half(ctx, unused);
+      ffn_half(ctx, delta);
     } else {
       saved_.x_normed = ctx.saved.take(d.dtype, {d.shape[0], d.shape[1]});
       saved_.x_rstd = ctx.saved.take(kernels::stat_dtype(d.dtype), {d.shape[0]});
       attn_norm_.forward(ctx, saved_.x, saved_.x_normed, saved_.x_rstd);
-      forward_inside(ctx, unused);
+      forward_inside(ctx, delta, {});
     }
   }
   backward_inside(ctx, d);
 }
 
 void Block::backward_inside(Ctx& ctx, Tensor d) {
-  const Tensor dnormed = ctx.scratch.take(d.dtype, {d.shape[0], d.shape[1]});
+  const auto like_d = [&] { return ctx.scratch.take(d.dtype, {d.shape[0], d.shape[1]}); };
+  const Tensor dnormed = like_d();
+  const Tensor dbranch = scales_ ? like_d() : d;
   {
     const kernels::Range range("feed-forward backward");
-    ffn_->backward(ctx, d, dnormed);
+    if (scales_) scales_->ffn.backward(ctx, saved_.h, saved_.delta, d, dbranch);
+    ffn_->backward(ctx, dbranch, dnormed);
     ffn_norm_.backward_residual(ctx, dnormed, saved_.h, saved_.h_rstd, d);
   }
   const kernels::Range range("attention backward");
-  attn_->backward(ctx, d, dnormed);
+  if (scales_) scales_->attn.backward(ctx, saved_.x, saved_.a, d, dbranch);
+  attn_->backward(ctx, dbranch, dnormed);
   attn_norm_.backward_residual(ctx, dnormed, saved_.x, saved_.x_rstd, d);
 }
 

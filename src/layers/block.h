@@ -1,10 +1,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "layers/layer.h"
 #include "layers/moe/moe.h"
+#include "layers/residual_scale.h"
 #include "layers/rms_norm.h"
 
 namespace strait::layers {
@@ -13,11 +15,12 @@ namespace strait::layers {
 /// next norm, so a block hands on both terms.
 struct Residual {
   Tensor h;      // [T, D], may be in the statistics dtype (Build::residual_dtype)
-  Tensor delta;  // [T, D]; undefined in front of the first block
+  Tensor delta;  // [T, D]; undefined in front of the first block, and where sums are scaled
 };
 
 /// Pre-norm decoder block: x = h + delta; a = attention(norm(x)); h' = x + a;
-/// delta' = ffn(norm(h')).
+/// delta' = ffn(norm(h')). With model.residual_scale sums are scaled (ResidualScale), and the block
+/// takes its second sum itself: it hands on h'' = scaled(h' + delta') and no delta.
 class Block {
  public:
   Block(const Build& build, std::int64_t index, config::Recompute recompute);
@@ -35,7 +38,11 @@ class Block {
   const MoeFfn* moe() const { return moe_; }
 
  private:
-  void forward_inside(Ctx& ctx, Tensor delta);
+  /// `build.layer` is the index.
+  Block(const Build& build, config::Recompute recompute);
+
+  /// From the first norm on; `out` takes the scaled second sum, where it is wanted.
+  void forward_inside(Ctx& ctx, Tensor delta, Tensor out);
   void attention_half(Ctx& ctx, Tensor a);
   void ffn_half(Ctx& ctx, Tensor delta);
   void backward_inside(Ctx& ctx, Tensor d);
@@ -47,9 +54,14 @@ class Block {
   RmsNorm ffn_norm_;
   std::unique_ptr<Layer> ffn_;
   const MoeFfn* moe_ = nullptr;
+  struct Scales {
+    ResidualScale attn, ffn;
+  };
+  std::optional<Scales> scales_;
   struct {
     Tensor x, x_normed, x_rstd;  // input sum and its norm
     Tensor h, h_normed, h_rstd;  // after attention
+    Tensor a, delta;             // outputs of the two branches, where sums are scaled
   } saved_;
 };
 

@@ -15,9 +15,11 @@ struct Build {
   const parallel::Mesh& mesh;
   core::ParamTable& table;
   bool wide_residual = false;  // the residual stream in the statistics dtype
+  std::int64_t layer = 0;      // of the block that is being built
 
   DType dtype() const { return table.dtype(); }
   DType residual_dtype() const { return wide_residual ? kernels::stat_dtype(dtype()) : dtype(); }
+  bool slides() const { return config::slides(model.attention, layer); }
   /// Standard deviation of projections that write to the residual stream: init_std / sqrt(2 L).
   double output_std() const;
 };

@@ -8,9 +8,12 @@ using kernels::launch;
 using kernels::RmsNormBwd;
 using kernels::RmsNormFwd;
 
-RmsNorm::RmsNorm(const Build& build, const std::string& name, std::int64_t width, double eps)
-    : weight_(build.table.add(
-          {.name = name + ".weight", .shape = {width}, .init = core::Init::constant(1.0)})),
+RmsNorm::RmsNorm(const Build& build, const std::string& name, std::int64_t width, double eps,
+                 bool wide)
+    : weight_(build.table.add({.name = name + ".weight",
+                               .shape = {width},
+                               .init = core::Init::constant(1.0),
+                               .wide = wide})),
       eps_(eps) {}
 
 void RmsNorm::forward(Ctx& ctx, ConstTensor x, Tensor y, Tensor rstd) const {

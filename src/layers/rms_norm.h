@@ -9,7 +9,9 @@ namespace strait::layers {
 /// RMS norm with weight, optionally fused with the residual addition in front of it.
 class RmsNorm {
  public:
-  RmsNorm(const Build& build, const std::string& name, std::int64_t width, double eps);
+  /// `wide`: weight, input and result in the statistics dtype.
+  RmsNorm(const Build& build, const std::string& name, std::int64_t width, double eps,
+          bool wide = false);
 
   /// y = norm(x); rstd [T] is the caller's to keep.
   void forward(Ctx& ctx, ConstTensor x, Tensor y, Tensor rstd) const;

@@ -24,6 +24,20 @@ void add_attention(const config::Model& model, ModelCounts& counts) {
   counts.cache_per_token = L * layer.cache;
 }
 
+void add_router(const config::Model& model, std::int64_t layers, ModelCounts& counts) {
+  const config::Moe& moe = model.ffn.moe;
+  const std::int64_t R = moe.router.width, classes = moe.n_experts + (moe.skip ? 1 : 0);
+  if (moe.router.kind == config::RouterKind::linear) {
+    counts.parts.push_back(dense("router", layers * model.d_model * classes));
+    return;
+  }
+  counts.parts.push_back(dense("router", layers * R * (model.d_model + 2 * R + classes)));
+  // Three biases and a norm; the first mixture has nothing to average with.
+  const std::int64_t factors = moe.router.depth_average ? layers - 1 : 0;
+  const std::int64_t vectors = (4 * layers + factors) * R;
+  counts.parts.push_back({"router vectors", vectors, vectors, 0});
+}
+
 void add_ffn(const config::Model& model, ModelCounts& counts) {
   const config::Moe& moe = model.ffn.moe;
   const std::int64_t D = model.d_model;
@@ -36,7 +50,7 @@ void add_ffn(const config::Model& model, ModelCounts& counts) {
     counts.parts.push_back(dense("feed-forward", dense_layers * 3 * D * model.ffn.d_ff));
   }
   if (moe_layers == 0) return;
-  counts.parts.push_back(dense("router", moe_layers * D * moe.n_experts));
+  add_router(model, moe_layers, counts);
   const std::int64_t expert = 3 * D * moe.d_expert;
   const std::int64_t active = moe_layers * moe.top_k * expert;
   counts.parts.push_back(
@@ -78,6 +92,11 @@ ModelCounts count_model(const config::Model& model) {
   add_attention(model, counts);
   add_ffn(model, counts);
   counts.parts.push_back({"norms", norms, norms, 0});
+  if (model.residual_scale) {
+    // Bias and scale of both terms of two sums a layer, and behind the embedding.
+    const std::int64_t scales = (8 * model.n_layers + 2) * model.d_model;
+    counts.parts.push_back({"residual scales", scales, scales, 0});
+  }
   // A tied head multiplies by the embedding table, which is counted above.
   const double head_flops = 2.0 * static_cast<double>(table);
   const std::int64_t head = model.tie_embeddings ? 0 : table;
@@ -85,17 +104,25 @@ ModelCounts count_model(const config::Model& model) {
   return counts;
 }
 
-double pairs_of(const config::Attention& attention, double doc_pos, double doc_len) {
+double pairs_of(const config::Model& model, double doc_pos, double doc_len) {
+  const config::Attention& attention = model.attention;
   if (!attention.causal) return doc_len;
-  double seen = doc_pos + 1;
-  if (attention.window > 0) seen = std::min(seen, static_cast<double>(attention.window));
-  return seen - 0.5;
+  const auto seen = [&](std::int64_t window) {
+    return (window > 0 ? std::min(doc_pos + 1, static_cast<double>(window)) : doc_pos + 1) - 0.5;
+  };
+  if (attention.sliding.pattern.empty()) return seen(attention.window);
+  double pairs = 0;
+  for (std::int64_t layer = 0; layer < model.n_layers; ++layer) {
+    const bool slides = config::slides(attention, layer);
+    pairs += seen(slides ? attention.sliding.window : attention.window);
+  }
+  return pairs / static_cast<double>(model.n_layers);
 }
 
-double document_pairs(const config::Attention& attention, std::int64_t length) {
+double document_pairs(const config::Model& model, std::int64_t length) {
   double pairs = 0;
   for (std::int64_t t = 0; t < length; ++t) {
-    pairs += pairs_of(attention, static_cast<double>(t), static_cast<double>(length));
+    pairs += pairs_of(model, static_cast<double>(t), static_cast<double>(length));
   }
   return pairs;
 }

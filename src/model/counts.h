@@ -32,10 +32,10 @@ struct ModelCounts {
 ModelCounts count_model(const config::Model& model);
 
 /// Keys seen by the token at position `doc_pos` of its document of length `doc_len`, the diagonal
-/// counted half (so that a causal document of length n has n^2 / 2 pairs).
-double pairs_of(const config::Attention& attention, double doc_pos, double doc_len);
+/// counted half (so that a causal document of length n has n^2 / 2 pairs); the mean over layers.
+double pairs_of(const config::Model& model, double doc_pos, double doc_len);
 
 /// Pairs of one whole document of `length` tokens.
-double document_pairs(const config::Attention& attention, std::int64_t length);
+double document_pairs(const config::Model& model, std::int64_t length);
 
 }  // namespace strait::model

@@ -21,6 +21,9 @@ Transformer::Transformer(const layers::Build& build, config::Recompute recompute
                                   .init = core::Init::normal(build.model.init_std),
                                   .decay = true,
                                   .whole_grad = build.model.tie_embeddings})),
+      input_scale_(build.model.residual_scale
+                       ? std::optional(layers::ResidualScale(build, "embed_residual", false))
+                       : std::nullopt),
       blocks_([&] {
         std::vector<std::unique_ptr<layers::Block>> blocks;
         for (std::int64_t i = 0; i < build.model.n_layers; ++i) {
@@ -29,7 +32,11 @@ Transformer::Transformer(const layers::Build& build, config::Recompute recompute
         return blocks;
       }()),
       final_norm_(build, "final_norm", build.model.d_model, build.model.norm_eps),
-      head_(build, embedding_) {}
+      head_(build, embedding_) {
+  if (!build.model.ffn.moe.router.depth_average) return;
+  depth_states_ = config::mixtures_before(build.model.ffn, build.model.n_layers);
+  depth_width_ = build.model.ffn.moe.router.width;
+}
 
 void Transformer::begin_step(Ctx& ctx) {
   ctx.state.release(0);
@@ -44,10 +51,30 @@ void Transformer::end_step(Ctx& ctx) {
 
 void Transformer::embed(Ctx& ctx, Tensor h) const {
   const Frame frame(ctx.scratch);
-  const bool same = h.dtype == dtype_;
+  const bool same = h.dtype == dtype_ && !input_scale_;
   const Tensor y = same ? h : ctx.scratch.take(dtype_, {h.shape[0], h.shape[1]});
   launch(kernels::EmbeddingFwd{.ids = ctx.tokens->ids, .w = embedding_.weight, .y = y}, ctx.stream);
+  if (input_scale_) return input_scale_->forward(ctx, {}, y, h);
   if (!same) launch(kernels::Copy{.x = y, .y = h}, ctx.stream);
+}
+
+void Transformer::embed_backward(Ctx& ctx, Tensor d) const {
+  const Frame frame(ctx.scratch);
+  if (input_scale_) {
+    // Reading the table again is cheaper than keeping what was read.
+    const Tensor y = ctx.scratch.take(dtype_, {d.shape[0], d.shape[1]});
+    launch(kernels::EmbeddingFwd{.ids = ctx.tokens->ids, .w = embedding_.weight, .y = y},
+           ctx.stream);
+    input_scale_->backward_branch(ctx, y, d);
+  }
+  launch(kernels::EmbeddingBwd{.ids = ctx.tokens->ids, .dy = d, .dw = embedding_.grad}, ctx.stream);
+}
+
+void Transformer::take_depth_states(Ctx& ctx) const {
+  ctx.depth = {};
+  if (depth_states_ == 0) return;
+  ctx.depth.states = ctx.saved.take(kernels::stat_dtype(dtype_),
+                                    {depth_states_, ctx.tokens->tokens(), depth_width_});
 }
 
 Tensor Transformer::forward(Ctx& ctx) {
@@ -57,17 +84,27 @@ Tensor Transformer::forward(Ctx& ctx) {
   const Tensor carry = ctx.scratch.take(residual_dtype_, {tokens, width_});
   Residual stream{.h = ctx.saved.take(residual_dtype_, {tokens, width_}), .delta = {}};
   embed(ctx, stream.h);
+  take_depth_states(ctx);
   for (auto& block : blocks_) stream = block->forward(ctx, stream, delta, carry);
-  saved_.sum = ctx.saved.take(residual_dtype_, {tokens, width_});
   saved_.rstd = ctx.saved.take(kernels::stat_dtype(dtype_), {tokens});
   const Tensor y = ctx.saved.take(dtype_, {tokens, width_});
+  if (!stream.delta.defined()) {
+    saved_.sum = stream.h;
+    final_norm_.forward(ctx, stream.h, y, saved_.rstd);
+    return y;
+  }
+  saved_.sum = ctx.saved.take(residual_dtype_, {tokens, width_});
   final_norm_.forward_residual(ctx, stream.h, stream.delta, saved_.sum, y, saved_.rstd);
   return y;
 }
 
 void Transformer::backward(Ctx& ctx, Tensor d) {
+  if (depth_states_ > 0) {
+    ctx.depth.gradient = ctx.scratch.take(kernels::stat_dtype(dtype_), {d.shape[0], depth_width_});
+    launch(kernels::Fill{.x = ctx.depth.gradient, .value = 0}, ctx.stream);
+  }
   for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) (*block)->backward(ctx, d);
-  launch(kernels::EmbeddingBwd{.ids = ctx.tokens->ids, .dy = d, .dw = embedding_.grad}, ctx.stream);
+  embed_backward(ctx, d);
 }
 
 void Transformer::forward_backward(Ctx& ctx) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "layers/block.h"
@@ -33,12 +34,17 @@ class Transformer {
  private:
   /// Embedding to final norm; the result [T, D] lives in ctx.saved.
   Tensor forward(layers::Ctx& ctx);
+  void take_depth_states(layers::Ctx& ctx) const;
   void backward(layers::Ctx& ctx, Tensor d);
   void embed(layers::Ctx& ctx, Tensor h) const;
+  void embed_backward(layers::Ctx& ctx, Tensor d) const;
 
   std::int64_t width_;
   DType dtype_, residual_dtype_;
+  std::int64_t depth_states_ = 0;  // routers that hand on a state of depth_width_ channels
+  std::int64_t depth_width_ = 0;
   core::Param& embedding_;
+  std::optional<layers::ResidualScale> input_scale_;  // of embeddings, with model.residual_scale
   std::vector<std::unique_ptr<layers::Block>> blocks_;
   layers::RmsNorm final_norm_;
   LmHead head_;

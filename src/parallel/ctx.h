@@ -18,6 +18,16 @@ struct LossScale {
   double per_sequence = 1.0;   // 1 / (sequences of the whole optimizer step)
 };
 
+/// States that routers with depth averaging hand on from mixture to mixture
+/// (layers/moe/mlp_scorer.h). They stay from forward to backward, under recomputation too.
+struct DepthStates {
+  Tensor states = {};    // [mixtures, T, R] statistics dtype; undefined without averaging
+  Tensor gradient = {};  // [T, R] in backward: of the state that the router at work left behind
+  Tensor state(std::int64_t mixture) const {
+    return states.slice(0, mixture, 1).view({states.shape[1], states.shape[2]});
+  }
+};
+
 /// What every forward and backward gets handed. Owns nothing.
 ///  saved    activations from forward to backward of one micro-batch
 ///  scratch  freed when the function that took it returns
@@ -31,6 +41,7 @@ struct Ctx {
   const TokenBatch* tokens = nullptr;
   Pass pass = Pass::eval;
   LossScale scale = {};
+  DepthStates depth = {};
   PhaseClock clock = {};
 };
 

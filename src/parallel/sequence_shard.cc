@@ -12,7 +12,7 @@ SequenceShard::SequenceShard(const MaskRule& rule, std::int64_t max_sequences, s
 }
 
 void SequenceShard::bind(core::Arena& inputs) {
-  storage_ = inputs.take(DType::i32, {6, max_sequences_ * seq_len_});
+  storage_ = inputs.take(DType::i32, {rows(), max_sequences_ * seq_len_});
 }
 
 void SequenceShard::shape_batch(std::int64_t sequences) {
@@ -28,6 +28,7 @@ void SequenceShard::shape_batch(std::int64_t sequences) {
   batch_.doc_pos = row(2);
   batch_.positions = row(3);
   batch_.spans = {row(4), row(5)};
+  if (rule_.sliding_window > 0) batch_.sliding = {row(6), row(5)};
 }
 
 const TokenBatch& SequenceShard::blank() {
@@ -41,14 +42,17 @@ void SequenceShard::fill_spans(std::span<const std::int32_t> doc_pos, std::int32
   std::int32_t* positions = block + 3 * row;
   std::int32_t* k_begin = block + 4 * row;
   std::int32_t* k_end = block + 5 * row;
+  std::int32_t* sliding = block + 6 * row;  // where there is such a row
   std::int32_t document_end = tokens;
   for (std::int32_t t = tokens - 1; t >= 0; --t) {
     const auto in_sequence = static_cast<std::int32_t>(t % seq_len_);
     positions[t] = rule_.positions_from_document ? doc_pos[t] : in_sequence;
-    k_begin[t] = t - doc_pos[t];
-    if (rule_.window > 0) {
-      k_begin[t] = std::max(k_begin[t], t + 1 - static_cast<std::int32_t>(rule_.window));
-    }
+    const auto first_seen = [&](std::int64_t window) {
+      const std::int64_t begin = t - doc_pos[t];
+      return static_cast<std::int32_t>(window > 0 ? std::max(begin, t + 1 - window) : begin);
+    };
+    k_begin[t] = first_seen(rule_.window);
+    if (rule_.sliding_window > 0) sliding[t] = first_seen(rule_.sliding_window);
     k_end[t] = rule_.causal ? t + 1 : document_end;
     if (doc_pos[t] == 0) document_end = t;
   }

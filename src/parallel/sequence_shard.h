@@ -24,6 +24,7 @@ struct TokenBatch {
   Tensor positions;  // [T] i32 RoPE positions
   Tensor doc_pos;    // [T] i32 tokens before this one in its document
   Spans spans;
+  Spans sliding;  // of layers with a window of their own; undefined without such layers
   std::int64_t tokens() const { return sequences * seq_len; }
 };
 
@@ -31,6 +32,7 @@ struct TokenBatch {
 struct MaskRule {
   bool causal = true;
   std::int64_t window = 0;              // own token included; 0: no window
+  std::int64_t sliding_window = 0;      // of the sliding layers; 0: there are none
   bool positions_from_document = true;  // else from the sequence start
 };
 
@@ -44,7 +46,7 @@ class SequenceShard {
   void bind(core::Arena& inputs);
 
   /// Elements of a block: all rows of a full batch, as they lie in device memory.
-  std::int64_t block_elements() const { return 6 * max_sequences_ * seq_len_; }
+  std::int64_t block_elements() const { return rows() * max_sequences_ * seq_len_; }
   /// Writes the rows of some sequences into a block in host memory: ids, labels, doc_pos each
   /// [sequences * seq_len].
   void fill(std::span<const std::int32_t> ids, std::span<const std::int32_t> labels,
@@ -58,13 +60,14 @@ class SequenceShard {
   const TokenBatch& blank();
 
  private:
+  std::int64_t rows() const { return rule_.sliding_window > 0 ? 7 : 6; }
   void shape_batch(std::int64_t sequences);
   void fill_spans(std::span<const std::int32_t> doc_pos, std::int32_t* block) const;
 
   MaskRule rule_;
   std::int64_t max_sequences_;
   std::int64_t seq_len_;
-  Tensor storage_;  // [6, max T] i32
+  Tensor storage_;  // [rows, max T] i32
   TokenBatch batch_;
   std::vector<std::int32_t> host_;  // a block on its way
 };

@@ -7,6 +7,7 @@ parallel::MaskRule mask_rule(const config::Config& config) {
   const config::Attention& attention = config.model.attention;
   return {.causal = attention.causal,
           .window = attention.window,
+          .sliding_window = attention.sliding.window,
           .positions_from_document = attention.rope.positions == config::RopePositions::document};
 }
 

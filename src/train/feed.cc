@@ -32,8 +32,7 @@ void Feed::count(std::int64_t step) {
     std::size_t end = begin + 1;
     while (end < at.size() && at[end] != 0) ++end;
     for (std::size_t t = begin; t < end; ++t) {
-      totals[1] += model::pairs_of(engine_.config().model.attention, at[t],
-                                   static_cast<double>(end - begin));
+      totals[1] += model::pairs_of(engine_.config().model, at[t], static_cast<double>(end - begin));
     }
     begin = end;
   }

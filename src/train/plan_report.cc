@@ -37,14 +37,13 @@ std::size_t PlanReport::memory_bytes() const {
 PlanReport make_plan_report(const config::Config& config, int ranks) {
   const std::int64_t S = config.data.seq_len;
   const model::TableSymbols symbols = model::table_symbols(config.model, S);
-  return {
-      .config = config,
-      .counts = model::count_model(config.model),
-      .pairs_per_token = model::document_pairs(config.model.attention, S) / static_cast<double>(S),
-      .memory = memory_of(config, ranks),
-      .symbols = symbols,
-      .table = model::attention_table(symbols),
-      .direct = model::direct_count(config.model, S)};
+  return {.config = config,
+          .counts = model::count_model(config.model),
+          .pairs_per_token = model::document_pairs(config.model, S) / static_cast<double>(S),
+          .memory = memory_of(config, ranks),
+          .symbols = symbols,
+          .table = model::attention_table(symbols),
+          .direct = model::direct_count(config.model, S)};
 }
 
 }  // namespace strait::train

@@ -313,6 +313,67 @@ std::vector<Malformed> wrong_experts() {
   };
 }
 
+const std::string kZaya =
+    R"(model.ffn={"kind":"moe","moe":{"n_experts":8,"top_k":1,"d_expert":32,"skip":true,)"
+    R"("selection_bias":true,"router":{"kind":"mlp","width":16,"depth_average":true}}})";
+
+std::vector<Malformed> wrong_zaya() {
+  return {
+      {"pattern_letters",
+       "",
+       {"model.attention.sliding={\"pattern\":\"fx\",\"window\":4}"},
+       {"sliding.pattern = \"fx\"", "f (full) and s (sliding)"}},
+      {"pattern_length",
+       "",
+       {"model.attention.sliding={\"pattern\":\"ffs\",\"window\":4}"},
+       {"sliding.pattern = \"ffs\"", "longer than the model.n_layers = 2"}},
+      {"pattern_without_sliding",
+       "",
+       {"model.attention.sliding={\"pattern\":\"ff\",\"window\":4}"},
+       {"sliding.pattern = \"ff\"", "no sliding layer"}},
+      {"sliding_without_window",
+       "",
+       {"model.attention.sliding.pattern=fs"},
+       {"sliding.window = 0", "at least 1", "sliding.pattern = \"fs\""}},
+      {"window_without_pattern",
+       "",
+       {"model.attention.sliding.window=4"},
+       {"sliding.window = 4", "no effect with model.attention.sliding.pattern"}},
+      {"theta_without_pattern",
+       "",
+       {"model.attention.sliding.theta=5"},
+       {"sliding.theta = 5", "no effect with model.attention.sliding.pattern"}},
+      {"sliding_that_sees_ahead",
+       "",
+       {"model.attention.sliding={\"pattern\":\"fs\",\"window\":4}",
+        "model.attention.causal=false"},
+       {"sliding.pattern = \"fs\"", "causal = true"}},
+      {"router_width", "", {kZaya, "model.ffn.moe.router.width=0"}, {"router.width = 0", "mlp"}},
+      {"width_of_linear_router",
+       "",
+       {kMoe, "model.ffn.moe.router.width=4"},
+       {"router.width = 4", "no effect with model.ffn.moe.router.kind = linear"}},
+      {"average_of_linear_router",
+       "",
+       {kMoe, "model.ffn.moe.router.depth_average=true"},
+       {"router.depth_average = true", "no effect with model.ffn.moe.router.kind = linear"}},
+      {"router_without_experts",
+       "",
+       {"model.ffn.moe.router.width=4"},
+       {"router.width = 4", "no effect with model.ffn.kind = dense"}},
+      {"skip_with_two", "", {kZaya, "model.ffn.moe.top_k=2"}, {"top_k = 2", "must be 1", "skip"}},
+      {"skip_with_groups", "", {kZaya, "model.ffn.moe.groups=2"}, {"groups = 2", "must be 1"}},
+      {"skip_without_bias",
+       "",
+       {kZaya, "model.ffn.moe.selection_bias=false"},
+       {"skip = true", "selection_bias = true"}},
+      {"skip_with_balance_loss",
+       "",
+       {kZaya, "model.ffn.moe.aux_coef=0.01"},
+       {"aux_coef = 0.01", "skip = true", "bias_rate"}},
+  };
+}
+
 std::vector<Malformed> wrong_runs() {
   return {
       {"warmup", "", {"optim.warmup_steps=11"}, {"warmup_steps = 11", "train.steps = 10"}},
@@ -389,11 +450,13 @@ INSTANTIATE_TEST_SUITE_P(Ranges, MalformedConfig, testing::ValuesIn(wrong_ranges
 INSTANTIATE_TEST_SUITE_P(Missing, MalformedConfig, testing::ValuesIn(missing_keys()), name_of);
 INSTANTIATE_TEST_SUITE_P(Shapes, MalformedConfig, testing::ValuesIn(wrong_shapes()), name_of);
 INSTANTIATE_TEST_SUITE_P(Experts, MalformedConfig, testing::ValuesIn(wrong_experts()), name_of);
+INSTANTIATE_TEST_SUITE_P(Zaya, MalformedConfig, testing::ValuesIn(wrong_zaya()), name_of);
 INSTANTIATE_TEST_SUITE_P(Runs, MalformedConfig, testing::ValuesIn(wrong_runs()), name_of);
 
 // Each case must fail for its own reason, so what the cases share must be valid.
 TEST(MalformedConfig, StartsFromValidConfigs) {
-  for (const std::string& set : {std::string("run.seed=1"), kMla, kCca, kCcgqa, kMoe, kMuon}) {
+  for (const std::string& set :
+       {std::string("run.seed=1"), kMla, kCca, kCcgqa, kMoe, kMuon, kZaya}) {
     EXPECT_NO_THROW(load_text(valid_json(), "origin", {set}, 2)) << set;
   }
 }

@@ -110,11 +110,24 @@ TEST(Shipped, EveryConfigIsInTheReadme) {
   const std::string readme = core::read_file(fs::path(STRAIT_SOURCE_DIR) / "configs/README.md");
   for (const fs::path& path : shipped()) {
     const std::string name = path.stem().string();
-    const std::string row = !name.starts_with("tiny_") ? "`" + name + "`"
-                            : name.ends_with("_moe")   ? "`tiny_{mha,gqa,mla,cca,ccgqa}_moe`"
-                                                       : "`tiny_{mha,gqa,mla,cca,ccgqa}`";
+    const std::string row = !name.starts_with("tiny_") || name == "tiny_zaya" ? "`" + name + "`"
+                            : name.ends_with("_moe") ? "`tiny_{mha,gqa,mla,cca,ccgqa}_moe`"
+                                                     : "`tiny_{mha,gqa,mla,cca,ccgqa}`";
     EXPECT_TRUE(contains(readme, row)) << name;
   }
+}
+
+TEST(Shipped, TheLargestModelIsZaya1) {
+  const Config config = load({.name = "zaya1_8b"}, 1);
+  const Model& model = config.model;
+  EXPECT_EQ(model.n_layers, 40);
+  EXPECT_EQ(model.d_model, 2048);
+  EXPECT_EQ(model.vocab_size, 262272);
+  EXPECT_EQ(rope_dims(model.attention), 64);
+  EXPECT_EQ(model.ffn.moe.n_experts, 16);
+  EXPECT_EQ(model.ffn.moe.router.width, 256);
+  EXPECT_TRUE(model.residual_scale && model.tie_embeddings);
+  EXPECT_EQ(config.precision.residual, ResidualStream::f32);
 }
 
 TEST(Shipped, TheLargeModelIsThePapers) {

@@ -38,6 +38,16 @@ class BlockCheck {
     harness_.expect_parameter_gradients(loss);
   }
 
+  /// The block's residual: h', then delta'.
+  std::vector<double> output() {
+    const core::Frame saved(harness_.ctx().saved);
+    const layers::Residual out = forward();
+    std::vector<double> all = values(out.h);
+    const std::vector<double> delta = values(out.delta);
+    all.insert(all.end(), delta.begin(), delta.end());
+    return all;
+  }
+
  private:
   layers::Residual forward() {
     harness_.ctx().state.release(0);
@@ -56,7 +66,8 @@ class BlockCheck {
   double loss() {
     const core::Frame saved(harness_.ctx().saved);
     const layers::Residual out = forward();
-    double total = dot(out.h, probe_) + dot(out.delta, probe_);
+    double total = dot(out.h, probe_);
+    if (out.delta.defined()) total += dot(out.delta, probe_);
     if (block_.moe()) {
       const layers::RouterTotals& totals = block_.moe()->router_totals();
       const parallel::LossScale& scale = harness_.ctx().scale;
@@ -100,6 +111,32 @@ TEST(Block, FirstBlockHasNoDelta) {
   for (const Recompute recompute : {Recompute::none, Recompute::ffn, Recompute::block}) {
     SCOPED_TRACE(static_cast<int>(recompute));
     BlockCheck(with_attention(AttentionKind::mha), recompute, true).run();
+  }
+}
+
+TEST(Block, ScaledSumsUnderEveryRecomputePolicy) {
+  for (const Recompute recompute : {Recompute::none, Recompute::ffn, Recompute::block}) {
+    for (const bool moe : {false, true}) {
+      SCOPED_TRACE(static_cast<int>(recompute));
+      config::Model model = with_attention(moe ? AttentionKind::ccgqa : AttentionKind::gqa);
+      model.residual_scale = true;
+      BlockCheck(moe ? with_experts(model, kExperts) : model, recompute, true).run();
+    }
+  }
+}
+
+TEST(Block, SlidingLayersSeeTheirWindowAndRotateByTheirTheta) {
+  for (const AttentionKind kind : {AttentionKind::gqa, AttentionKind::mla, AttentionKind::ccgqa}) {
+    config::Model model = with_attention(kind), plain = model;
+    model.attention.sliding = {.pattern = "s", .window = 2, .theta = 7.0};
+    BlockCheck(model, Recompute::none, false).run();
+    plain.attention.window = 2;
+    plain.attention.rope.theta = 7.0;
+    EXPECT_EQ(BlockCheck(model, Recompute::none, false).output(),
+              BlockCheck(plain, Recompute::none, false).output());
+    plain.attention.window = 3;
+    EXPECT_NE(BlockCheck(model, Recompute::none, false).output(),
+              BlockCheck(plain, Recompute::none, false).output());
   }
 }
 

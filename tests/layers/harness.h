@@ -105,6 +105,7 @@ class Harness {
   static parallel::MaskRule rule(const config::Attention& attention) {
     return {.causal = attention.causal,
             .window = attention.window,
+            .sliding_window = attention.sliding.window,
             .positions_from_document = attention.rope.positions == config::RopePositions::document};
   }
 

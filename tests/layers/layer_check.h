@@ -35,6 +35,9 @@ class LayerCheck {
   }
 
   Harness& harness() { return harness_; }
+  /// Output [T, D] and choices per expert of the last pass.
+  ConstTensor y() const { return y_; }
+  const std::vector<double>& choices() const { return counts_; }
 
  private:
   void begin() {

@@ -37,6 +37,16 @@ std::vector<config::Model> variants() {
   models.back().ffn.moe.first_dense = 1;
   models.back().ffn.moe.every = 2;
   models.back().ffn.moe.selection_bias = true;
+  models.push_back(with_experts(with_attention(AttentionKind::ccgqa), moe));
+  models.back().residual_scale = true;
+  for (const bool average : {false, true}) {
+    config::Moe own = moe;
+    own.top_k = 1;
+    own.skip = own.selection_bias = true;
+    own.router = {.kind = config::RouterKind::mlp, .width = 6, .depth_average = average};
+    models.push_back(with_experts(with_attention(AttentionKind::ccgqa), own));
+    models.back().n_layers = 3;
+  }
   const std::size_t untied = models.size();
   for (std::size_t i = 0; i < untied; ++i) {
     models.push_back(models[i]);
@@ -138,15 +148,20 @@ TEST(Counts, BackwardTakesTwiceTheProductsOfTheForward) {
 }
 
 TEST(Counts, PairsOfMasks) {
-  config::Attention attention;
-  EXPECT_EQ(model::document_pairs(attention, 6), 18);
+  config::Model model;
+  model.n_layers = 4;
+  config::Attention& attention = model.attention;
+  EXPECT_EQ(model::document_pairs(model, 6), 18);
   attention.window = 2;  // 1 + 5 * 2 pairs, the diagonal half
-  EXPECT_EQ(model::document_pairs(attention, 6), 11 - 3);
+  EXPECT_EQ(model::document_pairs(model, 6), 11 - 3);
   attention.window = 100;
-  EXPECT_EQ(model::document_pairs(attention, 6), 18);
+  EXPECT_EQ(model::document_pairs(model, 6), 18);
   attention.window = 0;
+  attention.sliding = {.pattern = "sff", .window = 2};  // layers 0 and 3 of 4 slide
+  EXPECT_EQ(model::document_pairs(model, 6), (18 + 8) / 2);
+  attention.sliding = {};
   attention.causal = false;
-  EXPECT_EQ(model::document_pairs(attention, 6), 36);
+  EXPECT_EQ(model::document_pairs(model, 6), 36);
 }
 
 TEST(Counts, CacheElementsPerToken) {
@@ -191,6 +206,15 @@ TEST(Counts, DensePresetsMatchInParameters) {
       EXPECT_LE(parameters(name), parameters(other)) << name << " beside " << other;
     }
   }
+}
+
+TEST(Counts, Zaya1) {
+  const model::ModelCounts counts = model::count_model(preset("zaya1_8b").model);
+  const auto all = static_cast<double>(counts.parameters());
+  const double embedding = 262272.0 * 2048;
+  EXPECT_NEAR(all * 1e-9, 8.840, 5e-4);
+  EXPECT_NEAR((all - embedding) * 1e-9, 8.303, 5e-4);
+  EXPECT_NEAR((static_cast<double>(counts.active()) - embedding) * 1e-9, 0.7536, 5e-5);
 }
 
 TEST(Counts, PaperMixture) {

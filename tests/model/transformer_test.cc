@@ -1,6 +1,7 @@
 #include "model/transformer.h"
 
 #include <cmath>
+#include <numeric>
 #include <string>
 
 #include "tests/model/model_run.h"
@@ -63,6 +64,95 @@ TEST(Transformer, GradientsOfMoeAfterADenseLayer) {
   config::Model model = variant(AttentionKind::cca, true);
   model.ffn.moe.first_dense = 1;
   check_gradients(model, kPacked, {.recompute = Recompute::block, .micro_batches = 2});
+}
+
+TEST(Transformer, GradientsOfScaledSumsAndSlidingLayers) {
+  config::Model model = variant(AttentionKind::ccgqa, false);
+  model.tie_embeddings = model.residual_scale = true;
+  model.attention.sliding = {.pattern = "fs", .window = 2, .theta = 7.0};
+  check_gradients(model, kPacked);
+}
+
+/// ZAYA1 with everything it has; some tokens skip.
+config::Model zaya() {
+  config::Model model =
+      with_experts(with_attention(AttentionKind::ccgqa),
+                   {.n_experts = 4,
+                    .d_expert = 5,
+                    .router = {.kind = config::RouterKind::mlp, .width = 6, .depth_average = true},
+                    .skip = true,
+                    .selection_bias = true,
+                    .bias_rate = 1e-3});
+  model.n_layers = 3;
+  model.init_std = 0.6;
+  model.tie_embeddings = model.residual_scale = true;
+  model.attention.sliding = {.pattern = "fs", .window = 2, .theta = 7.0};
+  model.attention.rope.fraction = 0.5;
+  model.attention.cca.key_temperature = config::KeyTemperature::linear;
+  return model;
+}
+
+/// Makes some tokens skip: the experts' biases are nearly as low as the skipping class's.
+constexpr double kLowBias = -0.9;
+void lower_biases(ModelRun& run) {
+  for (const core::Param& param : run.table().params()) {
+    if (!param.spec.name.ends_with("router.bias")) continue;
+    for (std::int64_t e = 0; e < param.weight.numel(); ++e) set(param.weight, e, kLowBias);
+  }
+}
+
+TEST(Transformer, GradientsOfZayaFlowThroughTheRouterStates) {
+  for (const Recompute recompute : {Recompute::none, Recompute::block}) {
+    ModelRun run(zaya(), kPacked, {.recompute = recompute});
+    lower_biases(run);
+    run.gradients();
+    for (const core::Param& param : run.table().params()) {
+      if (!param.spec.trainable) continue;
+      const auto loss = [&] { return run.objective(); };
+      EXPECT_LE(gradient_error(param.weight, param.grad, loss), kGradientTolerance)
+          << param.spec.name;
+    }
+    double chosen = 0;
+    for (const layers::RouterTotals& layer : run.engine().model().router_totals()) {
+      const std::vector<double> counts = values(layer.counts);
+      const double own = std::accumulate(counts.begin(), counts.end(), 0.0);
+      EXPECT_GT(own, 0) << "the router of a layer has no gradient";
+      chosen += own;
+    }
+    EXPECT_LT(chosen, 3 * 14) << "no token skipped";
+  }
+}
+
+TEST(Transformer, RecomputeKeepsEveryBitOfZaya) {
+  for (const auto compute : {config::Compute::f64, config::Compute::f32}) {
+    RunOptions options{.compute = compute, .micro_batches = 2};
+    ModelRun kept(zaya(), kPacked, options);
+    lower_biases(kept);
+    const double loss = kept.gradients();
+    for (const Recompute recompute : {Recompute::ffn, Recompute::block}) {
+      options.recompute = recompute;
+      ModelRun repeated(zaya(), kPacked, options);
+      lower_biases(repeated);
+      EXPECT_EQ(repeated.gradients(), loss);
+      EXPECT_TRUE(repeated.gradient_bytes() == kept.gradient_bytes());
+    }
+  }
+}
+
+TEST(Transformer, BalancingLeavesTheSkippingClassAlone) {
+  ModelRun run(zaya(), kPacked);
+  lower_biases(run);
+  run.step(1);
+  for (const core::Param& param : run.table().params()) {
+    if (!param.spec.name.ends_with("router.bias")) continue;
+    ASSERT_EQ(param.weight.numel(), 4);
+    double moved = 0;
+    for (const double bias : values(param.weight)) {
+      EXPECT_NEAR(bias, kLowBias, 1e-3 + 1e-9);
+      moved += std::abs(bias - kLowBias);
+    }
+    EXPECT_GT(moved, 0) << param.spec.name;
+  }
 }
 
 TEST(Transformer, GradientsOfOneTokenSequences) {

@@ -67,6 +67,18 @@ TEST(SequenceShard, AWindowOfOneSeesItselfAlone) {
   EXPECT_EQ(values(shard.load(kDocPos).spans.k_begin), (Ints{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
 }
 
+TEST(SequenceShard, SlidingLayersHaveAWindowOfTheirOwn) {
+  Loaded shard({.window = 3, .sliding_window = 2}, 2, 5);
+  const TokenBatch& batch = shard.load(kDocPos);
+  EXPECT_EQ(values(batch.spans.k_begin), (Ints{0, 0, 0, 3, 3, 5, 6, 6, 6, 7}));
+  EXPECT_EQ(values(batch.sliding.k_begin), (Ints{0, 0, 1, 3, 3, 5, 6, 6, 7, 8}));
+  EXPECT_EQ(values(batch.sliding.k_end), values(batch.spans.k_end));
+  EXPECT_EQ(shard.shard().block_elements(), 7 * 10);
+  Loaded without({.window = 3}, 2, 5);
+  EXPECT_FALSE(without.load(kDocPos).sliding.k_begin.defined());
+  EXPECT_EQ(without.shard().block_elements(), 6 * 10);
+}
+
 TEST(SequenceShard, QueriesThatSeeAheadStopAtTheirDocument) {
   Loaded shard({.causal = false}, 2, 5);
   const TokenBatch& batch = shard.load(kDocPos);

@@ -45,7 +45,8 @@ class EveryKind : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(SameRun, EveryKind,
                          ::testing::Values("tiny_mha", "tiny_gqa", "tiny_mla", "tiny_cca",
                                            "tiny_ccgqa", "tiny_mha_moe", "tiny_gqa_moe",
-                                           "tiny_mla_moe", "tiny_cca_moe", "tiny_ccgqa_moe"),
+                                           "tiny_mla_moe", "tiny_cca_moe", "tiny_ccgqa_moe",
+                                           "tiny_zaya"),
                          [](const auto& info) { return info.param; });
 
 TEST_P(EveryKind, OneTwoAndFourRanksAgreeInDouble) {

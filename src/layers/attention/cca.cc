@@ -47,15 +47,18 @@ CcaAttention::CcaAttention(const Build& build, const std::string& name)
       head_dim_(build.model.attention.head_dim),
       delayed_(build.model.attention.cca.value_shift ? kv_heads_ * head_dim_ / 2 : 0),
       switches_(switches_of(build.model.attention.cca)),
-      rope_(make_rope(build.model.attention, head_dim_)),
+      rope_(make_rope(build, head_dim_)),
       proj_(build, proj_spec(build, name)),
       mix_(make_mix_params(build, name)),
       o_(build, {.name = name + ".o",
                  .in = heads_ * head_dim_,
                  .out = build.model.d_model,
                  .std = build.output_std()}),
-      core_(
-          {.heads = heads_, .kv_heads = kv_heads_, .key_dim = head_dim_, .value_dim = head_dim_}) {}
+      core_({.heads = heads_,
+             .kv_heads = kv_heads_,
+             .key_dim = head_dim_,
+             .value_dim = head_dim_,
+             .slides = build.slides()}) {}
 
 CcaAttention::MixParams CcaAttention::make_mix_params(const Build& build, const std::string& name) {
   const config::Attention& a = build.model.attention;

@@ -9,14 +9,18 @@ namespace strait::layers {
 AttentionCore::AttentionCore(const CoreDims& dims)
     : dims_(dims), scale_(1.0 / std::sqrt(static_cast<double>(dims.key_dim))) {}
 
+const parallel::Spans& AttentionCore::spans(const Ctx& ctx) const {
+  return dims_.slides ? ctx.tokens->sliding : ctx.tokens->spans;
+}
+
 void AttentionCore::forward(Ctx& ctx, ConstTensor q, ConstTensor k, ConstTensor v, Tensor o) {
   const DType stat = kernels::stat_dtype(q.dtype);
   saved_ = {q, k, v, o, ctx.saved.take(stat, {dims_.heads, q.shape[0]})};
   kernels::launch(kernels::AttentionFwd{.q = q,
                                         .k = k,
                                         .v = v,
-                                        .k_begin = ctx.tokens->spans.k_begin,
-                                        .k_end = ctx.tokens->spans.k_end,
+                                        .k_begin = spans(ctx).k_begin,
+                                        .k_end = spans(ctx).k_end,
                                         .o = o,
                                         .lse = saved_.lse,
                                         .scale = scale_},
@@ -30,8 +34,8 @@ void AttentionCore::backward(Ctx& ctx, ConstTensor dout, Tensor dq, Tensor dk, T
                                         .v = saved_.v,
                                         .o = saved_.o,
                                         .lse = saved_.lse,
-                                        .k_begin = ctx.tokens->spans.k_begin,
-                                        .k_end = ctx.tokens->spans.k_end,
+                                        .k_begin = spans(ctx).k_begin,
+                                        .k_end = spans(ctx).k_end,
                                         .dq = dq,
                                         .dk = dk,
                                         .dv = dv,

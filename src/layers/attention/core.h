@@ -10,6 +10,7 @@ struct CoreDims {
   std::int64_t kv_heads = 0;   // G
   std::int64_t key_dim = 0;    // dk
   std::int64_t value_dim = 0;  // dv
+  bool slides = false;         // within the sliding layers' window
 };
 
 /// Softmax attention over the keys of this rank, shared by all kinds of attention layers; scores
@@ -34,6 +35,8 @@ class AttentionCore {
   const Saved& saved() const { return saved_; }
 
  private:
+  const parallel::Spans& spans(const Ctx& ctx) const;
+
   CoreDims dims_;
   double scale_;
   Saved saved_;

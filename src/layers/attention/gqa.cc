@@ -24,7 +24,7 @@ GqaAttention::GqaAttention(const Build& build, const std::string& name)
     : head_dim_(build.model.attention.head_dim),
       qk_norm_(build.model.attention.qk_norm),
       eps_(build.model.norm_eps),
-      rope_(make_rope(build.model.attention, head_dim_)),
+      rope_(make_rope(build, head_dim_)),
       qkv_(build, qkv_spec(build, name)),
       o_(build, {.name = name + ".o",
                  .in = build.model.attention.n_heads * head_dim_,
@@ -33,7 +33,8 @@ GqaAttention::GqaAttention(const Build& build, const std::string& name)
       core_({.heads = build.model.attention.n_heads,
              .kv_heads = build.model.attention.n_kv_heads,
              .key_dim = head_dim_,
-             .value_dim = head_dim_}) {
+             .value_dim = head_dim_,
+             .slides = build.slides()}) {
   const std::int64_t heads = core_.dims().heads, kv = core_.dims().kv_heads;
   q_ = make_side(build, name + ".q_norm", 0, heads);
   k_ = make_side(build, name + ".k_norm", heads * head_dim_, kv);

@@ -57,7 +57,7 @@ void MlaAttention::Latent::backward(Ctx& ctx, ConstTensor dup, Tensor ddown) {
 MlaAttention::MlaAttention(const Build& build, const std::string& name)
     : dims_(build.model.attention.mla),
       heads_(build.model.attention.n_heads),
-      rope_(make_rope(build.model.attention, dims_.rope_dim)),
+      rope_(make_rope(build, dims_.rope_dim)),
       down_(build, down_spec(build, name)),
       kv_(build, name + ".kv_a_norm", name + ".kv_b", down_query_width(build.model.attention),
           dims_.kv_rank, heads_ * (dims_.nope_dim + dims_.value_dim)),
@@ -68,7 +68,8 @@ MlaAttention::MlaAttention(const Build& build, const std::string& name)
       core_({.heads = heads_,
              .kv_heads = heads_,
              .key_dim = dims_.nope_dim + dims_.rope_dim,
-             .value_dim = dims_.value_dim}) {
+             .value_dim = dims_.value_dim,
+             .slides = build.slides()}) {
   if (dims_.q_rank > 0) {
     q_.emplace(build, name + ".q_a_norm", name + ".q_b", 0, dims_.q_rank,
                query_width(build.model.attention));

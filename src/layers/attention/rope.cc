@@ -4,9 +4,10 @@
 
 namespace strait::layers {
 
-kernels::Rope make_rope(const config::Attention& attention, std::int64_t width) {
+kernels::Rope make_rope(const Build& build, std::int64_t width) {
+  const config::Attention& attention = build.model.attention;
   const config::Rope& rope = attention.rope;
-  return {.theta = rope.theta,
+  return {.theta = build.slides() ? attention.sliding.theta : rope.theta,
           .dims = std::llround(rope.fraction * static_cast<double>(width)),
           .interleaved = rope.interleaved};
 }

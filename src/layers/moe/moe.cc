@@ -1,5 +1,6 @@
 #include "layers/moe/moe.h"
 
+#include "kernels/elementwise.h"
 #include "kernels/permute.h"
 
 namespace strait::layers {
@@ -21,12 +22,21 @@ Tensor MoeFfn::sorted_rows(Ctx& ctx, ConstTensor x) const {
   return rows;
 }
 
+Tensor MoeFfn::expert_offsets() const {
+  return saved_.offsets.slice(0, 0, n_experts_ + 1);
+}
+
+void MoeFfn::clear_skipped(Ctx& ctx, Tensor rows) const {
+  // How many rows skip is known on the device alone; they are the last ones.
+  if (router_.classes() > n_experts_) launch(kernels::Fill{.x = rows, .value = 0}, ctx.stream);
+}
+
 void MoeFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   const core::Frame frame(ctx.scratch);
   const std::int64_t tokens = x.shape[0], rows = tokens * top_k_;
   saved_.x = x;
   saved_.routing = router_.forward(ctx, x);
-  saved_.offsets = ctx.saved.take(DType::i32, {n_experts_ + 1});
+  saved_.offsets = ctx.saved.take(DType::i32, {router_.classes() + 1});
   saved_.row_of = ctx.saved.take(DType::i32, {tokens, top_k_});
   saved_.choice_of = ctx.saved.take(DType::i32, {rows});
   saved_.out = ctx.saved.take(x.dtype, {rows, x.shape[1]});
@@ -35,7 +45,8 @@ void MoeFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
                           .row_of = saved_.row_of,
                           .choice_of = saved_.choice_of},
          ctx.stream);
-  experts_.forward(ctx, sorted_rows(ctx, x), saved_.offsets, saved_.out);
+  clear_skipped(ctx, saved_.out);
+  experts_.forward(ctx, sorted_rows(ctx, x), expert_offsets(), saved_.out);
   if (shared_) shared_->forward(ctx, x, y);
   launch(kernels::MoeCombineFwd{.x = saved_.out,
                                 .row_of = saved_.row_of,
@@ -57,7 +68,8 @@ void MoeFfn::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
                                 .dweight = dweight},
          ctx.stream);
   const Tensor dsorted = ctx.scratch.take(dy.dtype, {drows.shape[0], drows.shape[1]});
-  experts_.backward(ctx, sorted_rows(ctx, saved_.x), drows, saved_.offsets, dsorted);
+  clear_skipped(ctx, dsorted);
+  experts_.backward(ctx, sorted_rows(ctx, saved_.x), drows, expert_offsets(), dsorted);
   router_.backward(ctx, dweight, dx);
   launch(kernels::MoeCombineFwd{.x = dsorted, .row_of = saved_.row_of, .base = dx, .y = dx},
          ctx.stream);

@@ -23,6 +23,10 @@ class MoeFfn final : public Layer {
 
  private:
   Tensor sorted_rows(Ctx& ctx, ConstTensor x) const;
+  /// First row of each expert, and of those that skip.
+  Tensor expert_offsets() const;
+  /// Zeros where no expert will write.
+  void clear_skipped(Ctx& ctx, Tensor rows) const;
 
   std::int64_t n_experts_, top_k_;
   Router router_;

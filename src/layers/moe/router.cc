@@ -16,25 +16,12 @@ kernels::RouterRule rule_of(const config::Moe& moe) {
           .scale = moe.scale};
 }
 
-/// x itself where the model computes in its statistics dtype, else a copy in scratch memory.
-ConstTensor widened(Ctx& ctx, ConstTensor x) {
-  const DType stat = kernels::stat_dtype(x.dtype);
-  if (x.dtype == stat) return x;
-  const Tensor wide = ctx.scratch.take(stat, {x.shape[0], x.shape[1]});
-  launch(kernels::Copy{.x = x, .y = wide}, ctx.stream);
-  return wide;
-}
-
 }  // namespace
 
 Router::Router(const Build& build, const std::string& name)
     : config_(build.model.ffn.moe),
       rule_(rule_of(config_)),
-      gate_(build, {.name = name,
-                    .in = build.model.d_model,
-                    .out = config_.n_experts,
-                    .std = build.model.init_std,
-                    .wide = true}) {
+      scorer_(make_scorer(build, name, classes())) {
   if (config_.selection_bias) {
     bias_ = &build.table.add({.name = name + ".bias",
                               .shape = {config_.n_experts},
@@ -44,18 +31,28 @@ Router::Router(const Build& build, const std::string& name)
 }
 
 void Router::begin_step(Ctx& ctx) {
-  totals_ = {ctx.state.take(DType::i64, {config_.n_experts}), ctx.state.take(DType::f64, {1}),
+  class_counts_ = ctx.state.take(DType::i64, {classes()});
+  totals_ = {class_counts_.slice(0, 0, config_.n_experts), ctx.state.take(DType::f64, {1}),
              ctx.state.take(DType::f64, {1})};
-  for (const Tensor& total : {totals_.counts, totals_.aux, totals_.z}) {
+  for (const Tensor& total : {class_counts_, totals_.aux, totals_.z}) {
     launch(kernels::Fill{.x = total, .value = 0}, ctx.stream);
   }
+  prepare_bias(ctx);
+}
+
+void Router::prepare_bias(Ctx& ctx) {
+  choice_bias_ = bias_ ? bias_->weight : Tensor{};
+  if (!config_.skip) return;
+  const std::int64_t experts = config_.n_experts;
+  choice_bias_ = ctx.state.take(bias_->weight.dtype, {classes()});
+  launch(kernels::Copy{.x = bias_->weight, .y = choice_bias_.slice(0, 0, experts)}, ctx.stream);
+  launch(kernels::Fill{.x = choice_bias_.slice(0, experts, 1), .value = kSkipBias}, ctx.stream);
 }
 
 Routing Router::forward(Ctx& ctx, ConstTensor x) {
-  const std::int64_t tokens = x.shape[0], experts = config_.n_experts;
+  const std::int64_t tokens = x.shape[0], experts = classes();
   const DType stat = kernels::stat_dtype(x.dtype);
-  saved_ = {.x = x,
-            .logits = ctx.saved.take(stat, {tokens, experts}),
+  saved_ = {.logits = ctx.saved.take(stat, {tokens, experts}),
             .scores = ctx.saved.take(stat, {tokens, experts}),
             .expert = ctx.saved.take(DType::i32, {tokens, config_.top_k}),
             .fraction = ctx.saved.take(stat, {ctx.tokens->sequences, experts})};
@@ -63,11 +60,11 @@ Routing Router::forward(Ctx& ctx, ConstTensor x) {
   const core::Frame frame(ctx.scratch);
   // A recomputed forward must not count its tokens a second time.
   const Tensor counts =
-      ctx.pass == Pass::recompute ? ctx.scratch.take(DType::i64, {experts}) : totals_.counts;
+      ctx.pass == Pass::recompute ? ctx.scratch.take(DType::i64, {experts}) : class_counts_;
   if (ctx.pass == Pass::recompute) launch(kernels::Fill{.x = counts, .value = 0}, ctx.stream);
-  gate_.forward(ctx, widened(ctx, x), saved_.logits);
+  scorer_->forward(ctx, x, saved_.logits);
   launch(kernels::RouteFwd{.logits = saved_.logits,
-                           .bias = bias_ ? bias_->weight : Tensor{},
+                           .bias = choice_bias_,
                            .scores = saved_.scores,
                            .expert = routing.expert,
                            .weight = routing.weight,
@@ -98,7 +95,7 @@ void Router::balance_losses(Ctx& ctx) {
 
 void Router::backward(Ctx& ctx, ConstTensor dweight, Tensor dx) {
   const core::Frame frame(ctx.scratch);
-  const Tensor dlogits = ctx.scratch.take(saved_.logits.dtype, {dx.shape[0], config_.n_experts});
+  const Tensor dlogits = ctx.scratch.take(saved_.logits.dtype, {dx.shape[0], classes()});
   launch(kernels::RouteBwd{.dweight = dweight,
                            .logits = saved_.logits,
                            .scores = saved_.scores,
@@ -110,20 +107,13 @@ void Router::backward(Ctx& ctx, ConstTensor dweight, Tensor dx) {
                            .z_coef = config_.z_coef,
                            .z_scale = ctx.scale.per_token},
          ctx.stream);
-  if (dlogits.dtype == dx.dtype) return gate_.backward(ctx, saved_.x, dlogits, dx);
-  // The weight's gradient may be in the compute dtype, as the input is.
-  const Tensor rounded = ctx.scratch.take(dx.dtype, {dlogits.shape[0], dlogits.shape[1]});
-  launch(kernels::Copy{.x = dlogits, .y = rounded}, ctx.stream);
-  gate_.weight_gradient(ctx, saved_.x, rounded);
-  const Tensor wide = ctx.scratch.take(dlogits.dtype, {dx.shape[0], dx.shape[1]});
-  gate_.input_gradient(ctx, dlogits, wide);
-  launch(kernels::Copy{.x = wide, .y = dx}, ctx.stream);
+  scorer_->backward(ctx, dlogits, dx);
 }
 
 void Router::end_step(Ctx& ctx) {
   for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
     auto& group = ctx.groups.axis(axis);
-    group.all_reduce_sum(totals_.counts, ctx.stream);
+    group.all_reduce_sum(class_counts_, ctx.stream);
     group.all_reduce_sum(totals_.aux, ctx.stream);
     group.all_reduce_sum(totals_.z, ctx.stream);
   }

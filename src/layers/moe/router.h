@@ -4,7 +4,7 @@
 
 #include "kernels/routing.h"
 #include "layers/layer.h"
-#include "layers/linear.h"
+#include "layers/moe/scorer.h"
 
 namespace strait::layers {
 
@@ -16,13 +16,14 @@ struct Routing {
 
 /// Sums over a training step's tokens of this rank (after end_step: of all data ranks).
 struct RouterTotals {
-  Tensor counts;  // [E] i64 choices per expert
+  Tensor counts;  // [E] i64 choices per expert, without those of the class that skips
   Tensor aux;     // [1] f64 sum over sequences of the balance loss
   Tensor z;       // [1] f64 sum over tokens of logsumexp^2
 };
 
-/// Linear router: logits, scores, selection, balance losses and the loss-free selection bias. All
-/// of it in the statistics dtype, the weight too: rounded logits would choose other experts.
+/// Logits (a Scorer), scores, selection, balance losses and the loss-free selection bias, all in
+/// the statistics dtype. With model.ffn.moe.skip there is one class more than experts, the last,
+/// whose selection bias is kSkipBias for good.
 class Router {
  public:
   Router(const Build& build, const std::string& name);
@@ -35,17 +36,24 @@ class Router {
   void end_step(Ctx& ctx);
 
   const RouterTotals& totals() const { return totals_; }
+  /// Experts, and the class that skips.
+  std::int64_t classes() const { return config_.n_experts + (config_.skip ? 1 : 0); }
+
+  /// As transformers' ZAYA writes on every load.
+  static constexpr double kSkipBias = -1.0;
 
  private:
   void balance_losses(Ctx& ctx);
+  void prepare_bias(Ctx& ctx);
 
   config::Moe config_;
   kernels::RouterRule rule_;
-  Linear gate_;
+  std::unique_ptr<Scorer> scorer_;
   core::Param* bias_ = nullptr;  // [E] selection bias, state without gradient
+  Tensor choice_bias_;           // [classes] of this step, or undefined
+  Tensor class_counts_;          // [classes] i64
   RouterTotals totals_;
   struct {
-    ConstTensor x;
     Tensor logits, scores, expert, fraction;
   } saved_;
 };

@@ -1,0 +1,66 @@
+#include "layers/moe/scorer.h"
+
+#include "kernels/elementwise.h"
+#include "layers/moe/mlp_scorer.h"
+
+namespace strait::layers {
+namespace {
+
+using kernels::launch;
+
+LinearSpec widened(LinearSpec spec) {
+  spec.wide = true;
+  return spec;
+}
+
+}  // namespace
+
+WideningLinear::WideningLinear(const Build& build, LinearSpec spec)
+    : linear_(build, widened(std::move(spec))) {}
+
+void WideningLinear::forward(Ctx& ctx, ConstTensor x, Tensor y) const {
+  if (x.dtype == y.dtype) return linear_.forward(ctx, x, y);
+  const core::Frame frame(ctx.scratch);
+  const Tensor wide = ctx.scratch.take(y.dtype, {x.shape[0], x.shape[1]});
+  launch(kernels::Copy{.x = x, .y = wide}, ctx.stream);
+  linear_.forward(ctx, wide, y);
+}
+
+void WideningLinear::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
+  if (dy.dtype == dx.dtype) return linear_.backward(ctx, x, dy, dx);
+  const core::Frame frame(ctx.scratch);
+  // The weight's gradient may be in the compute dtype, as the input is.
+  const Tensor rounded = ctx.scratch.take(dx.dtype, {dy.shape[0], dy.shape[1]});
+  launch(kernels::Copy{.x = dy, .y = rounded}, ctx.stream);
+  linear_.weight_gradient(ctx, x, rounded);
+  const Tensor wide = ctx.scratch.take(dy.dtype, {dx.shape[0], dx.shape[1]});
+  linear_.input_gradient(ctx, dy, wide);
+  launch(kernels::Copy{.x = wide, .y = dx}, ctx.stream);
+}
+
+LinearScorer::LinearScorer(const Build& build, const std::string& name, std::int64_t classes)
+    : gate_(
+          build,
+          {.name = name, .in = build.model.d_model, .out = classes, .std = build.model.init_std}) {}
+
+void LinearScorer::forward(Ctx& ctx, ConstTensor x, Tensor logits) {
+  x_ = x;
+  gate_.forward(ctx, x, logits);
+}
+
+void LinearScorer::backward(Ctx& ctx, ConstTensor dlogits, Tensor dx) {
+  gate_.backward(ctx, x_, dlogits, dx);
+}
+
+std::unique_ptr<Scorer> make_scorer(const Build& build, const std::string& name,
+                                    std::int64_t classes) {
+  switch (build.model.ffn.moe.router.kind) {
+    case config::RouterKind::linear:
+      return std::make_unique<LinearScorer>(build, name, classes);
+    case config::RouterKind::mlp:
+      return std::make_unique<MlpScorer>(build, name, classes);
+  }
+  return nullptr;
+}
+
+}  // namespace strait::layers
