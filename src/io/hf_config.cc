@@ -25,7 +25,7 @@ class HfConfig {
   }
   /// A nested object; its keys are reported under `key`.
   HfConfig(const HfConfig& outer, const std::string& key)
-      : origin_(outer.origin_), prefix_(key + "."), root_(outer.root_.at(key)) {
+      : origin_(outer.origin_), prefix_(outer.prefix_ + key + "."), root_(outer.root_.at(key)) {
     if (!root_.is_object()) outer.refuse(key, "expected an object");
   }
 
@@ -263,6 +263,87 @@ config::Model deepseek_v3_model(const HfConfig& file) {
   return model;
 }
 
+/// Heads and the convolved latent of a ZAYA1 layer.
+void set_zaya_attention(const HfConfig& file, config::Model& model) {
+  config::Attention& attention = model.attention;
+  attention.n_heads = file.size("num_attention_heads");
+  set_gqa(file, model, 0);
+  const bool equal = attention.n_kv_heads == attention.n_heads;
+  attention.kind = equal ? config::AttentionKind::cca : config::AttentionKind::ccgqa;
+  attention.cca.key_temperature = config::KeyTemperature::linear;
+  attention.cca.taps_depthwise = file.integer("cca_time0", 1, 64);
+  attention.cca.taps_grouped = file.integer("cca_time1", 1, 64);
+}
+
+/// One letter per layer; empty when none slides.
+std::string sliding_pattern(const HfConfig& file, std::int64_t layers) {
+  if (!file.has("layer_types")) return "";
+  std::string pattern;
+  for (const json& type : file.at("layer_types")) {
+    if (type != "hybrid" && type != "hybrid_sliding") {
+      file.refuse("layer_types", "expected hybrid and hybrid_sliding");
+    }
+    pattern += type == "hybrid" ? 'f' : 's';
+  }
+  if (static_cast<std::int64_t>(pattern.size()) != layers) {
+    file.refuse("layer_types", "expected one for each of num_hidden_layers");
+  }
+  return pattern.find('s') == std::string::npos ? "" : pattern;
+}
+
+/// Windows and rotations by layer type; entries of types that do not occur are passed over.
+void set_zaya_layers(const HfConfig& file, config::Model& model) {
+  config::Attention& attention = model.attention;
+  attention.sliding.pattern = sliding_pattern(file, model.n_layers);
+  const std::string& pattern = attention.sliding.pattern;
+  if (!pattern.empty()) attention.sliding.window = file.size("sliding_window");
+  if (!file.has("rope_parameters")) file.refuse("rope_parameters", "this key is required");
+  const HfConfig all(file, "rope_parameters");
+  std::optional<double> fraction;
+  const auto read = [&](const char* type) {
+    if (!all.has(type)) all.refuse(type, "a layer type that occurs needs its rotation");
+    const HfConfig rope(all, type);
+    rope.only("rope_type", "default", "RoPE scaling is not supported, only type default");
+    const double own = rope.positive("partial_rotary_factor");
+    if (own > 1) rope.refuse("partial_rotary_factor", "expected at most 1");
+    if (fraction && own != *fraction) {
+      rope.refuse("partial_rotary_factor", "must be the same for all layer types");
+    }
+    fraction = own;
+    return rope.positive("rope_theta");
+  };
+  const bool all_slide = !pattern.empty() && pattern.find('f') == std::string::npos;
+  if (!all_slide) attention.rope.theta = read("hybrid");
+  if (!pattern.empty()) attention.sliding.theta = read("hybrid_sliding");
+  attention.rope.fraction = *fraction;
+}
+
+config::Model zaya_model(const HfConfig& file) {
+  file.only("hidden_act", "silu", "only SwiGLU experts (silu) are supported");
+  file.only("attention_bias", false, "biases in attention projections are not supported");
+  file.only("lm_head_bias", false, "a bias of the head is not supported");
+  config::Model model;
+  model.vocab_size = file.size("vocab_size");
+  model.d_model = file.size("hidden_size");
+  model.n_layers = file.integer("num_hidden_layers", 1, 4096);
+  model.tie_embeddings = file.boolean("tie_word_embeddings", true);
+  model.norm_eps = file.positive("rms_norm_eps", 1e-5);
+  model.init_std = file.positive("initializer_range", 0.02);
+  model.residual_scale = true;
+  set_zaya_attention(file, model);
+  set_zaya_layers(file, model);
+  model.ffn.kind = config::FfnKind::moe;
+  config::Moe& moe = model.ffn.moe;
+  moe.n_experts = file.integer("num_experts", 1, 65536);
+  set_top_k(file, moe);
+  file.only("num_experts_per_tok", 1, "ZAYA chooses one expert per token");
+  moe.router = {.kind = config::RouterKind::mlp,
+                .width = file.size("router_hidden_size"),
+                .depth_average = true};
+  moe.skip = moe.selection_bias = true;
+  return model;
+}
+
 }  // namespace
 
 config::Model model_from_hf(const std::filesystem::path& folder) {
@@ -276,7 +357,8 @@ config::Model model_from_hf(const std::filesystem::path& folder) {
   }
   if (type == "qwen3_moe") return qwen3_moe_model(file);
   if (type == "deepseek_v3") return deepseek_v3_model(file);
-  file.refuse("model_type", "expected llama, qwen3, qwen3_moe or deepseek_v3");
+  if (type == "zaya") return zaya_model(file);
+  file.refuse("model_type", "expected llama, qwen3, qwen3_moe, deepseek_v3 or zaya");
 }
 
 }  // namespace strait::io

@@ -141,7 +141,9 @@ std::vector<Target> targets_of(const std::vector<NameMapEntry>& map,
       if (entry.expert < shape.front()) view = view.slice(0, entry.expert, 1);
       shape.erase(shape.begin());
     }
-    if (shape != entry.shape) {
+    const bool fits =
+        entry.view.same_order() ? shape == entry.shape : view.numel() == entry.view.elements();
+    if (!fits) {
       throw core::InputError("parameter " + entry.part + " has " + describe(shape) + " where " +
                              entry.hf + " has " + describe(entry.shape));
     }
@@ -159,7 +161,8 @@ std::vector<Target> targets_of(const std::vector<NameMapEntry>& map,
 
 template <class T>
 void fill(const SafetensorsReader& reader, const Target& target, const Stream& stream) {
-  const std::vector<T> host = reader.read<T>(target.entry->hf);
+  const std::vector<T> whole = reader.read<T>(target.entry->hf);
+  const std::vector<T> host = gather(target.entry->view, std::span(whole));
   copy_host_to_view(std::as_bytes(std::span(host)), target.view, stream);
 }
 

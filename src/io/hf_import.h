@@ -7,7 +7,7 @@
 #include "config/config.h"
 #include "core/param_table.h"
 
-// Starting from a checkpoint in Hugging Face layout: llama, qwen3, qwen3_moe, deepseek_v3.
+// Starting from a checkpoint in Hugging Face layout: llama, qwen3, qwen3_moe, deepseek_v3, zaya.
 namespace strait::io {
 
 /// Reads `folder`/config.json (old and new spellings) as a resolved model. Throws InputError naming

@@ -20,6 +20,7 @@ namespace {
 // Norms, RoPE tables and softmax of the reference were computed in float32.
 constexpr double kResolution = 1e-7;
 
+using Names = std::vector<std::string>;
 using Values = std::map<std::string, std::vector<double>>;
 
 /// What the model computes on the reference's tokens.
@@ -120,13 +121,18 @@ Values gradients_of(const core::ParamTable& table, const config::Model& model,
     if (!part.param->spec.trainable) continue;
     Tensor view = io::whole_view(part, part.param->grad);
     if (entry.expert >= 0) view = view.slice(0, entry.expert, 1);
-    gradients[entry.hf] = download(view, stream);
+    std::vector<double>& whole = gradients[entry.hf];
+    std::int64_t elements = 1;
+    for (const std::int64_t size : entry.shape) elements *= size;
+    whole.resize(static_cast<std::size_t>(elements));
+    const std::vector<double> own = download(view, stream);
+    io::scatter(entry.view, std::span(own), std::span(whole));
   }
   return gradients;
 }
 
 /// Names of our gradients that make up the reference's tensor `name`, in the order of its rows:
-/// expert gradients are fused there, [E, 2F, D] with the gate's rows first and [E, D, F], and a
+/// expert gradients may be fused there, [E, 2F, D] with the gate's rows first and [E, D, F], and a
 /// tied head is the embedding.
 std::vector<std::string> pieces_of(const std::string& name, const config::Model& model) {
   const std::string fused = ".experts.gate_up_proj", down = ".experts.down_proj";
@@ -153,7 +159,8 @@ Worst compare_gradients(const io::SafetensorsReader& reference, const Values& gr
     if (!stored.starts_with(kPrefix)) continue;
     const std::string name = stored.substr(kPrefix.size());
     std::vector<double> got;
-    for (const std::string& piece : pieces_of(name, model)) {
+    const bool whole = gradients.contains(name);
+    for (const std::string& piece : whole ? Names{name} : pieces_of(name, model)) {
       const auto found = gradients.find(piece);
       if (found == gradients.end()) {
         throw core::InputError(reference.origin() + ": the model has no parameter for " +

@@ -96,6 +96,36 @@ TEST(HfConfig, DeepseekIsReadWhole) {
   EXPECT_EQ(model_from_hf(kGolden / "deepseek_v3_mla_dense").ffn.kind, config::FfnKind::dense);
 }
 
+TEST(HfConfig, ZayaIsReadWhole) {
+  const config::Model model = model_from_hf(kGolden / "zaya_sliding");
+  const config::Attention& attention = model.attention;
+  EXPECT_TRUE(model.residual_scale && model.tie_embeddings);
+  EXPECT_EQ(attention.kind, config::AttentionKind::ccgqa);
+  EXPECT_EQ(attention.n_heads, 2);
+  EXPECT_EQ(attention.n_kv_heads, 1);
+  EXPECT_EQ(attention.cca.taps_depthwise, 3);
+  EXPECT_EQ(attention.cca.taps_grouped, 2);
+  EXPECT_EQ(attention.cca.key_temperature, config::KeyTemperature::linear);
+  EXPECT_EQ(attention.rope.theta, 5e6);
+  EXPECT_EQ(attention.rope.fraction, 0.5);
+  EXPECT_EQ(attention.sliding.pattern, "fsf");
+  EXPECT_EQ(attention.sliding.window, 7);
+  EXPECT_EQ(attention.sliding.theta, 1e4);
+  const config::Moe& moe = model.ffn.moe;
+  EXPECT_EQ(moe.n_experts, 3);
+  EXPECT_EQ(moe.top_k, 1);
+  EXPECT_EQ(moe.d_expert, 24);
+  EXPECT_EQ(moe.router.kind, config::RouterKind::mlp);
+  EXPECT_EQ(moe.router.width, 16);
+  EXPECT_TRUE(moe.router.depth_average && moe.skip && moe.selection_bias);
+  EXPECT_FALSE(moe.renormalise);
+  const config::Model full = model_from_hf(kGolden / "zaya_ccgqa_moe");
+  EXPECT_EQ(full.attention.sliding.pattern, "");
+  EXPECT_EQ(full.attention.sliding.window, 0);
+  const config::Model equal = patched("zaya_ccgqa_moe", {{"num_key_value_heads", "4"}});
+  EXPECT_EQ(equal.attention.kind, config::AttentionKind::cca);
+}
+
 TEST(HfConfig, OldAndNewSpellingsAgree) {
   const Patch old = {
       {"rope_parameters", "null"}, {"rope_theta", "500000.0"}, {"rope_scaling", "null"}};
@@ -191,7 +221,23 @@ TEST(HfConfig, WhatIsNotSupportedIsRefusedByName) {
       {"deepseek_v3_mla_moe", {{"n_group", "3"}}, "must divide n_routed_experts"},
       {"deepseek_v3_mla_moe", {{"topk_group", "3"}}, "from 1 to 2"},
       {"deepseek_v3_mla_moe", {{"kv_lora_rank", "null"}}, "kv_lora_rank is absent"},
-      {"zaya_ccgqa_moe", {}, "model_type is '\"zaya\"'"},
+      {"zaya_ccgqa_moe", {{"num_experts_per_tok", "2"}}, "chooses one expert per token"},
+      {"zaya_ccgqa_moe", {{"lm_head_bias", "true"}}, "lm_head_bias is 'true'"},
+      {"zaya_ccgqa_moe", {{"attention_bias", "true"}}, "attention_bias is 'true'"},
+      {"zaya_ccgqa_moe", {{"cca_time0", "0"}}, "cca_time0 is '0'"},
+      {"zaya_ccgqa_moe", {{"router_hidden_size", "null"}}, "router_hidden_size is absent"},
+      {"zaya_ccgqa_moe", {{"rope_parameters", "null"}}, "rope_parameters is absent"},
+      {"zaya_ccgqa_moe",
+       {{"rope_parameters", R"({"hybrid":{"rope_theta":1e4}})"}},
+       "rope_parameters.hybrid.partial_rotary_factor is absent"},
+      {"zaya_ccgqa_moe", {{"rope_parameters", "{}"}}, "rope_parameters.hybrid is absent"},
+      {"zaya_sliding", {{"sliding_window", "null"}}, "sliding_window is absent"},
+      {"zaya_sliding", {{"layer_types", R"(["hybrid","hybrid"])"}}, "one for each of"},
+      {"zaya_sliding", {{"layer_types", R"(["full_attention"])"}}, "expected hybrid and"},
+      {"zaya_sliding",
+       {{"rope_parameters", R"({"hybrid":{"rope_theta":1e4,"partial_rotary_factor":0.5},)"
+                            R"("hybrid_sliding":{"rope_theta":1e4,"partial_rotary_factor":1.0}})"}},
+       "same for all layer types"},
   };
   for (const auto& [name, patch, why] : cases) {
     const std::string message = message_of<core::InputError>([&] { patched(name, patch); });
