@@ -57,4 +57,23 @@ inline config::Model with_experts(config::Model model, const config::Moe& moe) {
   return model;
 }
 
+/// ZAYA1 with everything it has.
+inline config::Model small_zaya() {
+  config::Model model =
+      with_experts(with_attention(config::AttentionKind::ccgqa),
+                   {.n_experts = 4,
+                    .d_expert = 5,
+                    .router = {.kind = config::RouterKind::mlp, .width = 6, .depth_average = true},
+                    .skip = true,
+                    .selection_bias = true,
+                    .bias_rate = 1e-3});
+  model.n_layers = 3;
+  model.init_std = 0.6;
+  model.tie_embeddings = model.residual_scale = true;
+  model.attention.sliding = {.pattern = "fs", .window = 2, .theta = 7.0};
+  model.attention.rope.fraction = 0.5;
+  model.attention.cca.key_temperature = config::KeyTemperature::linear;
+  return model;
+}
+
 }  // namespace strait::test

@@ -73,25 +73,6 @@ TEST(Transformer, GradientsOfScaledSumsAndSlidingLayers) {
   check_gradients(model, kPacked);
 }
 
-/// ZAYA1 with everything it has; some tokens skip.
-config::Model zaya() {
-  config::Model model =
-      with_experts(with_attention(AttentionKind::ccgqa),
-                   {.n_experts = 4,
-                    .d_expert = 5,
-                    .router = {.kind = config::RouterKind::mlp, .width = 6, .depth_average = true},
-                    .skip = true,
-                    .selection_bias = true,
-                    .bias_rate = 1e-3});
-  model.n_layers = 3;
-  model.init_std = 0.6;
-  model.tie_embeddings = model.residual_scale = true;
-  model.attention.sliding = {.pattern = "fs", .window = 2, .theta = 7.0};
-  model.attention.rope.fraction = 0.5;
-  model.attention.cca.key_temperature = config::KeyTemperature::linear;
-  return model;
-}
-
 /// Makes some tokens skip: the experts' biases are nearly as low as the skipping class's.
 constexpr double kLowBias = -0.9;
 void lower_biases(ModelRun& run) {
@@ -103,7 +84,7 @@ void lower_biases(ModelRun& run) {
 
 TEST(Transformer, GradientsOfZayaFlowThroughTheRouterStates) {
   for (const Recompute recompute : {Recompute::none, Recompute::block}) {
-    ModelRun run(zaya(), kPacked, {.recompute = recompute});
+    ModelRun run(small_zaya(), kPacked, {.recompute = recompute});
     lower_biases(run);
     run.gradients();
     for (const core::Param& param : run.table().params()) {
@@ -126,12 +107,12 @@ TEST(Transformer, GradientsOfZayaFlowThroughTheRouterStates) {
 TEST(Transformer, RecomputeKeepsEveryBitOfZaya) {
   for (const auto compute : {config::Compute::f64, config::Compute::f32}) {
     RunOptions options{.compute = compute, .micro_batches = 2};
-    ModelRun kept(zaya(), kPacked, options);
+    ModelRun kept(small_zaya(), kPacked, options);
     lower_biases(kept);
     const double loss = kept.gradients();
     for (const Recompute recompute : {Recompute::ffn, Recompute::block}) {
       options.recompute = recompute;
-      ModelRun repeated(zaya(), kPacked, options);
+      ModelRun repeated(small_zaya(), kPacked, options);
       lower_biases(repeated);
       EXPECT_EQ(repeated.gradients(), loss);
       EXPECT_TRUE(repeated.gradient_bytes() == kept.gradient_bytes());
@@ -140,7 +121,7 @@ TEST(Transformer, RecomputeKeepsEveryBitOfZaya) {
 }
 
 TEST(Transformer, BalancingLeavesTheSkippingClassAlone) {
-  ModelRun run(zaya(), kPacked);
+  ModelRun run(small_zaya(), kPacked);
   lower_biases(run);
   run.step(1);
   for (const core::Param& param : run.table().params()) {
