@@ -1,5 +1,6 @@
 #include "kernels/activation.h"
 #include "kernels/depth_average.h"
+#include "kernels/gemm.h"
 #include "tests/kernels_cuda/device_test.h"
 
 // The ops of a router that is a small network.
@@ -71,6 +72,25 @@ TEST_F(CudaRouterMlp, DepthAverage) {
                                .dbias = s.in_out("dbias", {c.width}, {.stat = true})};
       });
     }
+  }
+}
+
+/// Rows behind the last expert's belong to tokens that skip.
+TEST_F(CudaRouterMlp, GroupedProductsLeaveRowsOfNoExpertAlone) {
+  for (const DType storage : {DType::f32, DType::bf16}) {
+    compare_op(storage, [&](Side& s) {
+      return GroupedGemm{.a = s.input("a", {300, 64}),
+                         .b = s.input("b", {3, 72, 64}),
+                         .offsets = s.ints("offsets", {0, 130, 130, 171}, {4}),
+                         .c = s.in_out("c", {300, 72}),
+                         .trans_b = true};
+    });
+    compare_op(storage, [&](Side& s) {
+      return GroupedGemmWgrad{.a = s.input("a", {300, 72}),
+                              .b = s.input("b", {300, 64}),
+                              .offsets = s.ints("offsets", {0, 130, 130, 171}, {4}),
+                              .dw = s.in_out("dw", {3, 72, 64}, {.stat = true})};
+    });
   }
 }
 
