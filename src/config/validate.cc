@@ -88,8 +88,8 @@ void validate_train(const Rules& rules) {
 void validate_precision(const Rules& rules) {
   const Precision& precision = rules.config().precision;
   if (precision.gradients == Storage::bf16 && precision.compute != Compute::bf16) {
-    rules.fail("precision.gradients",
-               "goes with " + rules.quote("precision.compute") + " bf16 alone; set it to wide");
+    rules.fail("precision.gradients", "goes with precision.compute = \"bf16\" alone, not with " +
+                                          rules.quote("precision.compute") + "; set it to wide");
   }
   const AttentionKind kind = rules.config().model.attention.kind;
   const bool convolves = kind == AttentionKind::cca || kind == AttentionKind::ccgqa;
