@@ -25,6 +25,16 @@ HeapUse heap;
   return block;
 }
 
+// What sanitizers would else pair with their own delete.
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  void* block = std::malloc(bytes == 0 ? 1 : bytes);
+  if (block) {
+    ++heap.live;
+    ++heap.blocks;
+  }
+  return block;
+}
+
 [[gnu::noinline]] void operator delete(void* block) noexcept {
   if (block) --heap.live;
   std::free(block);
