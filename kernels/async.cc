@@ -5,39 +5,11 @@
 #include <new>
 #include <utility>
 
-#include "kernels/graph.h"
-#ifdef STRAIT_CUDA
 #include "kernels/cuda/async.h"
-#endif
+#include "kernels/graph.h"
 
 namespace strait::kernels {
 namespace {
-
-#ifndef STRAIT_CUDA
-/// Stands in for the CUDA backend in a build without it, where no stream is on cuda.
-namespace cuda {
-void* make_stream() {
-  return nullptr;
-}
-void destroy_stream(void*) noexcept {}
-void* make_event() {
-  return nullptr;
-}
-void destroy_event(void*) noexcept {}
-void record_event(void*, const Stream&) {}
-void hold_stream(const Stream&, void*) {}
-void wait_event(void*) {}
-void* allocate_host(std::size_t) {
-  return nullptr;
-}
-void release_host(void*) noexcept {}
-void* capture_graph(const Stream&, const std::function<void()>&) {
-  return nullptr;
-}
-void launch_graph(void*, const Stream&) {}
-void destroy_graph(void*) noexcept {}
-}  // namespace cuda
-#endif
 
 bool on_gpu(Device device) {
   return device == Device::cuda;

@@ -3,32 +3,18 @@
 #include <array>
 #include <utility>
 
-#ifdef STRAIT_CUDA
 #include "kernels/cuda/device_info.h"
-#endif
 
 namespace strait::kernels {
 namespace {
 
-#ifndef STRAIT_CUDA
-namespace cuda {
-DeviceInfo device_info() {
-  return {};
-}
-DeviceStatus device_status() {
-  return {};
-}
-}  // namespace cuda
-#endif
-
 /// Data sheets; the first name that is part of the device's decides.
-constexpr std::array<std::pair<const char*, double>, 9> kPeaks = {{
+constexpr std::array<std::pair<const char*, double>, 8> kPeaks = {{
     {"H100 PCIe", 756e12},
     {"H100 NVL", 835e12},
     {"H100", 989.4e12},
     {"H200 NVL", 835e12},
     {"H200", 989.4e12},
-    {"GH200", 989.4e12},
     {"H800", 989.4e12},
     {"A100", 312e12},
     {"A800", 312e12},

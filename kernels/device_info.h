@@ -14,7 +14,6 @@ struct DeviceInfo {
   std::string driver;            // "" off cuda
   std::string runtime;           // CUDA version; "" off cuda
   std::string id;                // tells devices of a machine apart
-  int multiprocessors = 0;       // 0 off cuda
   std::size_t memory_bytes = 0;  // in all
   std::size_t free_bytes = 0;    // now, over all processes
   double bf16_flops_per_second =

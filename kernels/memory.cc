@@ -6,59 +6,13 @@
 #include <cstring>
 #include <new>
 
-#include "kernels/check.h"
-#ifdef STRAIT_CUDA
 #include "kernels/cuda/memory.h"
-#endif
 
 namespace strait::kernels {
 namespace {
 
 constexpr std::size_t kAlignment = 256;
 constexpr std::size_t kPage = 4096;
-
-#ifndef STRAIT_CUDA
-/// Stands in for the CUDA backend in a build without it.
-namespace cuda {
-
-[[noreturn]] void absent() {
-  throw OpError("memory: built without CUDA; set run.device to cpu or configure with CUDA");
-}
-
-bool available() noexcept {
-  return false;
-}
-
-void* allocate(std::size_t) {
-  absent();
-}
-
-void release(void*) noexcept {}
-
-void copy_to_device(void*, const void*, std::size_t, const Stream&) {
-  absent();
-}
-
-void copy_to_host(void*, const void*, std::size_t, const Stream&) {
-  absent();
-}
-
-void copy_on_device(void*, const void*, std::size_t, const Stream&) {
-  absent();
-}
-
-void synchronise(const Stream&) {
-  absent();
-}
-
-std::size_t workspace_bytes() {
-  return 0;
-}
-
-void reserve_workspace(const Stream&, std::size_t) {}
-
-}  // namespace cuda
-#endif
 
 /// Reserves address space without memory behind it, so that plan tensors have distinct addresses
 /// for the aliasing checks and any access faults. The page before the address keeps the length.

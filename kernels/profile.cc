@@ -2,29 +2,10 @@
 
 #include <chrono>
 
-#ifdef STRAIT_CUDA
 #include "kernels/cuda/profile.h"
-#endif
 
 namespace strait::kernels {
 namespace {
-
-#ifndef STRAIT_CUDA
-/// Stands in for the CUDA backend in a build without it, where no stream is on cuda.
-namespace cuda {
-void push_range(const char*) {}
-void pop_range() noexcept {}
-void open_profile_window() {}
-void close_profile_window() {}
-void* mark_time(const Stream&) {
-  return nullptr;
-}
-void release_mark(void*) noexcept {}
-double seconds_between(void*, void*) {
-  return 0;
-}
-}  // namespace cuda
-#endif
 
 double now() {
   const auto since = std::chrono::steady_clock::now().time_since_epoch();

@@ -123,7 +123,6 @@ DeviceInfo device_info() {
   info.runtime = version_text(runtime);
   if (const Nvml* nvml = Nvml::get()) info.driver = nvml->driver();
   info.id = pci_id();
-  info.multiprocessors = properties.multiProcessorCount;
   info.bf16_flops_per_second = bf16_peak(info.name);
   return info;
 }
