@@ -115,7 +115,8 @@ std::int64_t ParamTable::lay_out() {
   };
   std::ranges::stable_sort(in_memory_order_, std::ranges::greater{}, key);
   std::int64_t elements = 0;
-  for (const Param* param : in_memory_order_) {
+  for (Param* param : in_memory_order_) {
+    param->begin = elements;
     const std::int64_t n = padded(product(param->local_shape));
     const auto [group, decay, whole_grad] = key(param);
     if (ranges_.empty() || ranges_.back().group != group || ranges_.back().decay != decay) {
@@ -134,8 +135,8 @@ std::int64_t ParamTable::elements_without_v() const {
   return dtypes_.matrix_adam_v ? 0 : n;
 }
 
-void ParamTable::bind_trainable(Param& param, std::int64_t begin) {
-  const FlatParams own = flat_.slice(begin, product(param.local_shape));
+void ParamTable::bind_trainable(Param& param) {
+  const FlatParams own = flat_.slice(param.begin, product(param.local_shape));
   param.master = shaped(own.master, param.local_shape);
   param.weight = param.spec.wide ? param.master : shaped(own.weight, param.local_shape);
   param.grad = shaped(own.grad, param.local_shape);
@@ -153,11 +154,7 @@ void ParamTable::bind() {
     flat_.v_begin = elements_without_v();
     if (flat_.v_begin < n) flat_.adam_v = optimizer_.take(dtypes_.state, {n - flat_.v_begin});
   }
-  std::int64_t begin = 0;
-  for (Param* param : in_memory_order_) {
-    bind_trainable(*param, begin);
-    begin += padded(product(param->local_shape));
-  }
+  for (Param* param : in_memory_order_) bind_trainable(*param);
   find_cleared();
   for (Param& param : params_) {
     if (param.spec.trainable) continue;
@@ -169,18 +166,18 @@ void ParamTable::bind() {
 void ParamTable::find_cleared() {
   cleared_.clear();
   std::int64_t begin = 0, end = 0;  // of the piece that grows
-  const auto flush = [&](std::int64_t next) {
+  const auto flush = [&] {
     if (end > begin) cleared_.push_back(flat_.grad.slice(0, begin, end - begin));
-    begin = end = next;
   };
-  std::int64_t at = 0;
   for (const Param* param : in_memory_order_) {
-    const std::int64_t n = padded(product(param->local_shape));
-    if (param->spec.whole_grad || at != end) flush(at);
-    at += n;
-    if (!param->spec.whole_grad) end = at;
+    if (param->spec.whole_grad) continue;
+    if (param->begin != end) {
+      flush();
+      begin = param->begin;
+    }
+    end = param->begin + padded(product(param->local_shape));
   }
-  flush(at);
+  flush();
 }
 
 void ParamTable::begin_gradients() {

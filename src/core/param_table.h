@@ -63,6 +63,7 @@ struct Param {
   Tensor grad;    // undefined when not trainable
   Tensor adam_m;  // flat [n], undefined when not trainable
   Tensor adam_v;  // undefined for a matrix where matrices keep one state
+  std::int64_t begin = 0;   // of a trainable one: its first element in the flat tensors
   bool grad_spent = false;  // the gradient is an earlier step's, see adds_gradient
 
   /// Whether the next product adds to the gradient: false once after ParamTable::begin_gradients,
@@ -159,7 +160,7 @@ class ParamTable {
   std::int64_t lay_out();
   std::int64_t elements_without_v() const;
   void bind();
-  void bind_trainable(Param& param, std::int64_t begin);
+  void bind_trainable(Param& param);
   void find_cleared();
 
   bool has_masters() const { return kernels::stat_dtype(dtypes_.weight) != dtypes_.weight; }
