@@ -231,7 +231,7 @@ TEST_P(CudaCcaMix, Forward) {
   }
 }
 
-const ConstTensor& view_of(const std::vector<Side::Result>& results, const std::string& name) {
+const ConstTensor& view_of(const std::vector<Side::Result>& results, const char* name) {
   const auto at = std::find_if(results.begin(), results.end(),
                                [&](const Side::Result& r) { return r.name == name; });
   return at->view;
