@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // The resolved configuration of a run: plain values, one struct per section. Keys, defaults, units
@@ -127,8 +128,11 @@ struct Init {
   std::string from;  // Hugging Face folder to start from; empty: random weights
 };
 
+/// data.train of a run on random ids.
+inline constexpr std::string_view kRandomTokens = "random";
+
 struct Data {
-  std::string train;               // .txt (documents) or token shard
+  std::string train;               // .txt (documents), token shard, or kRandomTokens
   std::string val;                 // as train; empty: val_documents of train
   std::int64_t val_documents = 1;  // held out from the end of train when val is empty
   std::string tokenizer = "bytes";

@@ -109,7 +109,7 @@ Config resolve(Config config, const World& world, const std::string& origin) {
   resolve_device(rules, world);
   resolve_model(config, rules, world);
   resolve_init(config.init.from, rules);
-  resolve_file(config.data.train, "data.train", rules);
+  if (config.data.train != kRandomTokens) resolve_file(config.data.train, "data.train", rules);
   resolve_file(config.data.val, "data.val", rules);
   resolve_ranks(config, rules, world);
   return config;

@@ -27,7 +27,12 @@ void append_init_and_data(std::vector<Key>& keys) {
                     "Hugging Face folder whose weights and model shape to start from; empty: "
                     "random weights"}));
   keys.push_back(make_key<&Config::data, &Data::train>(
-      "data.train", {"", "training text (.txt) or token shard", {}, true}));
+      "data.train",
+      {"",
+       "training text (.txt) or token shard; random: uniform random ids of the model's "
+       "vocabulary, for benchmarks",
+       {},
+       true}));
   keys.push_back(make_key<&Config::data, &Data::val>(
       "data.val", {"", "validation text or shard; empty: the last documents of data.train"}));
   keys.push_back(make_key<&Config::data, &Data::val_documents>(

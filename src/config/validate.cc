@@ -48,6 +48,10 @@ void validate_data(const Rules& rules) {
     rules.fail("data.val_documents",
                "has no effect with " + rules.quote("data.val") + "; leave one of the two out");
   }
+  if (data.train == kRandomTokens && data.val_documents != Data{}.val_documents) {
+    rules.fail("data.val_documents", "has no effect with " + rules.quote("data.train") +
+                                         ": random ids form no documents; leave it out");
+  }
   if (data.tokenizer.empty()) {
     rules.fail("data.tokenizer", "expected the name of a tokenizer; \"bytes\" needs no file");
   }

@@ -14,9 +14,12 @@ std::unique_ptr<TokenSource> open_source(const std::filesystem::path& path,
                                          const Tokenizer& tokenizer);
 
 struct DatasetOptions {
-  std::filesystem::path train;
+  std::filesystem::path train;     // or config::kRandomTokens
+  std::uint64_t seed = 0;          // of random ids
+  std::int64_t vocab_size = 0;     // of the model: what random ids are drawn from
   std::filesystem::path val = {};  // empty: the last val_documents of train
-  std::int64_t val_documents = 1;  // used when val is empty; 0: no validation split
+  std::int64_t val_documents =
+      1;  // used when val is empty; 0, or with random ids: no validation split
 };
 
 /// The training and validation tokens of a run. Owns the sources; the views live as long as it.

@@ -8,6 +8,8 @@ Data open_data(const config::Config& config) {
   Data data;
   data.tokenizer = input::make_tokenizer(config.data.tokenizer);
   input::DatasetOptions options{.train = config::locate(config.data.train),
+                                .seed = static_cast<std::uint64_t>(config.run.seed),
+                                .vocab_size = config.model.vocab_size,
                                 .val = {},
                                 .val_documents = config.data.val_documents};
   if (!config.data.val.empty()) options.val = config::locate(config.data.val);

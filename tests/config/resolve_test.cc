@@ -29,6 +29,10 @@ TEST(Resolve, KeepsWhatWasGiven) {
   EXPECT_EQ(config.train.micro_batch, 1);
 }
 
+TEST(Resolve, RandomIdsAreNoFile) {
+  EXPECT_EQ(load_valid({"data.train=random"}).data.train, "random");
+}
+
 TEST(Resolve, KeyValueHeadsFollowTheKind) {
   EXPECT_EQ(
       load_valid({R"(model.attention={"kind":"mha","n_kv_heads":0})"}).model.attention.n_kv_heads,
