@@ -15,6 +15,7 @@ from pathlib import Path
 STD, POSIX = "the C++ standard library", "POSIX"
 MPI, JSON, SPDLOG, CBLAS, GTEST = "MPI", "nlohmann/json", "spdlog", "CBLAS", "gtest"
 OPENMP, CUDA = "OpenMP", "CUDA"
+XXHASH, ZSTD, LZMA, SPM = "xxHash", "zstd", "liblzma", "SentencePiece"
 
 # Which library a header in angle brackets belongs to; a header without a dot is standard.
 LIBRARIES = [
@@ -22,7 +23,8 @@ LIBRARIES = [
     ("gtest/*", GTEST), ("gmock/*", GTEST), ("cuda*", CUDA), ("cublas*", CUDA), ("nccl.h", CUDA),
     ("nvtx3/*", CUDA), ("omp.h", OPENMP), ("sys/*.h", POSIX), ("unistd.h", POSIX),
     ("fcntl.h", POSIX), ("dlfcn.h", POSIX), ("signal.h", POSIX), ("sched.h", POSIX),
-    ("dirent.h", POSIX),
+    ("dirent.h", POSIX), ("fnmatch.h", POSIX), ("spawn.h", POSIX), ("xxhash.h", XXHASH),
+    ("zstd.h", ZSTD), ("lzma.h", LZMA), ("sentencepiece*", SPM),
 ]
 
 BOUNDARY = "kernels/*.h"
@@ -52,7 +54,8 @@ ROWS = [
 for folder, below in BELOW.items():
     own = [f"{name}/" for name in [folder, *below]]
     own += [] if folder in WITHOUT_BOUNDARY else [BOUNDARY]
-    libraries = [STD, POSIX] + {"parallel": [MPI], "config": [JSON], "io": [JSON]}.get(folder, [])
+    libraries = [STD, POSIX] + {"parallel": [MPI], "config": [JSON], "io": [JSON],
+                                "input": [JSON, XXHASH, ZSTD, LZMA, SPM]}.get(folder, [])
     ROWS.append((f"src/{folder}/", own, libraries))
 ROWS.append(("tests/bench/", ["kernels/", "tests/bench/", "core/"], [STD, JSON, CUDA]))
 ROWS.append(("tests/", ["kernels/", "tests/", *[f"{name}/" for name in FOLDERS]],

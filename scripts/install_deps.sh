@@ -10,7 +10,8 @@ set -euo pipefail
 
 required=(build-essential cmake ninja-build ccache git ca-certificates
           openmpi-bin libopenmpi-dev libopenblas-openmp-dev
-          nlohmann-json3-dev libspdlog-dev libgtest-dev python3 python3-venv)
+          nlohmann-json3-dev libspdlog-dev libxxhash-dev liblzma-dev libzstd-dev
+          libsentencepiece-dev libgtest-dev python3 python3-venv)
 wished=()
 case "${1:-}" in
   "") ;;

@@ -23,6 +23,8 @@ enum class MuonScale { adamw_rms, aspect, unit_rms };
 enum class ScheduleKind { constant, cosine, linear, wsd };
 enum class Recompute { none, ffn, block };
 enum class Compute { f64, f32, bf16 };
+enum class DataFormat { automatic, strait, llmc, megatron, llmq, uint16 };
+enum class Packing { chunk, best_fit };
 enum class Storage { wide, bf16 };
 enum class ResidualStream { compute, f32 };
 
@@ -132,9 +134,11 @@ struct Init {
 inline constexpr std::string_view kRandomTokens = "random";
 
 struct Data {
-  std::string train;               // .txt (documents), token shard, or kRandomTokens
-  std::string val;                 // as train; empty: val_documents of train
+  std::string train;               // files with weights (data_list.h), or kRandomTokens
+  std::string val = {};            // files; empty: val_documents of each dataset of train
   std::int64_t val_documents = 1;  // held out from the end of train when val is empty
+  DataFormat format = DataFormat::automatic;  // of token files
+  Packing packing = Packing::chunk;
   std::string tokenizer = "bytes";
   std::int64_t seq_len = 256;
   bool document_mask = true;  // attention, convolutions and value shift restart at documents

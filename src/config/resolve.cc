@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "config/data_list.h"
 #include "config/load.h"
 #include "config/rules.h"
 
@@ -44,19 +45,25 @@ void resolve_model(Config& config, const Rules& rules, const World& world) {
   model.attention.head_dim = head_dim(model);
 }
 
-void resolve_file(std::string& file, const char* path, const Rules& rules) {
-  if (file.empty()) return;
-  const fs::path found = locate(file);
-  std::error_code ignored;
-  if (!fs::exists(found, ignored)) {
-    rules.fail(path,
-               "no such file, neither from the current folder nor in the source tree; "
-               "expected a .txt file or a token shard, such as data/sample.txt");
+void resolve_files(std::string& list, const char* path, const Rules& rules) {
+  std::vector<DataPart> parts = data_parts(list);
+  for (DataPart& part : parts) {
+    const fs::path found = locate(part.path);
+    std::error_code ignored;
+    if (matching_files(part.path).empty()) {
+      rules.fail(path,
+                 "no such file, neither from the current folder nor in the source tree; "
+                 "expected a .txt file or a token shard, such as data/sample.txt");
+    }
+    if (fs::is_directory(found, ignored)) {
+      rules.fail(path, "is a folder; expected a .txt file or token shards, such as " + part.path +
+                           "/*.tok");
+    }
+    part.path = is_pattern(part.path)
+                    ? matching_files(part.path)[0].parent_path() / fs::path(part.path).filename()
+                    : found;
   }
-  if (fs::is_directory(found, ignored)) {
-    rules.fail(path, "is a folder; expected a .txt file or a token shard");
-  }
-  file = found.string();
+  list = data_list(parts);
 }
 
 void resolve_init(std::string& folder, const Rules& rules) {
@@ -109,8 +116,8 @@ Config resolve(Config config, const World& world, const std::string& origin) {
   resolve_device(rules, world);
   resolve_model(config, rules, world);
   resolve_init(config.init.from, rules);
-  if (config.data.train != kRandomTokens) resolve_file(config.data.train, "data.train", rules);
-  resolve_file(config.data.val, "data.val", rules);
+  if (config.data.train != kRandomTokens) resolve_files(config.data.train, "data.train", rules);
+  resolve_files(config.data.val, "data.val", rules);
   resolve_ranks(config, rules, world);
   return config;
 }

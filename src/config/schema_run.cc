@@ -29,18 +29,32 @@ void append_init_and_data(std::vector<Key>& keys) {
   keys.push_back(make_key<&Config::data, &Data::train>(
       "data.train",
       {"",
-       "training text (.txt) or token shard; random: uniform random ids of the model's "
-       "vocabulary, for benchmarks",
+       "training text (.txt) or tokens: files, patterns such as web-*.tok, or several with shares "
+       "of the tokens, as in \"web-*.tok=0.7, code.tok=0.3\" (without shares: by size); random: "
+       "uniform random ids of the model's vocabulary, for benchmarks",
        {},
        true}));
   keys.push_back(make_key<&Config::data, &Data::val>(
-      "data.val", {"", "validation text or shard; empty: the last documents of data.train"}));
+      "data.val",
+      {"", "validation text or tokens, several apart by commas; empty: from data.train"}));
   keys.push_back(make_key<&Config::data, &Data::val_documents>(
-      "data.val_documents",
-      {"documents", "held out from the end of data.train when data.val is empty; 0: no validation",
-       kCount}));
+      "data.val_documents", {"documents",
+                             "held out from the end of each dataset of data.train when data.val is "
+                             "empty; 0: no validation",
+                             kCount}));
+  keys.push_back(make_key<&Config::data, &Data::format>(
+      "data.format",
+      {"", "of token files; auto: by their magic; uint16: bare ids, which have none"}));
+  keys.push_back(make_key<&Config::data, &Data::packing>(
+      "data.packing",
+      {"",
+       "chunk: documents one after another, cut every seq_len; best_fit: whole documents, those "
+       "longer than seq_len cut, sequences filled up"}));
   keys.push_back(make_key<&Config::data, &Data::tokenizer>(
-      "data.tokenizer", {"", "turns text into tokens; \"bytes\" is built in"}));
+      "data.tokenizer",
+      {"",
+       "\"bytes\", a SentencePiece .model, a tokenizer.json, or a folder with one or with "
+       "vocab.json and merges.txt"}));
   keys.push_back(make_key<&Config::data, &Data::seq_len>(
       "data.seq_len", {"tokens", "length of a packed sequence, S", between(1, kMaxSize)}));
   keys.push_back(make_key<&Config::data, &Data::document_mask>(

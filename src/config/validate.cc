@@ -1,8 +1,10 @@
 #include "config/validate.h"
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 
+#include "config/data_list.h"
 #include "config/reject.h"
 #include "config/rules.h"
 #include "config/schema.h"
@@ -51,6 +53,14 @@ void validate_data(const Rules& rules) {
   if (data.train == kRandomTokens && data.val_documents != Data{}.val_documents) {
     rules.fail("data.val_documents", "has no effect with " + rules.quote("data.train") +
                                          ": random ids form no documents; leave it out");
+  }
+  const std::vector<DataPart> parts = data_parts(data.train);
+  const auto weighted = std::ranges::count_if(parts, [](auto& part) { return part.share > 0; });
+  if (weighted != 0 && weighted != std::ssize(parts)) {
+    rules.fail("data.train", "names datasets with and without a share; give all or none one");
+  }
+  for (const DataPart& part : data_parts(data.val)) {
+    if (part.share > 0) rules.fail("data.val", "validation takes no shares; leave them out");
   }
   if (data.tokenizer.empty()) {
     rules.fail("data.tokenizer", "expected the name of a tokenizer; \"bytes\" needs no file");

@@ -70,6 +70,15 @@ struct Words<ResidualStream> {
   static constexpr std::array<std::string_view, 2> kList{"compute", "f32"};
 };
 template <>
+struct Words<DataFormat> {
+  static constexpr std::array<std::string_view, 6> kList{"auto",     "strait", "llmc",
+                                                         "megatron", "llmq",   "uint16"};
+};
+template <>
+struct Words<Packing> {
+  static constexpr std::array<std::string_view, 2> kList{"chunk", "best_fit"};
+};
+template <>
 struct Words<Storage> {
   static constexpr std::array<std::string_view, 2> kList{"wide", "bf16"};
 };

@@ -1,39 +1,75 @@
 #include "input/dataset.h"
 
-#include <tuple>
+#include <cstdio>
 
-#include "config/config.h"
+#include "config/data_list.h"
+#include "core/error.h"
+#include "input/open_tokens.h"
 #include "input/random_source.h"
-#include "input/text_source.h"
-#include "input/token_shard.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 namespace strait::input {
+namespace {
 
-std::unique_ptr<TokenSource> open_source(const std::filesystem::path& path,
-                                         const Tokenizer& tokenizer) {
-  if (path.extension() == ".txt") return read_text_source(path, tokenizer);
-  return std::make_unique<TokenShard>(path, tokenizer);
+std::unique_ptr<TokenSource> open_part(const config::DataPart& part, const Tokenizer& tokenizer,
+                                       config::DataFormat format) {
+  std::vector<std::unique_ptr<TokenSource>> sources;
+  for (const auto& file : config::matching_files(part.path)) {
+    sources.push_back(open_tokens(file, tokenizer, format));
+  }
+  if (sources.empty()) throw core::InputError(part.path + ": no such file");
+  if (sources.size() == 1) return std::move(sources.front());
+  return std::make_unique<JoinedSource>(std::move(sources));
 }
 
-Dataset::Dataset(const DatasetOptions& options, const Tokenizer& tokenizer) {
-  const bool random = options.train == config::kRandomTokens;
-  if (random) {
-    train_source_ =
-        std::make_unique<RandomSource>(options.seed, options.vocab_size, tokenizer.eod());
-  } else {
-    train_source_ = open_source(options.train, tokenizer);
+std::string name_of(const config::DataPart& part) {
+  return std::filesystem::path(part.path).stem().string();
+}
+
+}  // namespace
+
+Dataset::Dataset(const config::Data& data, const Tokenizer& tokenizer, std::uint64_t seed,
+                 std::int64_t vocab_size) {
+  const auto keep = [&](std::unique_ptr<TokenSource> source) -> const TokenSource& {
+    return *sources_.emplace_back(std::move(source));
+  };
+  if (data.train == config::kRandomTokens) {
+    const auto& source = keep(std::make_unique<RandomSource>(seed, vocab_size, tokenizer.eod()));
+    train_.push_back({.name = data.train, .tokens = whole(source), .share = 1});
   }
-  if (random && options.val.empty()) {
-    train_ = whole(*train_source_);
-    return;
+  for (const config::DataPart& part : config::data_parts(data.train)) {
+    if (data.train == config::kRandomTokens) break;
+    const auto& source = keep(open_part(part, tokenizer, data.format));
+    const bool split = data.val.empty() && data.val_documents > 0;
+    const auto [rest, held] = hold_out(source, split ? data.val_documents : 0);
+    const double share = part.share > 0 ? part.share : static_cast<double>(rest.size);
+    train_.push_back({.name = name_of(part), .tokens = rest, .share = share});
+    if (split) validation_.push_back({.name = name_of(part), .tokens = held});
   }
-  if (options.val.empty()) {
-    std::tie(train_, validation_) = hold_out(*train_source_, options.val_documents);
-    return;
+  for (const config::DataPart& part : config::data_parts(data.val)) {
+    const auto& source = keep(open_part(part, tokenizer, data.format));
+    validation_.push_back({.name = name_of(part), .tokens = whole(source)});
   }
-  val_source_ = open_source(options.val, tokenizer);
-  train_ = whole(*train_source_);
-  validation_ = whole(*val_source_);
+}
+
+std::string fingerprint(const std::vector<NamedTokens>& datasets) {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  const auto add = [&](const void* data, std::size_t bytes) {
+    XXH3_64bits_update(&state, data, bytes);
+  };
+  for (const NamedTokens& set : datasets) {
+    add(&set.share, sizeof set.share);
+    add(&set.tokens.size, sizeof set.tokens.size);
+    if (!set.tokens.source->stored()) continue;
+    for_each_block(set.tokens, [&](auto block) { add(block.data(), block.size_bytes()); });
+  }
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx",
+                static_cast<unsigned long long>(XXH3_64bits_digest(&state)));
+  return text;
 }
 
 }  // namespace strait::input

@@ -1,42 +1,45 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "config/config.h"
 #include "input/token_source.h"
 #include "input/tokenizer.h"
 
 namespace strait::input {
 
-/// Opens a text file (name ends in .txt) or a token shard (any other name). Throws InputError.
-std::unique_ptr<TokenSource> open_source(const std::filesystem::path& path,
-                                         const Tokenizer& tokenizer);
-
-struct DatasetOptions {
-  std::filesystem::path train;     // or config::kRandomTokens
-  std::uint64_t seed = 0;          // of random ids
-  std::int64_t vocab_size = 0;     // of the model: what random ids are drawn from
-  std::filesystem::path val = {};  // empty: the last val_documents of train
-  std::int64_t val_documents =
-      1;  // used when val is empty; 0, or with random ids: no validation split
+/// Tokens under a name, of one or several files that data.train or data.val lists.
+struct NamedTokens {
+  std::string name;
+  TokenView tokens;
+  double share = 0;  // of the training tokens, relative to the other datasets'
 };
 
 /// The training and validation tokens of a run. Owns the sources; the views live as long as it.
 class Dataset {
  public:
-  /// Throws InputError naming the file or field.
-  Dataset(const DatasetOptions& options, const Tokenizer& tokenizer);
+  /// Opens what `data` lists; random ids are drawn by `seed` from `vocab_size`. Reads every token
+  /// of files that say nothing of their documents. Throws InputError naming the file or field.
+  Dataset(const config::Data& data, const Tokenizer& tokenizer, std::uint64_t seed,
+          std::int64_t vocab_size);
 
-  const TokenView& train() const { return train_; }
-  /// Of size 0 when there is no validation split.
-  const TokenView& validation() const { return validation_; }
+  /// At least one.
+  const std::vector<NamedTokens>& train() const { return train_; }
+  /// Empty when there is no validation split.
+  const std::vector<NamedTokens>& validation() const { return validation_; }
 
  private:
-  std::unique_ptr<TokenSource> train_source_;
-  std::unique_ptr<TokenSource> val_source_;
-  TokenView train_;
-  TokenView validation_;
+  std::vector<std::unique_ptr<TokenSource>> sources_;
+  std::vector<NamedTokens> train_;
+  std::vector<NamedTokens> validation_;
 };
+
+/// Hash (XXH3, 16 hex digits) of the ids and shares of datasets: what a resumed run must find
+/// again, whatever its files are called and how they are stored. Reads every token and so finds
+/// those outside the vocabulary: InputError. Random ids count by their share alone.
+std::string fingerprint(const std::vector<NamedTokens>& datasets);
 
 }  // namespace strait::input

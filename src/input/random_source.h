@@ -16,6 +16,7 @@ class RandomSource final : public TokenSource {
   std::int64_t size() const override { return std::int64_t{1} << 40; }
   std::int64_t documents() const override { return 0; }
   std::int32_t eod() const override { return eod_; }
+  bool stored() const override { return false; }
   void read(std::int64_t first, std::span<std::int32_t> out) const override;
 
  private:

@@ -8,6 +8,9 @@
 #include <span>
 #include <string>
 
+#include "config/config.h"
+#include "input/mapped_file.h"
+#include "input/packed_tokens.h"
 #include "input/token_source.h"
 #include "input/tokenizer.h"
 
@@ -47,10 +50,7 @@ static_assert(std::endian::native == std::endian::little, "token shards are litt
 /// field, expected, got and remedy.
 class TokenShard final : public TokenSource {
  public:
-  TokenShard(std::filesystem::path path, const Tokenizer& tokenizer);
-  ~TokenShard() override;
-  TokenShard(const TokenShard&) = delete;
-  TokenShard& operator=(const TokenShard&) = delete;
+  TokenShard(const std::filesystem::path& path, const Tokenizer& tokenizer);
 
   std::int64_t size() const override { return static_cast<std::int64_t>(header_.token_count); }
   std::int64_t documents() const override {
@@ -60,23 +60,20 @@ class TokenShard final : public TokenSource {
   void read(std::int64_t first, std::span<std::int32_t> out) const override;
 
  private:
-  void check_header(const Tokenizer& tokenizer, std::uint64_t file_bytes) const;
-  void require(bool ok, const char* field, const std::string& expected, const std::string& got,
-               const std::string& remedy) const;
-  template <class Token>
-  void read_as(std::int64_t first, std::span<std::int32_t> out) const;
-  void read_bytes(std::int64_t offset, void* out, std::size_t bytes) const;
+  void check_header(const Tokenizer& tokenizer) const;
 
-  std::filesystem::path path_;
-  int file_ = -1;
+  MappedFile file_;
   ShardHeader header_;
+  PackedLayout layout_;
 };
 
-/// Streams documents into a shard that appears under its name only when finish() returns.
+/// Streams documents into a shard that appears under its name only when finish() returns: a Strait
+/// shard, or one of llm.c (flat_tokens.h), where EOD precedes every document instead.
 class TokenShardWriter {
  public:
-  /// Throws InputError when a file cannot be made beside `path`.
-  TokenShardWriter(std::filesystem::path path, const Tokenizer& tokenizer);
+  /// Throws InputError when a file cannot be made beside `path`, or `format` cannot be written.
+  TokenShardWriter(std::filesystem::path path, const Tokenizer& tokenizer,
+                   config::DataFormat format = config::DataFormat::strait);
   /// Removes what was written unless finish() was reached.
   ~TokenShardWriter();
   TokenShardWriter(const TokenShardWriter&) = delete;
@@ -87,15 +84,19 @@ class TokenShardWriter {
   void append(std::span<const std::int32_t> document);
   /// Throws InputError when no document was appended, RuntimeFault when writing failed.
   void finish();
+  /// Tokens so far, EODs included.
+  std::uint64_t tokens() const { return header_.token_count; }
 
  private:
   void write_header();
-  void put(std::int32_t token);
+  void write_llmc_header();
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;
+  config::DataFormat format_;
   std::ofstream out_;
   ShardHeader header_;
+  std::string packed_;  // a document on its way
 };
 
 }  // namespace strait::input

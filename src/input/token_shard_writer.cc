@@ -7,12 +7,21 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "input/flat_tokens.h"
 #include "input/token_shard.h"
 
 namespace strait::input {
 
-TokenShardWriter::TokenShardWriter(std::filesystem::path path, const Tokenizer& tokenizer)
-    : path_(std::move(path)), temporary_(path_.string() + ".tmp" + std::to_string(::getpid())) {
+using config::DataFormat;
+
+TokenShardWriter::TokenShardWriter(std::filesystem::path path, const Tokenizer& tokenizer,
+                                   DataFormat format)
+    : path_(std::move(path)),
+      temporary_(path_.string() + ".tmp" + std::to_string(::getpid())),
+      format_(format) {
+  if (format != DataFormat::strait && format != DataFormat::llmc) {
+    throw core::InputError(path_.string() + ": can be written as strait or llmc alone");
+  }
   const std::string_view name = tokenizer.name();
   if (name.size() > kTokenizerNameBytes) {
     throw core::InputError(path_.string() + ": tokenizer name: expected at most " +
@@ -39,13 +48,17 @@ TokenShardWriter::~TokenShardWriter() {
 }
 
 void TokenShardWriter::write_header() {
+  if (format_ == DataFormat::llmc) return write_llmc_header();
   out_.write(reinterpret_cast<const char*>(&header_), sizeof header_);
 }
 
-void TokenShardWriter::put(std::int32_t token) {
-  const auto word = static_cast<std::uint32_t>(token);
-  out_.write(reinterpret_cast<const char*>(&word), header_.token_bytes);  // low bytes come first
-  ++header_.token_count;
+void TokenShardWriter::write_llmc_header() {
+  std::array<std::uint32_t, kLlmcHeaderBytes / 4> header{};
+  const bool wide = header_.token_bytes == 4;
+  header[0] = wide ? kLlmcMagic32 : kLlmcMagic16;
+  header[1] = wide ? kLlmcVersion32 : kLlmcVersion16;
+  header[2] = static_cast<std::uint32_t>(header_.token_count);
+  out_.write(reinterpret_cast<const char*>(&header), sizeof header);
 }
 
 void TokenShardWriter::append(std::span<const std::int32_t> document) {
@@ -59,14 +72,27 @@ void TokenShardWriter::append(std::span<const std::int32_t> document) {
                            std::to_string(eod) + ", got " + std::to_string(token) +
                            "; tokenize with the tokenizer the shard names");
   }
+  packed_.clear();
+  const auto put = [&](std::int32_t token) {  // low bytes come first
+    packed_.append(reinterpret_cast<const char*>(&token), header_.token_bytes);
+  };
+  if (format_ == DataFormat::llmc) put(eod);
   for (const std::int32_t token : document) put(token);
-  put(eod);
+  if (format_ == DataFormat::strait) put(eod);
+  out_.write(packed_.data(), static_cast<std::streamsize>(packed_.size()));
+  header_.token_count += document.size() + 1;
   ++header_.document_count;
 }
 
 void TokenShardWriter::finish() {
   if (header_.document_count == 0) {
     throw core::InputError(path_.string() + ": no document holds text; expected at least one");
+  }
+  constexpr std::uint64_t kMost = std::numeric_limits<std::int32_t>::max();
+  if (format_ == DataFormat::llmc && header_.token_count > kMost) {
+    throw core::InputError(path_.string() + ": holds " + std::to_string(header_.token_count) +
+                           " tokens, an llm.c shard at most " + std::to_string(kMost) +
+                           "; write smaller shards");
   }
   out_.seekp(0);
   write_header();

@@ -97,6 +97,7 @@ void write_state(const fs::path& folder, const CheckpointState& state) {
       {"rng", "Philox4x32-10, counter-based: seed, stream name and index give every number"},
       {"world_size", state.world_size},
       {"revision", state.revision},
+      {"data", state.data},
       {"files", files},
       {"config", state.config},
   };
@@ -192,6 +193,8 @@ CheckpointState read_checkpoint_state(const fs::path& folder) {
           .seed = field<std::int64_t>(root, "seed", origin),
           .world_size = field<std::int64_t>(root, "world_size", origin),
           .revision = field<std::string>(root, "revision", origin),
+          // Checkpoints of earlier versions know nothing of their data.
+          .data = root.contains("data") ? field<std::string>(root, "data", origin) : "",
           .config = field<std::string>(root, "config", origin)};
 }
 

@@ -25,6 +25,7 @@ struct CheckpointState {
   std::int64_t seed = 0;
   std::int64_t world_size = 1;  // ranks that wrote it; another number may resume it
   std::string revision;         // of the program
+  std::string data;             // fingerprint of the training tokens; empty: not known
   std::string config;           // the resolved config as text, for the trainer to compare
 
   bool operator==(const CheckpointState&) const = default;

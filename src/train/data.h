@@ -1,7 +1,8 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <string>
+#include <vector>
 
 #include "config/config.h"
 #include "input/dataset.h"
@@ -14,7 +15,8 @@ struct Data {
   std::unique_ptr<input::Tokenizer> tokenizer;
   std::unique_ptr<input::Dataset> dataset;
   std::unique_ptr<input::Loader> train;
-  std::optional<input::EvalLoader> validation;  // absent without a validation split
+  std::string fingerprint;  // of the training tokens; on rank 0 of a run, see input::fingerprint
+  std::vector<input::EvalLoader> validation;  // one a dataset; empty without a validation split
 };
 
 /// Opens everything that the config names. Throws InputError.

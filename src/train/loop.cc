@@ -187,9 +187,10 @@ kernels::DeviceStatus Loop::device_status() {
 }
 
 void Loop::evaluate_now(std::int64_t step) {
-  if (!data_.validation) return;
-  metrics_.evaluation(step, evaluate(engine_, *data_.validation, *data_.tokenizer,
-                                     engine_.config().eval.sequences));
+  metrics_.datasets(step, data_.train->progress(step));
+  if (data_.validation.empty()) return;
+  metrics_.evaluation(
+      step, evaluate(engine_, data_.validation, *data_.tokenizer, engine_.config().eval.sequences));
 }
 
 void Loop::save(std::int64_t step) {
@@ -203,6 +204,7 @@ void Loop::save(std::int64_t step) {
                                            .seed = config.run.seed,
                                            .world_size = world.size(),
                                            .revision = core::revision(),
+                                           .data = data_.fingerprint,
                                            .config = config::to_json(config)},
                                           config.checkpoint.keep, engine_.ctx().stream);
     log_.info("saved " + path.string());

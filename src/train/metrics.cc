@@ -70,18 +70,57 @@ void Metrics::step(const StepMetrics& m) {
   log_.progress(text);
 }
 
-void Metrics::evaluation(std::int64_t step, const EvalResult& result) {
+void Metrics::evaluation(std::int64_t step, const Evaluation& results) {
   if (!writer_) return;
+  const EvalResult& all = results.front();
+  std::vector<io::JsonLine> datasets, positions;
+  for (const PositionLoss& p : all.by_position) {
+    positions.push_back(
+        io::JsonLine().add("from", p.first).add("loss", p.loss).add("labels", p.labels));
+  }
+  char text[160];
+  const auto report = [&](const char* what, const EvalResult& r) {
+    std::snprintf(text, sizeof text, "step %lld  validation%s%s: %.4f nats, %.4f bits per byte",
+                  static_cast<long long>(step), *what ? " on " : "", what, r.loss, r.bits_per_byte);
+    log_.info(text);
+  };
+  report("", all);
+  for (std::size_t i = 1; i < results.size(); ++i) {
+    const EvalResult& r = results[i];
+    datasets.push_back(io::JsonLine()
+                           .add("name", r.name)
+                           .add("loss", r.loss)
+                           .add("bpb", r.bits_per_byte)
+                           .add("labels", r.labels));
+    if (results.size() > 2) report(r.name.c_str(), r);
+  }
   writer_->write(io::JsonLine()
                      .add("event", "eval")
                      .add("step", step)
-                     .add("val_loss", result.loss)
-                     .add("val_bpb", result.bits_per_byte)
-                     .add("val_labels", result.labels));
-  char text[120];
-  std::snprintf(text, sizeof text, "step %lld  validation: %.4f nats, %.4f bits per byte",
-                static_cast<long long>(step), result.loss, result.bits_per_byte);
-  log_.info(text);
+                     .add("val_loss", all.loss)
+                     .add("val_bpb", all.bits_per_byte)
+                     .add("val_labels", all.labels)
+                     .add("by_position", positions)
+                     .add("datasets", datasets));
+}
+
+void Metrics::datasets(std::int64_t step, const std::vector<input::DatasetProgress>& progress) {
+  if (!writer_) return;
+  std::vector<io::JsonLine> lines;
+  for (const input::DatasetProgress& set : progress) {
+    lines.push_back(io::JsonLine()
+                        .add("name", set.name)
+                        .add("share", set.share)
+                        .add("tokens", set.tokens)
+                        .add("epochs", set.epochs));
+    if (progress.size() == 1) continue;
+    char text[160];
+    std::snprintf(text, sizeof text, "step %lld  %s: %.3g tokens, %.2f epochs",
+                  static_cast<long long>(step), set.name.c_str(), static_cast<double>(set.tokens),
+                  set.epochs);
+    log_.info(text);
+  }
+  writer_->write(io::JsonLine().add("event", "data").add("step", step).add("datasets", lines));
 }
 
 void Metrics::memory(std::int64_t step, const StepPlan& plan, std::size_t measured) {

@@ -47,7 +47,9 @@ class Metrics {
           std::int64_t log_every);
 
   void step(const StepMetrics& metrics);
-  void evaluation(std::int64_t step, const EvalResult& result);
+  void evaluation(std::int64_t step, const Evaluation& results);
+  /// What the run has seen of its datasets.
+  void datasets(std::int64_t step, const std::vector<input::DatasetProgress>& progress);
   /// Planned bytes of this rank, by category and in all, and the growth of its device's memory, or
   /// resident memory at its highest on the cpu.
   void memory(std::int64_t step, const StepPlan& plan, std::size_t measured);

@@ -43,7 +43,12 @@ StepPlan plan_step(Engine& engine) {
 
   engine.model().begin_step(ctx);
   ctx.tokens = &engine.shard().blank();
-  engine.model().evaluate(ctx);
+  {
+    const core::Frame frame(ctx.scratch);
+    const Tensor losses =
+        ctx.scratch.take(kernels::stat_dtype(engine.table().dtype()), {ctx.tokens->tokens()});
+    engine.model().evaluate(ctx, losses);
+  }
   {
     const core::Frame frame(ctx.scratch);
     const DType dtype = engine.table().dtype();

@@ -89,9 +89,9 @@ RunFolder agree_on_folder(const config::Config& config, const TrainOptions& opti
 /// What a run may not change when it goes on: the model, the order of its data, its numbers, and
 /// what the optimizer keeps.
 constexpr std::string_view kFixedKeys[] = {
-    "model",        "run.seed",           "data.train",         "data.tokenizer",
-    "data.seq_len", "data.val_documents", "data.document_mask", "train.batch_size",
-    "precision",    "optim.kind"};
+    "model",        "run.seed",           "data.tokenizer",   "data.seq_len",
+    "data.packing", "data.document_mask", "train.batch_size", "precision",
+    "optim.kind"};
 
 void require_same_run(const std::filesystem::path& folder, const std::string& stored,
                       const config::Config& now) {
@@ -106,8 +106,21 @@ void require_same_run(const std::filesystem::path& folder, const std::string& st
                          "\nset these back to resume, or start a new run in another run.dir");
 }
 
+/// The training tokens of a resumed run must be what they were; their files may have moved.
+void require_same_data(const std::filesystem::path& folder, const std::string& stored,
+                       const std::string& now) {
+  if (stored.empty() || now.empty() || stored == now) return;
+  throw core::InputError(folder.string() +
+                         ": data.train: expected tokens and shares with the "
+                         "fingerprint " +
+                         stored + ", got " + now +
+                         "; name the data the run was trained on, or start a new run in another "
+                         "run.dir");
+}
+
 /// Where a run begins: nothing done, or the state of a checkpoint.
-io::CheckpointState start_state(Engine& engine, const RunFolder& folder, core::Log& log) {
+io::CheckpointState start_state(Engine& engine, const RunFolder& folder, const Data& data,
+                                core::Log& log) {
   const config::Config& config = engine.config();
   if (folder.resumes) {
     const io::FoundCheckpoint found = io::find_checkpoint(folder.checkpoints());
@@ -115,6 +128,7 @@ io::CheckpointState start_state(Engine& engine, const RunFolder& folder, core::L
     if (found.folder) {
       const io::CheckpointState state = io::read_checkpoint_state(*found.folder);
       require_same_run(*found.folder, state.config, config);
+      require_same_data(*found.folder, state.data, data.fingerprint);
       io::load_checkpoint(*found.folder, engine.table(), engine.ctx().stream);
       log.info("resumes " + found.folder->string() + " after step " + std::to_string(state.step));
       return state;
@@ -162,7 +176,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
   together(world, [&] {
     engine.allocate(device);
     kernels::reserve_workspace(engine.ctx().stream, plan.workspace);
-    state = start_state(engine, folder, log);
+    state = start_state(engine, folder, data, log);
     if (world.rank() != 0) return;
     log.open_file(folder.log().string());
     writer = std::make_unique<io::JsonLinesWriter>(folder.metrics(), state.metrics_bytes);
@@ -218,6 +232,8 @@ void train(const TrainOptions& options, Communicator& world) {
     engine = std::make_unique<Engine>(config, mesh, groups);
     plan = plan_step(*engine);
     if (options.dry_run) return;
+    // Reads every token, so that a bad one is found now.
+    if (world.rank() == 0) data.fingerprint = input::fingerprint(data.dataset->train());
     require_memory(plan, memory_limit(device, local_ranks), config, mesh, groups);
   });
   if (options.dry_run) log.info(config::to_json(config));

@@ -28,12 +28,20 @@ Samples batch_of(const Loader& loader, std::int64_t step, std::int64_t first, st
 }
 
 LoaderOptions options(std::int64_t seq_len, std::int64_t batch, std::uint64_t seed = 1) {
-  return {.window = {.seq_len = seq_len}, .global_batch = batch, .seed = seed};
+  return {.packing = {.seq_len = seq_len}, .global_batch = batch, .seed = seed};
 }
 
-Samples window_of(const MemorySource& source, const WindowOptions& window, std::int64_t w = 0) {
+NamedTokens named(const TokenSource& source, double share = 1, std::string name = "set") {
+  return {.name = std::move(name), .tokens = whole(source), .share = share};
+}
+
+Loader loader_of(const TokenSource& source, const LoaderOptions& options) {
+  return Loader({named(source)}, options);
+}
+
+Samples window_of(const MemorySource& source, const PackingOptions& packing, std::int64_t w = 0) {
   Samples out;
-  EvalLoader(whole(source), window).batch(w, 1, out);
+  EvalLoader(named(source), packing).batch(w, 1, out);
   return out;
 }
 
@@ -70,16 +78,16 @@ TEST(Windows, AWindowStartBeginsADocument) {
 
 TEST(Loader, AnEpochHoldsEveryWindowOnce) {
   const std::int64_t length = 5, batch = 3;
-  const MemorySource source = counting(5 * 21 + 1 + 4);  // 21 windows and a remainder of 4
-  const Loader loader(whole(source), options(length, batch));
-  ASSERT_EQ(loader.windows(), 21);
+  const MemorySource source = counting(5 * 21 + 1);  // 21 windows
+  const Loader loader = loader_of(source, options(length, batch));
   for (const std::int64_t epoch : {0, 1}) {
     Row seen;
     for (std::int64_t step = 0; step < 7; ++step) {
-      EXPECT_EQ(loader.epoch(epoch * 7 + step), epoch);
       const Samples s = batch_of(loader, epoch * 7 + step, 0, batch);
       EXPECT_EQ(s.count, batch);
-      for (std::size_t i = 0; i < s.ids.size(); ++i) EXPECT_EQ(s.labels[i], s.ids[i] + 1);
+      for (std::size_t i = 0; i < s.ids.size(); ++i) {
+        EXPECT_EQ(s.labels[i], s.ids[i] == 104 ? kEod : s.ids[i] + 1);
+      }
       seen.insert(seen.end(), s.ids.begin(), s.ids.end());
     }
     std::sort(seen.begin(), seen.end());
@@ -91,7 +99,7 @@ TEST(Loader, AnEpochHoldsEveryWindowOnce) {
 
 TEST(Loader, BatchesMayCrossEpochs) {
   const MemorySource source = counting(4 * 5 + 1);  // 5 windows, 3 a batch
-  const Loader loader(whole(source), options(4, 3));
+  const Loader loader = loader_of(source, options(4, 3));
   Row starts;
   for (std::int64_t step = 0; step < 5; ++step) {
     const Samples s = batch_of(loader, step, 0, 3);
@@ -102,13 +110,12 @@ TEST(Loader, BatchesMayCrossEpochs) {
     EXPECT_EQ(Row(starts.begin() + epoch * 5, starts.begin() + (epoch + 1) * 5),
               (Row{0, 1, 2, 3, 4}));
   }
-  EXPECT_EQ(loader.epoch(1), 0);  // samples 3, 4 and 5: begins in epoch 0
-  EXPECT_EQ(loader.epoch(2), 1);
+  EXPECT_EQ(loader.progress(5)[0].epochs, 3);
 }
 
 TEST(Loader, RanksTogetherReadTheGlobalBatch) {
   const MemorySource source = counting(6 * 40);
-  const Loader loader(whole(source), options(6, 8, 5));
+  const Loader loader = loader_of(source, options(6, 8, 5));
   for (const std::int64_t step : {0, 3, 17}) {
     const Samples global = batch_of(loader, step, 0, 8);
     for (const std::int64_t ranks : {1, 2, 4, 8}) {
@@ -128,14 +135,15 @@ TEST(Loader, RanksTogetherReadTheGlobalBatch) {
 
 TEST(Loader, OrderDependsOnTheSeed) {
   const MemorySource source = counting(6 * 40);
-  const Loader one(whole(source), options(6, 8, 1)), two(whole(source), options(6, 8, 2));
+  const Loader one = loader_of(source, options(6, 8, 1));
+  const Loader two = loader_of(source, options(6, 8, 2));
   EXPECT_EQ(batch_of(one, 2, 0, 8).ids, batch_of(one, 2, 0, 8).ids);
   EXPECT_NE(batch_of(one, 2, 0, 8).ids, batch_of(two, 2, 0, 8).ids);
 }
 
 TEST(Loader, ReusedSamplesHoldNothingOld) {
   const MemorySource source = counting(6 * 40);
-  const Loader loader(whole(source), options(6, 8));
+  const Loader loader = loader_of(source, options(6, 8));
   Samples reused;
   loader.batch(0, 0, 8, reused);
   const auto* memory = reused.ids.data();
@@ -148,13 +156,14 @@ TEST(Loader, ReusedSamplesHoldNothingOld) {
 TEST(Loader, RefusesWhatItCannotServe) {
   const MemorySource source = counting(10);
   auto complaint = [&](std::int64_t seq_len, std::int64_t batch) {
-    return test::input_error([&] { Loader(whole(source), options(seq_len, batch)); });
+    return test::input_error([&] { loader_of(source, options(seq_len, batch)); });
   };
   EXPECT_EQ(complaint(9, 1), "no error");
-  EXPECT_TRUE(test::holds(complaint(10, 1), {"data.train", "10 tokens", "data.seq_len 10"}));
+  EXPECT_TRUE(
+      test::holds(complaint(10, 1), {"data.train", "10 tokens of \"set\"", "data.seq_len 10"}));
   EXPECT_TRUE(test::holds(complaint(0, 1), {"data.seq_len", "got 0"}));
   EXPECT_TRUE(test::holds(complaint(1, 0), {"train.batch_size", "got 0"}));
-  const Loader loader(whole(source), options(3, 4));
+  const Loader loader = loader_of(source, options(3, 4));
   EXPECT_THROW(batch_of(loader, 0, 2, 3), std::out_of_range);
   EXPECT_THROW(batch_of(loader, -1, 0, 1), std::out_of_range);
   EXPECT_THROW(batch_of(loader, 0, -1, 1), std::out_of_range);
@@ -162,7 +171,7 @@ TEST(Loader, RefusesWhatItCannotServe) {
 
 TEST(EvalLoader, CoversEveryLabelOnceAndPadsTheLastWindow) {
   const MemorySource source = counting(4 * 3 + 3);  // labels 1 .. 13 and the EOD
-  const EvalLoader loader(whole(source), {.seq_len = 4});
+  const EvalLoader loader(named(source), {.seq_len = 4});
   ASSERT_EQ(loader.windows(), 4);
   Samples s;
   loader.batch(0, 4, s);
@@ -179,7 +188,7 @@ TEST(EvalLoader, CoversEveryLabelOnceAndPadsTheLastWindow) {
 
 TEST(EvalLoader, WindowsPastTheEndHaveNoLabels) {
   const MemorySource source = counting(9);
-  const EvalLoader loader(whole(source), {.seq_len = 4, .document_mask = false});
+  const EvalLoader loader(named(source), {.seq_len = 4, .document_mask = false});
   EXPECT_EQ(loader.windows(), 2);
   Samples s;
   loader.batch(1, 2, s);
@@ -191,8 +200,8 @@ TEST(EvalLoader, WindowsPastTheEndHaveNoLabels) {
 TEST(EvalLoader, NeedsALabel) {
   const MemorySource source({kEod}, kEod);
   EXPECT_TRUE(test::holds(
-      test::input_error([&] { EvalLoader(whole(source), WindowOptions{.seq_len = 4}); }),
-      {"1 tokens", "data.val"}));
+      test::input_error([&] { EvalLoader(named(source), PackingOptions{.seq_len = 4}); }),
+      {"1 tokens of \"set\"", "data.val"}));
 }
 
 TEST(LabelBytes, CountsTextOfCountedLabels) {

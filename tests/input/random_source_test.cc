@@ -37,10 +37,11 @@ TEST(RandomSource, DrawsEveryIdButEodAboutEquallyOften) {
 
 TEST(RandomSource, StandsForTrainingTextWithoutValidation) {
   const auto tokenizer = make_tokenizer("bytes");
-  const Dataset data({.train = "random", .seed = 3, .vocab_size = 500}, *tokenizer);
-  EXPECT_EQ(data.validation().size, 0);
+  const Dataset data({.train = "random"}, *tokenizer, 3, 500);
+  EXPECT_TRUE(data.validation().empty());
+  EXPECT_EQ(fingerprint(data.train()).size(), 16u);  // without reading 2^40 tokens
   Tokens some(1000);
-  data.train().read(std::int64_t{1} << 39, some);
+  data.train()[0].tokens.read(std::int64_t{1} << 39, some);
   EXPECT_LT(*std::ranges::max_element(some), 500);
   EXPECT_GT(*std::ranges::max_element(some), 400);
 }

@@ -67,13 +67,12 @@ TEST(ReadTextSource, SaysWhatIsWrongWithAFile) {
 
 TEST(Sample, IsEightWorksOfWhichTheLastIsHeldOut) {
   const auto tokenizer = make_tokenizer("bytes");
-  const Dataset data(
-      {.train = std::filesystem::path(STRAIT_SOURCE_DIR) / "data/sample.txt", .val_documents = 1},
-      *tokenizer);
-  EXPECT_EQ(data.train().documents, 7);
-  EXPECT_EQ(data.validation().documents, 1);
+  const Dataset data({.train = std::string(STRAIT_SOURCE_DIR) + "/data/sample.txt"}, *tokenizer, 1,
+                     257);
+  EXPECT_EQ(data.train()[0].tokens.documents, 7);
+  EXPECT_EQ(data.validation()[0].tokens.documents, 1);
   std::vector<std::int32_t> opening(36);
-  data.validation().read(0, opening);
+  data.validation()[0].tokens.read(0, opening);
   EXPECT_EQ(tokenizer->decode(opening), "The Adventure of the Norwood Builder");
 }
 

@@ -4,35 +4,16 @@
 
 #include "core/files.h"
 #include "tests/input/scratch.h"
+#include "tests/input/vocabulary.h"
 
 namespace strait::input {
 namespace {
 
 using Tokens = std::vector<std::int32_t>;
-using test::holds;
-using test::input_error;
-
-/// A vocabulary of any size whose last id is EOD; the shard never encodes.
-class AnyVocabulary final : public Tokenizer {
- public:
-  AnyVocabulary(std::string name, std::int32_t vocab) : name_(std::move(name)), vocab_(vocab) {}
-  std::string_view name() const override { return name_; }
-  std::int32_t vocab_size() const override { return vocab_; }
-  std::int32_t eod() const override { return vocab_ - 1; }
-  Tokens encode(std::string_view) const override { return {}; }
-  std::string decode(std::span<const std::int32_t>) const override { return {}; }
-  std::int32_t bytes_of(std::int32_t) const override { return 1; }
-
- private:
-  std::string name_;
-  std::int32_t vocab_;
-};
-
-Tokens contents(const TokenSource& source) {
-  Tokens out(static_cast<std::size_t>(source.size()));
-  source.read(0, out);
-  return out;
-}
+using strait::test::holds;
+using strait::test::input_error;
+using test::AnyVocabulary;
+using test::contents;
 
 /// A sound shard of the documents {1, 2}, {}, {3} and ways to spoil it.
 struct Shard {
@@ -57,7 +38,7 @@ struct Shard {
     return input_error([&] { contents(TokenShard(path, tokenizer)); });
   }
 
-  test::Scratch scratch;
+  strait::test::Scratch scratch;
   std::filesystem::path path = scratch.path("a.tok");
   AnyVocabulary tokenizer{"any", 300};
 };

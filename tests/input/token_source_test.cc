@@ -71,20 +71,20 @@ TEST(Dataset, ValidationMayBeAFileOfItsOwn) {
     writer.append(tokenizer->encode("xyz"));
     writer.finish();
   }
-  const Dataset data(
-      {.train = scratch.file("train.txt", "one document"), .val = scratch.path("val.tok")},
-      *tokenizer);
-  EXPECT_EQ(data.train().documents, 1);
-  EXPECT_EQ(contents(data.validation()), (Tokens{'x', 'y', 'z', 256}));
+  const Dataset data({.train = scratch.file("train.txt", "one document").string(),
+                      .val = scratch.path("val.tok").string()},
+                     *tokenizer, 1, 257);
+  EXPECT_EQ(data.train()[0].tokens.documents, 1);
+  EXPECT_EQ(contents(data.validation()[0].tokens), (Tokens{'x', 'y', 'z', 256}));
 }
 
 TEST(Dataset, NamesTheMissingFile) {
   const test::Scratch scratch;
   const auto tokenizer = make_tokenizer("bytes");
   for (const char* name : {"nowhere.txt", "nowhere.tok"}) {
-    const DatasetOptions options{.train = scratch.path(name)};
-    EXPECT_TRUE(
-        test::holds(test::input_error([&] { const Dataset data(options, *tokenizer); }), {name}));
+    const config::Data options{.train = scratch.path(name).string()};
+    EXPECT_TRUE(test::holds(
+        test::input_error([&] { const Dataset data(options, *tokenizer, 1, 257); }), {name}));
   }
 }
 

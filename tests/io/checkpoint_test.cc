@@ -77,6 +77,7 @@ CheckpointState state_at(std::int64_t step) {
           .seed = -5,
           .world_size = 3,
           .revision = "abc \"def\"",
+          .data = "0123456789abcdef",
           .config = "{\n  \"run\": {}\n}\n"};
 }
 

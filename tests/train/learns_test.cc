@@ -42,10 +42,10 @@ double bigram_loss(const std::vector<std::int32_t>& train, const std::vector<std
 /// The bigram model's best loss on the validation work, its smoothing chosen on that work itself.
 double best_bigram_loss() {
   const auto tokenizer = input::make_tokenizer("bytes");
-  const input::Dataset data(
-      {.train = std::string(STRAIT_SOURCE_DIR) + "/data/sample.txt", .val = {}, .val_documents = 1},
-      *tokenizer);
-  const auto train = tokens_of(data.train()), val = tokens_of(data.validation());
+  const input::Dataset data({.train = std::string(STRAIT_SOURCE_DIR) + "/data/sample.txt"},
+                            *tokenizer, 1, tokenizer->vocab_size());
+  const auto train = tokens_of(data.train()[0].tokens);
+  const auto val = tokens_of(data.validation()[0].tokens);
   double best = 1e9;
   for (double alpha = 1e-4; alpha < 2; alpha *= 2) {
     best =
