@@ -59,7 +59,7 @@ for folder, below in BELOW.items():
     ROWS.append((f"src/{folder}/", own, libraries))
 ROWS.append(("tests/bench/", ["kernels/", "tests/bench/", "core/"], [STD, JSON, CUDA]))
 ROWS.append(("tests/", ["kernels/", "tests/", *[f"{name}/" for name in FOLDERS]],
-             [STD, POSIX, MPI, JSON, GTEST, CBLAS, OPENMP]))
+             [STD, POSIX, MPI, JSON, GTEST, CBLAS, OPENMP, ZSTD, LZMA]))
 
 TOP_LEVEL = {"src", "kernels", "configs", "scripts", "data", "tests", "CMakeLists.txt",
              "CMakePresets.json", "Dockerfile", "LICENSE", "README.md"}

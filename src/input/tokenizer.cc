@@ -1,8 +1,15 @@
 #include "input/tokenizer.h"
 
+#include <cstdio>
+#include <filesystem>
 #include <stdexcept>
 
+#include "config/load.h"
 #include "core/error.h"
+#include "input/tokenizer_files.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 namespace strait::input {
 namespace {
@@ -43,10 +50,32 @@ class ByteTokenizer final : public Tokenizer {
 
 }  // namespace
 
+std::string content_name(std::string_view kind, std::string_view contents) {
+  char hash[17];
+  std::snprintf(hash, sizeof hash, "%016llx",
+                static_cast<unsigned long long>(XXH3_64bits(contents.data(), contents.size())));
+  return std::string(kind) + "-" + hash;
+}
+
 std::unique_ptr<Tokenizer> make_tokenizer(std::string_view name) {
   if (name == ByteTokenizer::kName) return std::make_unique<ByteTokenizer>();
+  namespace fs = std::filesystem;
+  const fs::path path = config::locate(std::string(name));
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) {
+    if (path.extension() == ".model") return open_sentencepiece(path);
+    if (path.extension() == ".json") return open_hf_tokenizer(path);
+    for (const char* file : {"tokenizer.json", "vocab.json"}) {
+      if (fs::exists(path / file, ignored)) return open_hf_tokenizer(path);
+    }
+    if (fs::exists(path / "tokenizer.model", ignored)) {
+      return open_sentencepiece(path / "tokenizer.model");
+    }
+  }
   throw core::InputError("data.tokenizer: unknown tokenizer \"" + std::string(name) +
-                         "\"; known: " + std::string(ByteTokenizer::kName));
+                         "\"; known: " + std::string(ByteTokenizer::kName) +
+                         ", a SentencePiece .model file, a tokenizer.json, a folder with one or "
+                         "with vocab.json and merges.txt");
 }
 
 }  // namespace strait::input

@@ -24,8 +24,8 @@ class Tokenizer {
   virtual std::int32_t bytes_of(std::int32_t token) const = 0;
 };
 
-/// "bytes": ids 0-255 are bytes, 256 is EOD. Throws InputError on any other name, listing the
-/// known.
+/// "bytes" (ids 0-255 are bytes, 256 is EOD), or a path that locate() finds to what
+/// tokenizer_files.h opens. Throws InputError on any other name, listing the known.
 std::unique_ptr<Tokenizer> make_tokenizer(std::string_view name);
 
 }  // namespace strait::input
