@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Training steps of the bench presets beside PyTorch, and what their time is made of.
 
-usage: gpu_bench.py BUILD_DIR OUT_DIR [--kinds mha cca ccgqa] [--no-peer] [--steps N]
+usage: gpu_bench.py BUILD_DIR OUT_DIR [--presets NAME ...] [--more] [--no-peer] [--steps N]
 
-Runs op_bench (the device's ceilings and every op), then for each kind of configs/bench: ./train
-with a profile of its last steps, and tests/bench/torch_peer.py with both of its attention backends;
-all on the GPU present, one after the other. Prints a table and writes OUT_DIR/bench.json, first
-without the peer.
+Runs op_bench (the device's ceilings and every op), then for each preset of configs/bench: ./train
+with a profile of its last steps, and tests/bench/torch_peer.py with both of its attention backends
+on the same shapes; all on the GPU present, one after the other. Prints a table and writes
+OUT_DIR/bench.json, first without the peer. --more adds the presets with four micro-batches a step
+and qwen2_1b5, which have no peer here.
 
 The floor of a step without its attention core is the sum over its launches of
 max(FLOPs / rate measured for that matrix product, bytes / copy bandwidth).
@@ -27,6 +28,11 @@ CORE = {"AttentionFwd", "AttentionBwd"}
 GEMM = {"Gemm", "GroupedGemm", "GroupedGemmWgrad"}
 OPTIMIZER = {"AdamW", "SumSquares", "ClipScale"}
 WARMUP = 5  # steps
+PRESETS = ["dense_mha", "dense_cca", "dense_ccgqa"]
+PEER_BATCH = {"dense": 4, "moe": 8}  # as in the presets
+FOUR = {"train.batch_size": 16, "train.micro_batch": 4}  # micro-batches of the presets' batch
+# Name in the table, config, settings.
+MORE = [(name + " x4", name, FOUR) for name in PRESETS] + [("qwen2_1b5", "qwen2_1b5", {})]
 
 
 def run(command, log):
@@ -104,31 +110,44 @@ def step_report(folder, ceilings):
     }
 
 
-def train(arguments, kind, ceilings):
-    folder = arguments.out / f"bench_{kind}"
+def train(arguments, name, config, settings, ceilings):
+    folder = arguments.out / f"bench_{name.replace(' ', '_')}"
     subprocess.run(["rm", "-rf", folder], check=True)
-    last = arguments.steps
-    run([arguments.build / "bin/train", "--config", f"configs/bench/dense_{kind}.json", "--set",
-         f"run.dir={folder}", "--set", "run.device=cuda", "--set", f"train.steps={last}",
-         "--profile", f"steps={last - 2}:{last}"], arguments.out / f"train_{kind}.log")
+    micro_batches = settings.get("train.batch_size", 0) // settings.get("train.micro_batch", 1)
+    last = arguments.steps if micro_batches <= 1 else max(WARMUP + 5, arguments.steps // 2)
+    settings = settings | {"run.dir": folder, "run.device": "cuda", "train.steps": last}
+    command = [arguments.build / "bin/train", "--config", f"configs/bench/{config}.json",
+               "--profile", f"steps={last - 1}:{last}"]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    run(command, folder.with_suffix(".log"))
     return step_report(folder, ceilings)
 
 
-def peer(arguments, kind, backend):
-    text = run([sys.executable, "tests/bench/torch_peer.py", "train", "--attn", kind, "--sdpa",
-                backend], arguments.out / f"peer_{kind}_{backend}.log")
-    found = re.search(r"([\d,]+) tokens/s.*= ([\d.]+)% MFU", text)
-    return {"tok_s": float(found[1].replace(",", "")), "mfu": float(found[2]) / 100}
+def measure_peer(arguments, presets):
+    """Both backends on every preset that has a peer, in one process; adds to the presets' rows."""
+    for family in sorted({name.split("_")[0] for name in presets}):
+        kinds = [name.split("_")[1] for name in presets if name.startswith(family + "_")]
+        text = run([sys.executable, "tests/bench/torch_peer.py", "train", "--preset", family,
+                    "--attn", *kinds, "--sdpa", "default", "cudnn", "--n", "9",
+                    "--batch", str(PEER_BATCH[family])],
+                   arguments.out / f"peer_{family}.log")
+        found = re.findall(r"train \S+ (\w+) (\w+): .* ([\d,]+) tokens/s.*= ([\d.]+)% MFU", text)
+        for kind, backend, tokens, mfu in found:
+            row = presets[f"{family}_{kind}"]
+            row.setdefault("peer", {})[backend] = {"tok_s": float(tokens.replace(",", "")),
+                                                   "mfu": float(mfu) / 100}
+            row["ratio"] = row["tok_s"] / max(p["tok_s"] for p in row["peer"].values())
 
 
 def table(presets):
-    lines = [f"{'preset':12} {'tokens/s':>9} {'MFU':>7} {'step ms':>8} {'peer default, cudnn':>20} "
+    lines = [f"{'preset':14} {'tokens/s':>9} {'MFU':>7} {'step ms':>8} {'peer default, cudnn':>20} "
              f"{'ratio':>6} {'rest':>6} {'over floor':>10} {'memory, of plan':>15}"]
-    for kind, row in presets.items():
+    for name, row in presets.items():
         others = ", ".join(f"{p['tok_s']:,.0f}" for p in row.get("peer", {}).values()) or "-"
         ratio = f"{row['ratio']:.2f}" if "ratio" in row else "-"
         lines.append(
-            f"dense {kind:6} {row['tok_s']:9,.0f} {100 * row['mfu']:6.1f}% {row['step_ms']:8.1f} "
+            f"{name:14} {row['tok_s']:9,.0f} {100 * row['mfu']:6.1f}% {row['step_ms']:8.1f} "
             f"{others:>20} {ratio:>6} {100 * row['rest_share']:5.1f}% {row['over_floor']:10.3f} "
             f"{row['measured_bytes'] / row['planned_bytes']:15.4f}")
     return "\n".join(lines)
@@ -139,9 +158,10 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--kinds", nargs="+", default=["mha", "cca", "ccgqa"])
+    parser.add_argument("--presets", nargs="+", default=PRESETS)
+    parser.add_argument("--more", action="store_true")
     parser.add_argument("--no-peer", action="store_true")
-    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--steps", type=int, default=20)
     arguments = parser.parse_args()
     arguments.build, arguments.out = arguments.build.resolve(), arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -161,14 +181,15 @@ def main():
         (arguments.out / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
         print(table(presets), flush=True)
 
-    for kind in arguments.kinds:
-        presets[kind] = train(arguments, kind, ceilings)
+    for name in arguments.presets:
+        presets[name] = train(arguments, name, name, {}, ceilings)
     show()
-    for backend in () if arguments.no_peer else ("default", "cudnn"):
-        for kind in arguments.kinds:
-            row = presets[kind]
-            row.setdefault("peer", {})[backend] = peer(arguments, kind, backend)
-            row["ratio"] = row["tok_s"] / max(p["tok_s"] for p in row["peer"].values())
+    if not arguments.no_peer:
+        measure_peer(arguments, presets)
+        show()
+    if arguments.more:
+        for name, config, settings in MORE:
+            presets[name] = train(arguments, name, config, settings, ceilings)
         show()
 
 
