@@ -36,16 +36,25 @@ build() {
   cmake --preset cuda -DSTRAIT_TESTS=ON && cmake --build $kBuild -j "${JOBS:-$(core_count)}"
 }
 
-# The kernel tests, a quarter in each of four processes: most of their time goes to the CPU side.
-kernel_tests() {
-  local shard code=0 quarters=()
-  for shard in 0 1 2 3; do
-    GTEST_TOTAL_SHARDS=4 GTEST_SHARD_INDEX=$shard OMP_NUM_THREADS=$((($(core_count) + 3) / 4)) \
-      $kBuild/tests/kernels_cuda_test --gtest_brief=1 >"$out/kernel_tests_$shard.log" 2>&1 &
-    quarters+=($!)
+# Runs a command in N processes, each of which takes its share of the tests: most of their time goes
+# to the CPU side.
+#   sharded N NAME COMMAND ...
+sharded() {
+  local n=$1 name=$2 shard code=0 processes=()
+  shift 2
+  for ((shard = 0; shard < n; ++shard)); do
+    GTEST_TOTAL_SHARDS=$n GTEST_SHARD_INDEX=$shard OMP_NUM_THREADS=$((($(core_count) + 3) / 4)) \
+      "$@" >"$out/${name}_$shard.log" 2>&1 &
+    processes+=($!)
   done
-  for shard in "${quarters[@]}"; do wait "$shard" || code=1; done
-  cat "$out"/kernel_tests_?.log
+  for shard in "${processes[@]}"; do wait "$shard" || code=1; done
+  cat "$out/${name}"_?.log
+  return $code
+}
+
+kernel_tests() {
+  local code=0
+  sharded 4 kernel_tests $kBuild/tests/kernels_cuda_test --gtest_brief=1 || code=1
   if grep -q SKIPPED "$out"/kernel_tests_?.log; then
     echo "tests were skipped: is the GPU visible?"
     code=1
@@ -68,15 +77,15 @@ golden() {
 }
 
 # The kernel tests under compute-sanitizer, this project's kernels alone.
-#   sanitized TOOL FILTER
+#   sanitized N TOOL FILTER
 sanitized() {
-  compute-sanitizer --tool "$1" --kernel-regex kns=strait --report-api-errors no \
-    --error-exitcode 1 $kBuild/tests/kernels_cuda_test --gtest_brief=1 "--gtest_filter=$2"
+  sharded "$1" "$2" compute-sanitizer --tool "$2" --kernel-regex kns=strait --report-api-errors no \
+    --error-exitcode 1 $kBuild/tests/kernels_cuda_test --gtest_brief=1 "--gtest_filter=$3"
 }
 
 # All but the largest sizes.
 memcheck() {
-  sanitized memcheck '*:-*/t799*:*/deepseek'
+  sanitized 3 memcheck '*:-*/t799*:*/deepseek'
 }
 
 # racecheck slows a kernel down a hundredfold: small cases that together launch every kernel.
@@ -93,7 +102,7 @@ racecheck() {
     '*CudaPermute.*/'{one_token,t113,odd_rows}
     '*CudaRoute.*/'{softmax,sigmoid,groups_of_one,most_experts}
   )
-  (IFS=:; sanitized racecheck "${cases[*]}")
+  (IFS=:; sanitized 2 racecheck "${cases[*]}")
 }
 
 # Trains the quickstart model into $out/runs/NAME with further settings.
@@ -161,18 +170,27 @@ bench() {
   "$python" scripts/gpu_bench.py "$kBuild" "$out"
 }
 
+layers() {
+  "$python" scripts/attention_grid.py "$kBuild" "$out" --quick
+}
+
 for part in "${parts[@]}"; do
   case $part in
     build) check build build ;;
-    tests) check kernel_tests kernel_tests; check golden golden ;;
     sanitize)  # Slow and patient: beside the other checks, but not beside the benchmark.
       check memcheck memcheck &
       check racecheck racecheck &
       ;;
+    tests) check kernel_tests kernel_tests & check golden golden & ;;
     runs)
       for run in curves repeats ranks refusal; do check $run $run; done
       ;;
-    bench) wait; check bench bench; [[ ! -e $out/bench.log ]] || cat "$out/bench.log" ;;
+    bench)  # Alone on the GPU.
+      wait
+      check bench bench
+      check layers layers
+      cat "$out"/{bench,layers}.log
+      ;;
     *)
       echo "gpu_check: unknown part '$part'; known are build, sanitize, tests, runs, bench" >&2
       exit 2
