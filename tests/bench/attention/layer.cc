@@ -48,13 +48,15 @@ config::Model model_of(const Row& row) {
 /// The attention layer of training, with memory, weights and tokens of its own.
 class Rig {
  public:
-  Rig(const Row& row, const Stream& stream)
+  /// Plans only, seen by an observer.
+  explicit Rig(const Row& row, kernels::LaunchObserver* observer = nullptr)
       : model_(model_of(row)),
         table_({.weight = DType::bf16, .grad = DType::f32, .state = DType::f32}),
         shard_({.causal = row.causal}, row.documents, row.length),
         layer_(layers::make_attention({.model = model_, .mesh = mesh_, .table = table_}, "attn")) {
     table_.allocate(Device::plan);
     shard_.bind(inputs_);
+    ctx_.stream.observer = observer;
     ctx_.tokens = &shard_.blank();
     core::Arena planned("planned");
     for (Tensor* t : {&x_, &y_, &dy_, &dx_}) {
@@ -62,6 +64,9 @@ class Rig {
     }
     forward();
     backward();
+  }
+
+  void allocate(const Row& row, const Stream& stream) {
     ctx_.stream = stream;
     table_.allocate(stream.device);
     for (core::Arena* arena : {&saved_, &scratch_, &inputs_}) arena->allocate(stream.device);
@@ -112,8 +117,20 @@ class Rig {
 
 }  // namespace
 
+std::vector<kernels::Gemm> products_of_layer(const Row& row) {
+  class Products : public kernels::LaunchObserver {
+   public:
+    void on_launch(const char*, const kernels::Work&) override {}
+    void on_product(const kernels::Gemm& op) override { found.push_back(op); }
+    std::vector<kernels::Gemm> found;
+  } products;
+  const Rig rig(row, &products);
+  return products.found;
+}
+
 Times measure_layer(const Row& row, const Stream& stream) {
-  Rig rig(row, stream);
+  Rig rig(row);
+  rig.allocate(row, stream);
   rig.forward();
   rig.backward();
   Times times;

@@ -1,13 +1,16 @@
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/build_info.h"
 #include "kernels/device_info.h"
+#include "kernels/gemm_tuning.h"
 #include "kernels/memory.h"
 #include "tests/bench/attention/row.h"
 #include "tests/bench/ops/device.h"
@@ -27,8 +30,10 @@ void usage() {
       "         milliseconds, and TFLOP/s of the (query, key) pairs that the mask leaves.\n"
       "       attention_bench --serve\n"
       "         Reads a row of scripts/attention_grid.py a line, in JSON, and answers each with a\n"
-      "         line of milliseconds; {\"what\": \"ceiling\"} asks for the large product's "
-      "TFLOP/s.");
+      "         line of milliseconds; {\"what\": \"ceiling\"} asks for the rate of 8192^3.\n"
+      "       attention_bench --tune DIR\n"
+      "         Chooses algorithms for the products of CCA-4x layers of few tokens by measurement\n"
+      "         and writes them to the device's table in DIR (kernels/cuda/gemm_table).");
 }
 
 /// (query, key) pairs that are not masked, over all heads.
@@ -115,6 +120,22 @@ json answer(const json& line, const Stream& stream) {
   return {{"fwd_ms", times.fwd_ms.value()}, {"bwd_ms", times.bwd_ms.value()}};
 }
 
+void tune(const std::string& folder) {
+  std::vector<kernels::Gemm> products;
+  for (const std::int64_t length : {512, 1024, 4096}) {
+    const Row row{.what = "layer", .kind = "cca", .heads = 4, .groups = 4, .length = length};
+    for (const kernels::Gemm& op : products_of_layer(row)) products.push_back(op);
+  }
+  const std::string path = folder + "/" + kernels::gemm_table_file();
+  std::ostringstream old;
+  old << std::ifstream(path).rdbuf();
+  const kernels::GemmTuning tuning = kernels::tune_gemms(products, old.str());
+  std::fputs(tuning.report.c_str(), stdout);
+  std::ofstream out(path);
+  out << tuning.table;
+  if (!out.flush()) throw std::runtime_error(path + ": cannot be written");
+}
+
 int serve(const Stream& stream) {
   for (std::string line; std::getline(std::cin, line);) {
     json reply;
@@ -130,20 +151,22 @@ int serve(const Stream& stream) {
 
 int run(int argc, char** argv) {
   std::vector<Row> rows = common_rows();
-  std::string only;
+  std::string only, folder;
   int rounds = Row{}.rounds;
   bool serves = false;
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
     serves = serves || name == "--serve";
     if (name == "--serve") continue;
-    if (i + 1 == argc || (name != "--shape" && name != "--only" && name != "--runs")) {
+    if (i + 1 == argc ||
+        (name != "--shape" && name != "--only" && name != "--runs" && name != "--tune")) {
       usage();
       return 2;
     }
     const std::string value = argv[++i];
     if (name == "--shape") rows = {parse_shape(value)};
     if (name == "--only") only = value;
+    if (name == "--tune") folder = value;
     if (name == "--runs") rounds = std::stoi(value);
   }
   if (!kernels::available(kernels::Device::cuda)) {
@@ -152,6 +175,10 @@ int run(int argc, char** argv) {
   }
   const Stream stream = make_stream();
   if (serves) return serve(stream);
+  if (!folder.empty()) {
+    tune(folder);
+    return 0;
+  }
   for (Row& row : rows) {
     row.only = only;
     row.rounds = rounds;

@@ -4,7 +4,9 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "kernels/gemm.h"
 #include "tests/bench/ops/pool.h"
 
 namespace strait::bench {
@@ -29,6 +31,8 @@ struct Times {
 
 Times measure_core(const Row& row, const kernels::Stream& stream);
 Times measure_layer(const Row& row, const kernels::Stream& stream);
+/// The matrix products of a layer, forward and backward; addresses mean nothing.
+std::vector<kernels::Gemm> products_of_layer(const Row& row);
 
 /// The program's memory for tensors; what an earlier row took is given up.
 Pool& empty_pool(const kernels::Stream& stream);
