@@ -57,6 +57,8 @@ for folder, below in BELOW.items():
     libraries = [STD, POSIX] + {"parallel": [MPI], "config": [JSON], "io": [JSON],
                                 "input": [JSON, XXHASH, ZSTD, LZMA, SPM]}.get(folder, [])
     ROWS.append((f"src/{folder}/", own, libraries))
+ROWS.append(("tests/bench/attention/",
+             ["kernels/", "tests/bench/", "core/", "config/", "parallel/", "layers/"], [STD, JSON]))
 ROWS.append(("tests/bench/", ["kernels/", "tests/bench/", "core/"], [STD, JSON, CUDA]))
 ROWS.append(("tests/", ["kernels/", "tests/", *[f"{name}/" for name in FOLDERS]],
              [STD, POSIX, MPI, JSON, GTEST, CBLAS, OPENMP, ZSTD, LZMA]))
