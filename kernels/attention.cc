@@ -102,6 +102,29 @@ void check(const AttentionBwd& op) {
   c.disjoint("dk", op.dk, "dv", op.dv);
 }
 
+void check(const AttentionMerge& op) {
+  const Checker c(AttentionMerge::kName);
+  c.shape("part", op.part, {Checker::kAny, Checker::kAny, Checker::kAny});
+  c.compute_dtype("part", op.part);
+  const std::int64_t tokens = op.part.shape[0], heads = op.part.shape[1];
+  c.shape("o", op.o, {tokens, heads, op.part.shape[2]});
+  const DType stat = stat_dtype(op.part.dtype);
+  for (const ConstTensor& t : {ConstTensor(op.o), op.part_lse, ConstTensor(op.lse)}) {
+    c.dtype("o, part_lse and lse", t, stat);
+  }
+  c.shape("part_lse", op.part_lse, {heads, tokens});
+  c.shape("lse", op.lse, {heads, tokens});
+  for (const ConstTensor& t : {op.part, ConstTensor(op.o), op.part_lse, ConstTensor(op.lse)}) {
+    c.contiguous("every tensor", t);
+  }
+  c.disjoint("o", op.o, "part", op.part);
+  c.disjoint("lse", op.lse, "part_lse", op.part_lse);
+}
+
+Work work(const AttentionMerge& op) {
+  return {0, bytes_of({op.part, op.part_lse, op.o, op.o, op.lse, op.lse})};
+}
+
 Work work(const AttentionFwd& op, Device device) {
   return {.flops = forward_flops(op, device), .bytes = bytes_of({op.q, op.k, op.v, op.o, op.lse})};
 }

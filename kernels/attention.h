@@ -40,11 +40,23 @@ struct AttentionBwd {
   double scale = 1.0;
 };
 
+/// Attention over two sets of keys from attention over each: o and lse over both, given those over
+/// one set (in o, lse) and over the other (`part`). Start with o = 0, lse = -inf.
+struct AttentionMerge {
+  static constexpr const char* kName = "AttentionMerge";
+  ConstTensor part;      // [T, H, dv]
+  ConstTensor part_lse;  // [H, T] stat dtype
+  Tensor o;              // [T, H, dv] stat dtype, read and written
+  Tensor lse;            // [H, T] stat dtype, read and written
+};
+
 void check(const AttentionFwd& op);
 void check(const AttentionBwd& op);
+void check(const AttentionMerge& op);
 /// FLOPs of the (query, key) pairs inside the intervals; the intervals are read on the host, so on
 /// any device but cpu the count is zero and the model's formula stands in.
 Work work(const AttentionFwd& op, Device device);
 Work work(const AttentionBwd& op, Device device);
+Work work(const AttentionMerge& op);
 
 }  // namespace strait::kernels

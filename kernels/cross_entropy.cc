@@ -16,6 +16,17 @@ void check(const CrossEntropyStats& op) {
   c.disjoint("stats", op.stats, "labels", op.labels);
 }
 
+void check(const CrossEntropyMerge& op) {
+  const Checker c(CrossEntropyMerge::kName);
+  c.shape("parts", op.parts, {Checker::kAny, Checker::kAny, 3});
+  c.that(op.parts.shape[0] >= 1, "parts must hold at least one block, got ", op.parts);
+  c.shape("stats", op.stats, {op.parts.shape[1], 3});
+  c.dtype("stats", op.stats, op.parts.dtype);
+  c.contiguous("parts", op.parts);
+  c.contiguous("stats", op.stats);
+  c.disjoint("stats", op.stats, "parts", op.parts);
+}
+
 void check(const CrossEntropyLoss& op) {
   const Checker c(CrossEntropyLoss::kName);
   c.shape("stats", op.stats, {Checker::kAny, 3});
@@ -79,6 +90,10 @@ void check(const CrossEntropyRows& op) {
 
 Work work(const CrossEntropyStats& op) {
   return {0, bytes_of({op.logits, op.labels, op.stats, op.stats})};
+}
+
+Work work(const CrossEntropyMerge& op) {
+  return {0, bytes_of({op.parts, op.stats})};
 }
 
 Work work(const CrossEntropyLoss& op) {

@@ -20,6 +20,13 @@ struct CrossEntropyStats {
   std::int64_t vocab_begin = 0;
 };
 
+/// Joins the statistics of several vocabulary blocks, each merged from (-inf, 0, 0) on its own.
+struct CrossEntropyMerge {
+  static constexpr const char* kName = "CrossEntropyMerge";
+  ConstTensor parts;  // [P, N, 3] stat dtype
+  Tensor stats;       // [N, 3], assigned
+};
+
 /// loss[n] = lse - label logit, 0 where ignored; also lse itself, and the running totals.
 struct CrossEntropyLoss {
   static constexpr const char* kName = "CrossEntropyLoss";
@@ -53,10 +60,12 @@ struct CrossEntropyRows {
 };
 
 void check(const CrossEntropyStats& op);
+void check(const CrossEntropyMerge& op);
 void check(const CrossEntropyLoss& op);
 void check(const CrossEntropyBwd& op);
 void check(const CrossEntropyRows& op);
 Work work(const CrossEntropyStats& op);
+Work work(const CrossEntropyMerge& op);
 Work work(const CrossEntropyLoss& op);
 Work work(const CrossEntropyBwd& op);
 Work work(const CrossEntropyRows& op);

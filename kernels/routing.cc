@@ -46,11 +46,18 @@ void check_rule(const Checker& c, const RouterRule& rule, std::int64_t experts,
          " are to be chosen; raise rule.top_groups or choose fewer");
 }
 
-/// `fraction` is [R, E] with R sequences of equal length.
-void check_fraction(const Checker& c, const ConstTensor& fraction, const ConstTensor& logits) {
-  check_matrix(c, "fraction", fraction, Checker::kAny, logits.shape[1], logits.dtype);
+/// `fraction` is [R, E] with R sequences, of equal length unless `sequence` tells them apart.
+void check_sequences(const Checker& c, const ConstTensor& fraction, const ConstTensor& sequence,
+                     std::int64_t tokens, std::int64_t length) {
+  check_matrix(c, "fraction", fraction, Checker::kAny, Checker::kAny, fraction.dtype);
+  c.optional_shape("sequence", sequence, {tokens});
+  c.dtype("sequence", sequence, DType::i32);
   const std::int64_t sequences = fraction.shape[0];
-  const std::int64_t tokens = logits.shape[0];
+  if (sequence.defined()) {
+    c.that(length >= 1, "length must be the tokens of a whole sequence beside sequence, got ",
+           length);
+    return;
+  }
   c.that(sequences >= 1 && tokens >= sequences && tokens % sequences == 0,
          "fraction must have a row per sequence, dividing ", tokens, " tokens, got ", sequences,
          " rows");
@@ -74,17 +81,29 @@ void check(const RouteFwd& op) {
   c.shape("counts", op.counts, {experts});
   c.dtype("counts", op.counts, DType::i64);
   check_rule(c, op.rule, experts, chosen);
+  c.optional_shape("sequence", op.sequence, {tokens});
+  c.dtype("sequence", op.sequence, DType::i32);
   c.disjoint("scores", op.scores, "logits", op.logits);
   c.disjoint("weight", op.weight, "scores", op.scores);
 }
 
+void check(const RouteFraction& op) {
+  const Checker c(RouteFraction::kName);
+  check_matrix(c, "expert", op.expert, Checker::kAny, Checker::kAny, DType::i32);
+  check_real(c, "fraction", op.fraction);
+  check_sequences(c, op.fraction, op.sequence, op.expert.shape[0], op.length);
+}
+
 void check(const RouteLosses& op) {
   const Checker c(RouteLosses::kName);
-  check_choices(c, op.logits, op.scores, op.expert);
-  check_fraction(c, op.fraction, op.logits);
+  check_real(c, "logits", op.logits);
+  check_matrix(c, "logits", op.logits, Checker::kAny, Checker::kAny, op.logits.dtype);
+  const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
+  check_matrix(c, "scores", op.scores, tokens, experts, op.logits.dtype);
+  check_matrix(c, "fraction", op.fraction, Checker::kAny, experts, op.logits.dtype);
+  check_sequences(c, op.fraction, op.sequence, tokens, op.length);
   check_sum(c, "aux", op.aux);
   check_sum(c, "z", op.z);
-  c.disjoint("fraction", op.fraction, "scores", op.scores);
   c.disjoint("aux", op.aux, "z", op.z);
 }
 
@@ -97,8 +116,11 @@ void check(const RouteBwd& op) {
   check_matrix(c, "dlogits", op.dlogits, tokens, experts, op.logits.dtype);
   check_rule(c, op.rule, experts, chosen);
   c.that(op.aux_coef == 0 || op.fraction.defined(), "fraction is needed when aux_coef is not 0 (",
-         op.aux_coef, "); run RouteLosses first and pass its fraction");
-  if (op.fraction.defined()) check_fraction(c, op.fraction, op.logits);
+         op.aux_coef, "); run RouteFraction first and pass its fraction");
+  if (op.fraction.defined()) {
+    check_matrix(c, "fraction", op.fraction, Checker::kAny, experts, op.logits.dtype);
+    check_sequences(c, op.fraction, op.sequence, tokens, op.length);
+  }
   c.optional_shape("z_scale", op.z_scale, {1});
   c.dtype("z_scale", op.z_scale, DType::f64);
   c.disjoint("dlogits", op.dlogits, "logits", op.logits);
@@ -119,8 +141,12 @@ Work work(const RouteFwd& op) {
   return {0, bytes_of({op.logits, op.bias, op.scores, op.expert, op.weight, op.counts, op.counts})};
 }
 
+Work work(const RouteFraction& op) {
+  return {0, bytes_of({op.expert, op.fraction})};
+}
+
 Work work(const RouteLosses& op) {
-  return {0, bytes_of({op.logits, op.scores, op.expert, op.fraction})};
+  return {0, bytes_of({op.logits, op.scores, op.fraction})};
 }
 
 Work work(const RouteBwd& op) {

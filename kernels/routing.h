@@ -4,7 +4,9 @@
 #include "kernels/stream.h"
 
 // Mixture-of-experts routing: scores, selection, balance.
-// Dims: T tokens, E experts, K chosen per token, R sequences (T / R tokens each).
+// Dims: T tokens, E experts, K chosen per token, R sequences. Where ranks share sequences out, the
+// tokens at hand are pieces of them: `sequence` says which, -1 for padding that nothing counts, and
+// `length` is the tokens of a whole sequence. Without `sequence` the rows are R whole ones.
 namespace strait::kernels {
 
 enum class RouterScore : std::uint8_t { softmax, sigmoid };
@@ -29,7 +31,18 @@ struct RouteFwd {
   Tensor expert;          // [T, K] i32
   Tensor weight;          // [T, K] stat dtype
   Tensor counts;          // [E] i64, accumulated: choices that fell on each expert
+  ConstTensor sequence = {};  // [T] i32
   RouterRule rule;
+};
+
+/// f_e of each sequence: the share of its choices that fell on e. Of a sequence that ranks share out
+/// this rank's term, to be summed over them.
+struct RouteFraction {
+  static constexpr const char* kName = "RouteFraction";
+  ConstTensor expert;         // [T, K] i32
+  ConstTensor sequence = {};  // [T] i32
+  Tensor fraction;            // [R, E] stat dtype, assigned; kept for RouteBwd
+  std::int64_t length = 0;    // needed with `sequence`
 };
 
 /// Switch-style balance loss per sequence and z-loss, from the same scores:
@@ -39,12 +52,13 @@ struct RouteFwd {
 /// counts.
 struct RouteLosses {
   static constexpr const char* kName = "RouteLosses";
-  ConstTensor logits;  // [T, E]
-  ConstTensor scores;  // [T, E]
-  ConstTensor expert;  // [T, K] i32
-  Tensor fraction;     // [R, E] stat dtype: f_e of each sequence, kept for RouteBwd
-  Tensor aux;          // [1] f64, accumulated
-  Tensor z;            // [1] f64, accumulated
+  ConstTensor logits;         // [T, E]
+  ConstTensor scores;         // [T, E]
+  ConstTensor fraction;       // [R, E] stat dtype, of whole sequences
+  ConstTensor sequence = {};  // [T] i32
+  Tensor aux;                 // [1] f64, accumulated
+  Tensor z;                   // [1] f64, accumulated
+  std::int64_t length = 0;    // needed with `sequence`
 };
 
 /// dlogits from dweight, plus aux_coef * d(aux)/dlogits and z_coef * d(z)/dlogits.
@@ -56,7 +70,9 @@ struct RouteBwd {
   ConstTensor scores;         // [T, E]
   ConstTensor expert;         // [T, K] i32
   ConstTensor fraction = {};  // [R, E]; needed when aux_coef != 0
+  ConstTensor sequence = {};  // [T] i32
   Tensor dlogits;             // [T, E] stat dtype, assigned
+  std::int64_t length = 0;    // needed with `sequence`
   RouterRule rule;
   double aux_coef = 0;
   double z_coef = 0;
@@ -72,10 +88,12 @@ struct RouterBiasUpdate {
 };
 
 void check(const RouteFwd& op);
+void check(const RouteFraction& op);
 void check(const RouteLosses& op);
 void check(const RouteBwd& op);
 void check(const RouterBiasUpdate& op);
 Work work(const RouteFwd& op);
+Work work(const RouteFraction& op);
 Work work(const RouteLosses& op);
 Work work(const RouteBwd& op);
 Work work(const RouterBiasUpdate& op);

@@ -93,6 +93,28 @@ void run(const CrossEntropyStats& op) {
   });
 }
 
+void run(const CrossEntropyMerge& op) {
+  with_real(op.parts.dtype, CrossEntropyMerge::kName, [&](auto real) {
+    using T = decltype(real);
+    const std::int64_t blocks = op.parts.shape[0], rows = op.parts.shape[1];
+    const T* parts = op.parts.as<T>();
+    for (std::int64_t n = 0; n < rows; ++n) {
+      const auto of = [&](std::int64_t b) { return parts + (b * rows + n) * 3; };
+      T max = of(0)[0], label = 0;
+      for (std::int64_t b = 1; b < blocks; ++b) max = std::max(max, of(b)[0]);
+      double sum = 0;
+      for (std::int64_t b = 0; b < blocks; ++b) {
+        if (of(b)[1] != 0) sum += static_cast<double>(of(b)[1]) * std::exp(of(b)[0] - max);
+        label += of(b)[2];  // zero in all blocks but one
+      }
+      T* stats = op.stats.as<T>() + 3 * n;
+      stats[0] = max;
+      stats[1] = static_cast<T>(sum);
+      stats[2] = label;
+    }
+  });
+}
+
 void run(const CrossEntropyLoss& op) {
   with_real(op.stats.dtype, CrossEntropyLoss::kName, [&](auto real) {
     using T = decltype(real);

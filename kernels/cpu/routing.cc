@@ -131,16 +131,43 @@ void route(const RouteFwd& op) {
     }
   }
   auto* counts = op.counts.as<std::int64_t>();
-  for (std::int64_t c = 0; c < tokens * chosen; ++c) ++counts[expert[c]];
+  const auto* sequence = op.sequence.defined() ? op.sequence.as<std::int32_t>() : nullptr;
+  for (std::int64_t c = 0; c < tokens * chosen; ++c) {
+    if (!sequence || sequence[c / chosen] >= 0) ++counts[expert[c]];
+  }
 }
 
-/// f_e of the sequence that `expert` [S, K] describes.
+/// Which sequence each token is of, and how long a whole one is.
+class SequenceOf {
+ public:
+  template <class Op>
+  SequenceOf(const Op& op, std::int64_t tokens)
+      : index_(op.sequence.defined() ? op.sequence.template as<std::int32_t>() : nullptr),
+        length_(index_ ? op.length : tokens / std::max<std::int64_t>(op.fraction.shape[0], 1)) {}
+  /// -1 for padding.
+  std::int64_t operator()(std::int64_t token) const {
+    return index_ ? index_[token] : token / length_;
+  }
+  std::int64_t length() const { return length_; }
+
+ private:
+  const std::int32_t* index_;
+  std::int64_t length_;
+};
+
 template <class Real>
-void choice_fractions(const std::int32_t* expert, std::int64_t choices, std::int64_t experts,
-                      Real* fraction) {
-  std::fill_n(fraction, experts, Real(0));
-  for (std::int64_t c = 0; c < choices; ++c) fraction[expert[c]] += 1;
-  for (std::int64_t e = 0; e < experts; ++e) fraction[e] /= static_cast<Real>(choices);
+void fractions(const RouteFraction& op) {
+  const std::int64_t tokens = op.expert.shape[0], chosen = op.expert.shape[1];
+  const std::int64_t experts = op.fraction.shape[1];
+  const SequenceOf sequence(op, tokens);
+  Real* fraction = op.fraction.as<Real>();
+  std::fill_n(fraction, op.fraction.numel(), Real(0));
+  for (std::int64_t c = 0; c < tokens * chosen; ++c) {
+    const std::int64_t r = sequence(c / chosen);
+    if (r >= 0) fraction[r * experts + op.expert.as<std::int32_t>()[c]] += 1;
+  }
+  const auto choices = static_cast<Real>(sequence.length() * chosen);
+  for (std::int64_t i = 0; i < op.fraction.numel(); ++i) fraction[i] /= choices;
 }
 
 /// sum_e f_e p_e of one token, with p the scores normalised to sum 1.
@@ -154,28 +181,34 @@ double balance(const Real* scores, const Real* fraction, std::int64_t experts) {
   return product / sum;
 }
 
-/// Sequences run in parallel; their sums are added in order, so the result is reproducible.
+/// Whole sequences, or else runs of tokens, in parallel; their sums are added in order, so the
+/// result is reproducible.
 template <class Real>
 void losses(const RouteLosses& op) {
-  const std::int64_t experts = op.logits.shape[1], chosen = op.expert.shape[1];
-  const std::int64_t sequences = op.fraction.shape[0], length = op.logits.shape[0] / sequences;
-  std::vector<double> aux(sequences), z(sequences);
+  const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
+  const SequenceOf sequence(op, tokens);
+  const RowBlocks<double> runs(tokens, 0);
+  const bool whole = !op.sequence.defined();
+  const std::int64_t count = whole ? op.fraction.shape[0] : runs.count();
+  std::vector<double> aux(count), z(count);
 #pragma omp parallel for schedule(static) if (op.logits.numel() > kParallelGrain)
-  for (std::int64_t r = 0; r < sequences; ++r) {
-    Real* fraction = op.fraction.as<Real>() + r * experts;
-    choice_fractions(op.expert.as<std::int32_t>() + r * length * chosen, length * chosen, experts,
-                     fraction);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t begin = whole ? i * sequence.length() : runs.begin(i);
+    const std::int64_t end = whole ? begin + sequence.length() : runs.end(i);
     double balance_sum = 0;
-    for (std::int64_t t = r * length; t < (r + 1) * length; ++t) {
-      balance_sum += balance(op.scores.as<Real>() + t * experts, fraction, experts);
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t r = sequence(t);
+      if (r < 0) continue;
+      balance_sum += balance(op.scores.as<Real>() + t * experts,
+                             op.fraction.as<Real>() + r * experts, experts);
       const double lse = log_sum_exp(op.logits.as<Real>() + t * experts, experts);
-      z[r] += lse * lse;
+      z[i] += lse * lse;
     }
-    aux[r] = static_cast<double>(experts) * balance_sum / static_cast<double>(length);
+    aux[i] = static_cast<double>(experts) * balance_sum / static_cast<double>(sequence.length());
   }
-  for (std::int64_t r = 0; r < sequences; ++r) {
-    op.aux.as<double>()[0] += aux[r];
-    op.z.as<double>()[0] += z[r];
+  for (std::int64_t i = 0; i < count; ++i) {
+    op.aux.as<double>()[0] += aux[i];
+    op.z.as<double>()[0] += z[i];
   }
 }
 
@@ -225,7 +258,9 @@ template <class Real>
 void route_backward(const RouteBwd& op) {
   const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
   const std::int64_t chosen = op.expert.shape[1];
-  const std::int64_t length = op.aux_coef != 0 ? tokens / op.fraction.shape[0] : 0;
+  const SequenceOf sequence(op, tokens);
+  const double balance_coef =
+      op.aux_coef * static_cast<double>(experts) / static_cast<double>(sequence.length());
 #pragma omp parallel for schedule(static) if (tokens * experts > kParallelGrain)
   for (std::int64_t t = 0; t < tokens; ++t) {
     const Real* scores = op.scores.as<Real>() + t * experts;
@@ -234,13 +269,13 @@ void route_backward(const RouteBwd& op) {
     std::fill_n(gradient, experts, Real(0));
     weigh_backward(op.rule, scores, op.expert.as<std::int32_t>() + t * chosen,
                    op.dweight.as<Real>() + t * chosen, chosen, gradient);
-    if (op.aux_coef != 0) {
-      const double coef = op.aux_coef * static_cast<double>(experts) / static_cast<double>(length);
-      balance_backward(scores, op.fraction.as<Real>() + t / length * experts,
-                       static_cast<Real>(coef), experts, gradient);
+    const std::int64_t r = op.aux_coef != 0 || op.sequence.defined() ? sequence(t) : 0;
+    if (op.aux_coef != 0 && r >= 0) {
+      balance_backward(scores, op.fraction.as<Real>() + r * experts,
+                       static_cast<Real>(balance_coef), experts, gradient);
     }
     score_backward(op.rule.score, scores, experts, gradient);
-    if (op.z_coef == 0) continue;
+    if (op.z_coef == 0 || r < 0) continue;
     const Real lse = log_sum_exp(logits, experts);
     const Real dlse = static_cast<Real>(2 * op.z_coef) * scalar_or_one<Real>(op.z_scale) * lse;
     for (std::int64_t e = 0; e < experts; ++e) gradient[e] += dlse * std::exp(logits[e] - lse);
@@ -264,6 +299,11 @@ void update_bias(const RouterBiasUpdate& op) {
 
 void run(const RouteFwd& op) {
   with_real(op.logits.dtype, RouteFwd::kName, [&](auto real) { route<decltype(real)>(op); });
+}
+
+void run(const RouteFraction& op) {
+  with_real(op.fraction.dtype, RouteFraction::kName,
+            [&](auto real) { fractions<decltype(real)>(op); });
 }
 
 void run(const RouteLosses& op) {

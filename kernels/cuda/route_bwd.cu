@@ -14,6 +14,7 @@ struct Args {
   const float* scores;
   const int* expert;
   const float* fraction;  // [sequences, experts], read when balance is not 0
+  const int* sequence;    // or null: whole sequences of `length` tokens
   float* dlogits;
   int tokens, experts, chosen, length;
   const double* z_scale;    // or null: 1
@@ -75,8 +76,8 @@ __global__ void __launch_bounds__(kThreads) route_backward(const Args args) {
       scores[i] = args.scores[row + e];
       gradient[i] = dscores[e];
     });
-    if (args.balance != 0) {
-      const std::int64_t sequence = t / args.length;
+    const std::int64_t sequence = args.sequence ? args.sequence[t] : t / args.length;
+    if (args.balance != 0 && sequence >= 0) {
       balance_backward(args, args.fraction + sequence * args.experts, scores, gradient);
     }
     // Through the score.
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(kThreads) route_backward(const Args args) {
       gradient[i] = args.softmax ? scores[i] * (gradient[i] - mean)
                                  : gradient[i] * (scores[i] * (1.0f - scores[i]));
     });
-    if (args.z != 0) {
+    if (args.z != 0 && sequence >= 0) {
       const auto lse = static_cast<float>(log_sum_exp<kPerLane>(args.logits + row, args.experts));
       const float z = args.z_scale ? args.z * static_cast<float>(*args.z_scale) : args.z;
       for_each_expert<kPerLane>(args.experts, [&](int i, int e) {
@@ -132,14 +133,16 @@ std::string unsupported(const RouterBiasUpdate& op) {
 
 void run(const RouteBwd& op, const Stream& stream) {
   const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
-  const std::int64_t length =
-      op.aux_coef != 0 ? tokens / op.fraction.shape[0] : std::max<std::int64_t>(1, tokens);
+  const std::int64_t whole =
+      op.aux_coef != 0 && !op.sequence.defined() ? tokens / op.fraction.shape[0] : std::max<std::int64_t>(1, tokens);
+  const std::int64_t length = op.sequence.defined() ? op.length : whole;
   const double balance = op.aux_coef * static_cast<double>(experts) / static_cast<double>(length);
   const Args args{.dweight = op.dweight.as<float>(),
                   .logits = op.logits.as<float>(),
                   .scores = op.scores.as<float>(),
                   .expert = op.expert.as<std::int32_t>(),
                   .fraction = op.fraction.as<float>(),
+                  .sequence = op.sequence.as<std::int32_t>(),
                   .dlogits = op.dlogits.as<float>(),
                   .tokens = static_cast<int>(tokens),
                   .experts = static_cast<int>(experts),

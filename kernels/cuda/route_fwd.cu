@@ -15,6 +15,7 @@ struct Args {
   int* expert;
   float* weight;
   unsigned long long* counts;
+  const int* sequence;  // or null
   int tokens, experts, chosen, groups, top_groups;
   float scale;
   bool softmax, renormalise;
@@ -120,10 +121,11 @@ __device__ __forceinline__ void route_token(const Args& args, const Scratch& scr
   sum = warp_reduce(sum);
   const float divisor = args.renormalise ? sum + kTinySum : 1.0f;
   const std::int64_t choices = static_cast<std::int64_t>(token) * args.chosen;
+  const bool counted = !args.sequence || args.sequence[token] >= 0;
   for (int k = lane_id(); k < args.chosen; k += kWarp) {
     args.expert[choices + k] = scratch.chosen[k];
     args.weight[choices + k] = scratch.chosen_score[k] / divisor * args.scale;
-    atomicAdd(&histogram[scratch.chosen[k]], 1);
+    if (counted) atomicAdd(&histogram[scratch.chosen[k]], 1);
   }
   __syncwarp();
 }
@@ -167,6 +169,7 @@ void run(const RouteFwd& op, const Stream& stream) {
                   .expert = op.expert.as<std::int32_t>(),
                   .weight = op.weight.as<float>(),
                   .counts = static_cast<unsigned long long*>(op.counts.data),
+                  .sequence = op.sequence.as<std::int32_t>(),
                   .tokens = static_cast<int>(op.logits.shape[0]),
                   .experts = static_cast<int>(op.logits.shape[1]),
                   .chosen = static_cast<int>(op.expert.shape[1]),

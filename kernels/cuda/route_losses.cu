@@ -11,26 +11,42 @@ using namespace route;
 constexpr int kFractionThreads = 512;
 constexpr int kFinishThreads = 256;
 
+struct FractionArgs {
+  const int* expert;
+  const int* sequence;  // or null: whole sequences, one after another
+  float* fraction;      // [sequences, experts]
+  int tokens, experts, chosen, length;
+};
+
 struct Args {
   const float* logits;
   const float* scores;
-  const int* expert;
-  float* fraction;   // [sequences, experts]
-  double* partials;  // [blocks, 2]: balance and squared log-sum-exp
+  const float* fraction;  // [sequences, experts]
+  const int* sequence;    // or null
+  double* partials;       // [blocks, 2]: balance and squared log-sum-exp
   double* aux;
   double* z;
-  int tokens, experts, chosen, length, blocks;
+  int tokens, experts, length, blocks;
 };
 
 /// One block per sequence: the shares of its choices.
-__global__ void __launch_bounds__(kFractionThreads) choice_fractions(const Args args) {
+__global__ void __launch_bounds__(kFractionThreads) choice_fractions(const FractionArgs args) {
   extern __shared__ int histogram[];
   for (int e = threadIdx.x; e < args.experts; e += kFractionThreads) histogram[e] = 0;
   __syncthreads();
   const std::int64_t choices = static_cast<std::int64_t>(args.length) * args.chosen;
-  const int* expert = args.expert + blockIdx.x * choices;
-  for (std::int64_t c = threadIdx.x; c < choices; c += kFractionThreads) {
-    atomicAdd(&histogram[expert[c]], 1);
+  if (args.sequence) {
+    const std::int64_t all = static_cast<std::int64_t>(args.tokens) * args.chosen;
+    for (std::int64_t c = threadIdx.x; c < all; c += kFractionThreads) {
+      if (args.sequence[c / args.chosen] == static_cast<int>(blockIdx.x)) {
+        atomicAdd(&histogram[args.expert[c]], 1);
+      }
+    }
+  } else {
+    const int* expert = args.expert + blockIdx.x * choices;
+    for (std::int64_t c = threadIdx.x; c < choices; c += kFractionThreads) {
+      atomicAdd(&histogram[expert[c]], 1);
+    }
   }
   __syncthreads();
   float* fraction = args.fraction + static_cast<std::int64_t>(blockIdx.x) * args.experts;
@@ -47,8 +63,9 @@ __global__ void __launch_bounds__(kThreads) token_losses(const Args args) {
   double balance = 0, squares = 0;
   for (int t = static_cast<int>(blockIdx.x) * kWarps + warp; t < args.tokens; t += step) {
     const std::int64_t row = static_cast<std::int64_t>(t) * args.experts;
-    const float* fraction =
-        args.fraction + static_cast<std::int64_t>(t / args.length) * args.experts;
+    const int sequence = args.sequence ? args.sequence[t] : t / args.length;
+    if (sequence < 0) continue;
+    const float* fraction = args.fraction + static_cast<std::int64_t>(sequence) * args.experts;
     double product = 0, sum = 0;
     for_each_expert<kPerLane>(args.experts, [&](int, int e) {
       const double s = args.scores[row + e];
@@ -89,31 +106,47 @@ __global__ void __launch_bounds__(kFinishThreads) finish_losses(const Args args)
 
 }  // namespace
 
+std::string unsupported(const RouteFraction& op) {
+  return unsupported_logits(op.fraction);
+}
+
 std::string unsupported(const RouteLosses& op) {
   return unsupported_logits(op.logits);
 }
 
+void run(const RouteFraction& op, const Stream& stream) {
+  const std::int64_t tokens = op.expert.shape[0], sequences = op.fraction.shape[0];
+  const FractionArgs args{
+      .expert = op.expert.as<std::int32_t>(),
+      .sequence = op.sequence.as<std::int32_t>(),
+      .fraction = op.fraction.as<float>(),
+      .tokens = static_cast<int>(tokens),
+      .experts = static_cast<int>(op.fraction.shape[1]),
+      .chosen = static_cast<int>(op.expert.shape[1]),
+      .length = static_cast<int>(op.sequence.defined() ? op.length : tokens / sequences)};
+  const std::size_t histogram = static_cast<std::size_t>(args.experts) * sizeof(int);
+  launch_kernel({op.kName, stream, {op.expert, op.fraction}},
+                {static_cast<unsigned>(sequences), kFractionThreads, histogram}, choice_fractions,
+                args);
+}
+
 void run(const RouteLosses& op, const Stream& stream) {
   const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
-  const std::int64_t sequences = op.fraction.shape[0];
   const unsigned blocks = token_blocks(tokens);
   void* partials = Context::current().workspace(stream, blocks * 2 * sizeof(double));
   const Args args{.logits = op.logits.as<float>(),
                   .scores = op.scores.as<float>(),
-                  .expert = op.expert.as<std::int32_t>(),
                   .fraction = op.fraction.as<float>(),
+                  .sequence = op.sequence.as<std::int32_t>(),
                   .partials = static_cast<double*>(partials),
                   .aux = op.aux.as<double>(),
                   .z = op.z.as<double>(),
                   .tokens = static_cast<int>(tokens),
                   .experts = static_cast<int>(experts),
-                  .chosen = static_cast<int>(op.expert.shape[1]),
-                  .length = static_cast<int>(tokens / sequences),
+                  .length = static_cast<int>(op.sequence.defined() ? op.length
+                                                                   : tokens / op.fraction.shape[0]),
                   .blocks = static_cast<int>(blocks)};
-  const Call call{op.kName, stream, {op.logits, op.expert, op.fraction}};
-  const std::size_t histogram = static_cast<std::size_t>(experts) * sizeof(int);
-  launch_kernel(call, {static_cast<unsigned>(sequences), kFractionThreads, histogram},
-                choice_fractions, args);
+  const Call call{op.kName, stream, {op.logits, op.fraction}};
   with_experts(experts, [&](auto per_lane) {
     launch_kernel(call, {blocks, kThreads}, token_losses<per_lane()>, args);
   });

@@ -21,6 +21,7 @@ enum class OptimKind { adamw, muon };
 enum class NewtonSchulz { original, five_step, polar_express };
 enum class MuonScale { adamw_rms, aspect, unit_rms };
 enum class ScheduleKind { constant, cosine, linear, wsd };
+enum class KeyExchange : std::uint8_t { automatic, gather, ring };
 enum class Recompute { none, ffn, block };
 enum class Compute { f64, f32, bf16 };
 enum class DataFormat { automatic, strait, llmc, megatron, llmq, uint16 };
@@ -179,6 +180,7 @@ struct Parallel {
   std::int64_t cp = 1;
   std::int64_t tp = 1;
   std::int64_t ep = 1;
+  KeyExchange cp_exchange = KeyExchange::automatic;
 };
 
 struct Precision {

@@ -89,6 +89,11 @@ void resolve_ranks(Config& config, const Rules& rules, const World& world) {
                                   std::to_string(world.ranks) + "; leave dp at 0, or start " +
                                   std::to_string(parallel.dp * others) + " ranks (mpirun -n)");
   }
+  if (parallel.dp % parallel.ep != 0) {
+    rules.fail("parallel.ep", "must divide " + rules.quote("parallel.dp") +
+                                  ", the ranks that share out the experts; lower it or start more "
+                                  "ranks");
+  }
   if (world.ranks > 1 && config.precision.gradients == Storage::bf16) {
     rules.fail("precision.gradients", "is summed over ranks in float32 alone; set it to wide");
   }

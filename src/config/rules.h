@@ -38,5 +38,6 @@ std::string multiples_near(std::int64_t number, std::int64_t step);
 
 void validate_attention(const Rules& rules);
 void validate_ffn(const Rules& rules);
+void validate_parallel(const Rules& rules);
 
 }  // namespace strait::config

@@ -113,15 +113,6 @@ void validate_precision(const Rules& rules) {
   }
 }
 
-void validate_parallel(const Rules& rules) {
-  for (const char* axis : {"parallel.cp", "parallel.tp", "parallel.ep"}) {
-    if (key_at(axis).get(rules.config()) == Value(std::int64_t{1})) continue;
-    rules.fail(axis,
-               "not available in this version: use dp; leave it at 1 and start more ranks "
-               "(mpirun -n N), which split the batch");
-  }
-}
-
 void validate_eval(const Rules& rules) {
   const Eval& eval = rules.config().eval;
   if (eval.sample_tokens == 0 && !eval.sample_prompt.empty()) {
@@ -140,12 +131,12 @@ void validate(const Config& config, const std::string& origin) {
   if (!awaits_import(config)) {
     validate_attention(rules);
     validate_ffn(rules);
+    validate_parallel(rules);
   }
   validate_data(rules);
   validate_optim(rules);
   validate_train(rules);
   validate_precision(rules);
-  validate_parallel(rules);
   validate_eval(rules);
 }
 

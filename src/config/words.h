@@ -61,6 +61,10 @@ struct Words<Recompute> {
   static constexpr std::array<std::string_view, 3> kList{"none", "ffn", "block"};
 };
 template <>
+struct Words<KeyExchange> {
+  static constexpr std::array<std::string_view, 3> kList{"auto", "gather", "ring"};
+};
+template <>
 struct Words<Compute> {
   static constexpr std::array<std::string_view, 3> kList{"f64", "f32", "bf16"};
 };

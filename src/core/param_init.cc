@@ -8,63 +8,57 @@
 namespace strait::core {
 namespace {
 
-/// Where the rows (all dims but the last) of a part lie, here and in the global part.
-class PartRows {
+/// Global index of every local one, dim by dim; a part of fewer dims has leading dims of one.
+class GlobalIndices {
  public:
-  PartRows(const Part& part, const Shard& shard) {
-    const int rank = static_cast<int>(part.global_shape.size());
-    for (int i = 0; i < rank; ++i) global_[i] = local_[i] = part.global_shape[i];
-    if (shard.dim >= 0) {
-      local_[shard.dim] /= shard.parts;
-      begin_[shard.dim] = local_[shard.dim] * shard.index;
-    }
-    // A vector is one row, a matrix has no outer dim.
-    for (; shift_ < 3 - rank; ++shift_) {
-      global_ = {1, global_[0], global_[1]};
-      local_ = {1, local_[0], local_[1]};
-      begin_ = {0, begin_[0], begin_[1]};
+  explicit GlobalIndices(const Part& part) {
+    const int rank = static_cast<int>(part.global_shape.size()), shift = 3 - rank;
+    for (int dim = 0; dim < 3; ++dim) {
+      extent_[dim] = dim < shift ? 1 : part.global_shape[dim - shift];
+      if (dim - shift != part.cut_dim) {
+        add({0, 0, extent_[dim]}, dim);
+        continue;
+      }
+      for (const Run& run : part.runs) add(run, dim);
     }
   }
 
-  std::int64_t rows() const { return local_[0] * local_[1]; }
-  std::int64_t width() const { return local_[2]; }
-  /// Row-major index in the global part of the row's first element.
-  std::int64_t global_index(std::int64_t row) const {
-    const std::int64_t a = row / local_[1] + begin_[0], b = row % local_[1] + begin_[1];
-    return (a * global_[1] + b) * global_[2] + begin_[2];
-  }
-  /// Offset of the row's first element in a view of the local part.
-  std::int64_t local_offset(const Tensor& view, std::int64_t row) const {
-    const std::int64_t index[3] = {row / local_[1], row % local_[1], 0};
-    std::int64_t offset = 0;
-    for (int i = 0; i < view.rank; ++i) offset += index[i + shift_] * view.stride[i];
-    return offset;
+  std::int64_t size(int dim) const { return static_cast<std::int64_t>(index_[dim].size()); }
+  /// Row-major index in the whole part.
+  std::uint64_t operator()(std::int64_t i, std::int64_t j, std::int64_t k) const {
+    const std::int64_t row = index_[0][i] * extent_[1] + index_[1][j];
+    return static_cast<std::uint64_t>(row * extent_[2] + index_[2][k]);
   }
 
  private:
-  std::array<std::int64_t, 3> global_{1, 1, 1}, local_{1, 1, 1}, begin_{};
-  int shift_ = 0;
+  void add(const Run& run, int dim) {
+    for (std::int64_t i = 0; i < run.size; ++i) index_[dim].push_back(run.global + i);
+  }
+  std::array<std::int64_t, 3> extent_{};
+  std::array<std::vector<std::int64_t>, 3> index_;
 };
 
 /// Writes the initial values of one part into host memory laid out as the local parameter.
 template <class Real>
 void fill_part(const Part& part, std::uint64_t seed, Real* host) {
-  const Param& param = *part.param;
   const Rng rng(seed, "init/" + part.name);
-  Tensor view = param.master;
+  Tensor view = part.param->master;
   view.data = host;
   view = part.view(view);
-  const Init& init = param.spec.init;
-  const PartRows rows(part, param.spec.shard);
+  const Init& init = part.param->spec.init;
+  const GlobalIndices global(part);
+  const std::int64_t inner = global.size(1), rows = global.size(0) * inner;
+  const std::int64_t outer_stride = view.rank == 3 ? view.stride[0] : 0;
+  const std::int64_t inner_stride = view.rank >= 2 ? view.stride[view.rank - 2] : 0;
 #pragma omp parallel for
-  for (std::int64_t row = 0; row < rows.rows(); ++row) {
-    Real* out = view.as<Real>() + rows.local_offset(view, row);
-    const std::int64_t first = rows.global_index(row);
-    for (std::int64_t i = 0; i < rows.width(); ++i) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int64_t i = row / inner, j = row % inner;
+    Real* out = view.as<Real>() + i * outer_stride + j * inner_stride;
+    for (std::int64_t k = 0; k < global.size(2); ++k) {
       const double value = init.kind == Init::Kind::constant
                                ? init.value
-                               : init.value * rng.normal(static_cast<std::uint64_t>(first + i));
-      out[i] = static_cast<Real>(value);
+                               : init.value * rng.normal(global(i, j, k));
+      out[k] = static_cast<Real>(value);
     }
   }
 }

@@ -48,26 +48,98 @@ void check_spec(const ParamSpec& spec) {
   }
 }
 
-void check_divides(const ParamSpec& spec, std::int64_t size, const std::string& what) {
-  if (size % spec.shard.parts != 0) {
-    throw InputError("parameter " + what + ": " + std::to_string(size) +
-                     " rows do not divide over " + std::to_string(spec.shard.parts) +
-                     " ranks; lower parallel.tp or parallel.ep");
+/// The stretches of shard.dim that are divided one by one, named for messages.
+std::vector<Section> cuts_of(const ParamSpec& spec) {
+  if (!spec.shard.cuts.empty()) {
+    std::vector<Section> cuts;
+    for (const std::int64_t size : spec.shard.cuts) cuts.push_back({spec.name, size});
+    return cuts;
   }
+  if (spec.shard.dim == spec.section_dim && !spec.sections.empty()) return spec.sections;
+  return {{spec.name, spec.shape[spec.shard.dim]}};
+}
+
+/// What this rank holds along shard.dim of the whole parameter.
+std::vector<Run> runs_of(const ParamSpec& spec) {
+  const Shard& shard = spec.shard;
+  std::vector<Run> runs;
+  std::int64_t global = 0, local = 0;
+  for (const Section& cut : cuts_of(spec)) {
+    if (shard.even ? cut.size % shard.parts != 0 : cut.size < shard.parts) {
+      throw InputError("parameter " + cut.name + ": " + std::to_string(cut.size) +
+                       " rows do not divide over " + std::to_string(shard.parts) +
+                       " ranks; lower parallel.tp or parallel.ep");
+    }
+    const std::int64_t begin = cut.size * shard.index / shard.parts;
+    const std::int64_t length = cut.size * (shard.index + 1) / shard.parts - begin;
+    runs.push_back({global + begin, local, length});
+    global += cut.size;
+    local += length;
+  }
+  if (global != spec.shape[shard.dim]) {
+    throw InputError("parameter " + spec.name + ": cuts hold " + std::to_string(global) +
+                     " rows, the parameter has " + std::to_string(spec.shape[shard.dim]));
+  }
+  return runs;
+}
+
+/// The runs inside [begin, begin + size), counted from there, and neighbours joined. `first` is
+/// the local index of the first.
+std::vector<Run> clip(const std::vector<Run>& runs, std::int64_t begin, std::int64_t size,
+                      std::int64_t& first) {
+  std::vector<Run> out;
+  first = 0;
+  for (const Run& run : runs) {
+    const std::int64_t from = std::max(run.global, begin);
+    const std::int64_t to = std::min(run.global + run.size, begin + size);
+    if (run.global < begin) first += std::min(run.size, begin - run.global);
+    if (from >= to) continue;
+    const Run piece{from - begin, run.local + (from - run.global), to - from};
+    const bool joins = !out.empty() && out.back().global + out.back().size == piece.global &&
+                       out.back().local + out.back().size == piece.local;
+    if (joins) {
+      out.back().size += piece.size;
+    } else {
+      out.push_back(piece);
+    }
+  }
+  for (Run& run : out) run.local -= first;
+  return out;
 }
 
 std::vector<std::int64_t> local_shape_of(const ParamSpec& spec) {
   std::vector<std::int64_t> shape = spec.shape;
   if (spec.shard.dim < 0) return shape;
-  check_divides(spec, shape[spec.shard.dim], spec.name);
-  if (spec.shard.dim == spec.section_dim) {
-    for (const Section& section : spec.sections) check_divides(spec, section.size, section.name);
-  }
-  shape[spec.shard.dim] /= spec.shard.parts;
+  shape[spec.shard.dim] = 0;
+  for (const Run& run : runs_of(spec)) shape[spec.shard.dim] += run.size;
   return shape;
 }
 
+/// Fills in what this rank holds of rows [begin, begin + size) of `spec`.
+void locate(const ParamSpec& spec, std::int64_t begin, std::int64_t size, Part& part) {
+  const bool along = spec.shard.dim == spec.section_dim;
+  part.cut_dim = spec.shard.dim < 0 ? spec.section_dim : spec.shard.dim;
+  if (along) {
+    part.runs = clip(runs_of(spec), begin, size, part.local_begin);
+    part.local_size = 0;
+    for (const Run& run : part.runs) part.local_size += run.size;
+    return;
+  }
+  part.local_begin = begin;
+  part.local_size = size;
+  std::int64_t first = 0;
+  part.runs = spec.shard.dim < 0 ? std::vector<Run>{{0, 0, size}}
+                                 : clip(runs_of(spec), 0, spec.shape[spec.shard.dim], first);
+}
+
 }  // namespace
+
+std::vector<Axis> grad_axes_of(const Shard& shard) {
+  const Axis cut = shard.parts > 1 && shard.dim >= 0 ? shard.axis : Axis::edp;
+  if (cut == Axis::tp) return {Axis::dp, Axis::cp};
+  if (cut == Axis::ep) return {Axis::edp, Axis::cp, Axis::tp};
+  return {Axis::dp, Axis::cp, Axis::tp};
+}
 
 Tensor Part::view(const Tensor& of_param) const {
   Tensor shaped = of_param;
@@ -100,6 +172,7 @@ Param& ParamTable::add(ParamSpec spec) {
   }
   Param& param = params_.emplace_back();
   param.local_shape = local_shape_of(spec);
+  if (spec.grad_axes.empty()) spec.grad_axes = grad_axes_of(spec.shard);
   param.spec = std::move(spec);
   return param;
 }
@@ -107,22 +180,27 @@ Param& ParamTable::add(ParamSpec spec) {
 std::int64_t ParamTable::lay_out() {
   in_memory_order_.clear();
   ranges_.clear();
+  gradient_runs_.clear();
   for (Param& param : params_) {
     if (param.spec.trainable) in_memory_order_.push_back(&param);
   }
   const auto key = [](const Param* p) {
-    return std::tuple(p->spec.group, p->spec.decay, p->spec.whole_grad);
+    return std::tuple(p->spec.group, p->spec.decay, p->spec.grad_axes, p->spec.whole_grad);
   };
   std::ranges::stable_sort(in_memory_order_, std::ranges::greater{}, key);
   std::int64_t elements = 0;
   for (Param* param : in_memory_order_) {
     param->begin = elements;
     const std::int64_t n = padded(product(param->local_shape));
-    const auto [group, decay, whole_grad] = key(param);
+    const auto [group, decay, axes, whole_grad] = key(param);
     if (ranges_.empty() || ranges_.back().group != group || ranges_.back().decay != decay) {
       ranges_.push_back({group, decay, elements, 0});
     }
     ranges_.back().size += n;
+    if (gradient_runs_.empty() || gradient_runs_.back().axes != axes) {
+      gradient_runs_.push_back({axes, elements, 0});
+    }
+    gradient_runs_.back().size += n;
     elements += n;
   }
   return elements;
@@ -206,13 +284,16 @@ std::vector<Part> ParamTable::parts() const {
     const ParamSpec& spec = param.spec;
     std::vector<Section> sections = spec.sections;
     if (sections.empty()) sections.push_back({spec.name, spec.shape[spec.section_dim]});
-    const int divisor = spec.shard.dim == spec.section_dim ? spec.shard.parts : 1;
     std::int64_t begin = 0;
     for (const Section& section : sections) {
-      Part part{section.name, &param, spec.shape, spec.section_dim, begin, section.size / divisor};
+      Part& part = out.emplace_back();
+      part.name = section.name;
+      part.param = &param;
+      part.global_shape = spec.shape;
       part.global_shape[spec.section_dim] = section.size;
-      begin += part.local_size;
-      out.push_back(std::move(part));
+      part.section_dim = spec.section_dim;
+      locate(spec, begin, section.size, part);
+      begin += section.size;
     }
   }
   return out;

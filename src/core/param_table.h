@@ -10,8 +10,9 @@
 
 namespace strait::core {
 
-/// Mesh axes (data, context, tensor, expert).
-enum class Axis : std::uint8_t { dp, cp, tp, ep };
+/// Mesh axes: data, context, tensor, expert; edp are the data ranks that hold the same experts:
+/// dp = edp x ep.
+enum class Axis : std::uint8_t { dp, cp, tp, ep, edp };
 
 struct Init {
   enum class Kind : std::uint8_t { constant, normal } kind = Kind::normal;
@@ -27,12 +28,16 @@ struct Section {
   std::int64_t size = 0;  // global rows of the part
 };
 
-/// How a parameter lies over ranks: `dim` is divided over `axis` (each section by itself).
+/// How a parameter lies over ranks: `dim` is divided over `axis`.
 struct Shard {
   int dim = -1;  // -1: replicated
   Axis axis = Axis::tp;
   int parts = 1;  // ranks of the axis
   int index = 0;  // this rank on it
+  /// Consecutive stretches of `dim` that are divided one by one, such as query and key heads;
+  /// empty: the sections where `dim` is theirs, else all of it.
+  std::vector<std::int64_t> cuts = {};
+  bool even = true;  // false: sizes may differ by one (a vocabulary)
 };
 
 enum class OptimGroup : std::uint8_t { vector, matrix };
@@ -44,7 +49,8 @@ struct ParamSpec {
   std::vector<Section> sections = {};  // empty: one part of the parameter's own name
   int section_dim = 0;
   Shard shard = {};
-  std::vector<Axis> grad_axes = {Axis::dp, Axis::cp};  // gradients are summed over these axes
+  std::vector<Axis> grad_axes = {};  // gradients are summed over these; filled in by add() from
+                                     // `shard`, see grad_axes_of
   Init init = {};
   bool decay = false;       // weight decay applies
   bool whole_grad = false;  // every gradient of a pass covers all of it in one product: the first
@@ -71,7 +77,15 @@ struct Param {
   bool adds_gradient() { return !std::exchange(grad_spent, false); }
 };
 
-/// A named part of a parameter: the unit of initialisation, checkpoints and export.
+/// Indices [local, local + size) of a part's view are [global, global + size) of the whole part.
+struct Run {
+  std::int64_t global = 0, local = 0, size = 0;
+  bool operator==(const Run&) const = default;
+};
+
+/// A named part of a parameter: the unit of initialisation, checkpoints and export. What a rank
+/// holds of it are `runs` along one dim, of full extent in the others; none on a rank that holds
+/// nothing of the part.
 struct Part {
   std::string name;
   const Param* param = nullptr;
@@ -79,9 +93,15 @@ struct Part {
   int section_dim = 0;
   std::int64_t local_begin = 0;  // along section_dim of the local tensor
   std::int64_t local_size = 0;
+  int cut_dim = 0;  // the dim of the runs
+  std::vector<Run> runs;
   /// The part's view of one of the parameter's tensors (weight, grad, or a flat state).
   Tensor view(const Tensor& of_param) const;
 };
+
+/// The axes that gradients of a parameter are summed over: all that it is not divided over, because
+/// there every rank sees other tokens or other heads.
+std::vector<Axis> grad_axes_of(const Shard& shard);
 
 /// Number formats of a table. Masters are in the statistics dtype of `weight`.
 struct ParamDtypes {
@@ -97,6 +117,13 @@ struct ParamRange {
   bool decay = false;
   std::int64_t begin = 0;  // element in the flat tensors
   std::int64_t size = 0;   // gaps included
+};
+
+/// Neighbours in memory whose gradients are summed over the same axes.
+struct GradientRun {
+  std::vector<Axis> axes;
+  std::int64_t begin = 0;  // element in the flat tensors
+  std::int64_t size = 0;   // gaps included, which hold zeros
 };
 
 /// All trainable parameters side by side in memory, each tensor over the same elements.
@@ -136,6 +163,7 @@ class ParamTable {
   DType dtype() const { return dtypes_.weight; }
   std::deque<Param>& params() { return params_; }
   const std::deque<Param>& params() const { return params_; }
+  /// The same names in the same order on every rank.
   std::vector<Part> parts() const;
 
   /// Sum of local elements of trainable parameters.
@@ -148,6 +176,8 @@ class ParamTable {
   const FlatParams& flat() const { return flat_; }
   /// Ranges of flat() in memory order; they cover it.
   const std::vector<ParamRange>& ranges() const { return ranges_; }
+  /// Runs of flat().grad in memory order; they cover it.
+  const std::vector<GradientRun>& gradient_runs() const { return gradient_runs_; }
   /// Trainable parameters in memory order.
   const std::vector<Param*>& in_memory_order() const { return in_memory_order_; }
 
@@ -169,6 +199,7 @@ class ParamTable {
   std::deque<Param> params_;
   std::vector<Param*> in_memory_order_;
   std::vector<ParamRange> ranges_;
+  std::vector<GradientRun> gradient_runs_;
   FlatParams flat_;
   std::vector<Tensor> cleared_;
   Arena weights_{"weights"};

@@ -1,30 +1,37 @@
 #include "layers/dense_ffn.h"
 
 #include "kernels/activation.h"
+#include "kernels/elementwise.h"
+#include "parallel/tensor_split.h"
 
 namespace strait::layers {
 
 using kernels::launch;
 
 DenseFfn::DenseFfn(const Build& build, const std::string& name, std::int64_t width)
-    : width_(width),
+    : width_(width / build.mesh.tp),
       gate_up_(build, {.name = name + ".gate_up",
                        .in = build.model.d_model,
                        .out = 2 * width,
                        .sections = {{name + ".gate.weight", width}, {name + ".up.weight", width}},
+                       .shard = build.over_tensor(0),
                        .std = build.model.init_std}),
       down_(build, {.name = name + ".down",
                     .in = width,
                     .out = build.model.d_model,
+                    .shard = build.over_tensor(1),
                     .std = build.output_std()}) {}
 
 void DenseFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
-  const std::int64_t tokens = x.shape[0];
+  const std::int64_t tokens = ctx.tokens->tokens();
   saved_ = {x, ctx.saved.take(x.dtype, {tokens, 2 * width_}),
             ctx.saved.take(x.dtype, {tokens, width_})};
-  gate_up_.forward(ctx, x, saved_.gate_up);
+  const core::Frame frame(ctx.scratch);
+  gate_up_.forward(ctx, parallel::whole_rows(ctx, x), saved_.gate_up);
   launch(kernels::SwigluFwd{.gate_up = saved_.gate_up, .y = saved_.hidden}, ctx.stream);
-  down_.forward(ctx, saved_.hidden, y);
+  const Tensor terms = parallel::terms_of(ctx, y);
+  down_.forward(ctx, saved_.hidden, terms);
+  parallel::summed_rows(ctx, terms, y);
 }
 
 Tensor DenseFfn::backward_hidden(Ctx& ctx, ConstTensor dy) {
@@ -39,12 +46,20 @@ Tensor DenseFfn::backward_hidden(Ctx& ctx, ConstTensor dy) {
 
 void DenseFfn::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const core::Frame frame(ctx.scratch);
-  gate_up_.backward(ctx, saved_.x, backward_hidden(ctx, dy), dx);
+  const Tensor dgate_up = backward_hidden(ctx, parallel::whole_rows(ctx, dy));
+  const Tensor terms = parallel::terms_of(ctx, dx);
+  gate_up_.backward(ctx, parallel::whole_rows(ctx, saved_.x), dgate_up, terms);
+  parallel::summed_rows(ctx, terms, dx);
 }
 
 void DenseFfn::backward_add(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const core::Frame frame(ctx.scratch);
-  gate_up_.backward_add(ctx, saved_.x, backward_hidden(ctx, dy), dx);
+  if (ctx.groups.axis(core::Axis::tp).alone()) {
+    return gate_up_.backward_add(ctx, saved_.x, backward_hidden(ctx, dy), dx);
+  }
+  const Tensor own = ctx.scratch.take(dx.dtype, {dx.shape[0], dx.shape[1]});
+  backward(ctx, dy, own);
+  launch(kernels::Add{.a = dx, .b = own, .y = dx}, ctx.stream);
 }
 
 }  // namespace strait::layers

@@ -17,6 +17,7 @@ Linear::Linear(const Build& build, LinearSpec spec)
     : param_(build.table.add({.name = spec.name + ".weight",
                               .shape = {spec.out, spec.in},
                               .sections = std::move(spec.sections),
+                              .shard = std::move(spec.shard),
                               .init = core::Init::normal(spec.std),
                               .decay = true,
                               .whole_grad = true,

@@ -13,11 +13,13 @@ struct LinearSpec {
   std::int64_t in = 0;
   std::int64_t out = 0;
   std::vector<core::Section> sections = {};  // parts of `out`, full names
+  core::Shard shard = {};                    // Build::over_tensor: 0 splits `out`, 1 splits `in`
   double std = 0.02;
   bool wide = false;  // W, and what it is multiplied by, in the statistics dtype
 };
 
-/// y = x W^T without bias, W [out, in]. The caller keeps x for backward.
+/// y = x W^T without bias, W [out, in]. The caller keeps x for backward. With `out` split y is this
+/// rank's columns and dx its term of a sum over tensor ranks; with `in` split y is the term.
 class Linear {
  public:
   Linear(const Build& build, LinearSpec spec);
@@ -32,7 +34,8 @@ class Linear {
   void input_gradient(Ctx& ctx, ConstTensor dy, Tensor dx) const;
   void weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const;
 
-  std::int64_t out() const { return param_.spec.shape[0]; }
+  /// Columns of y on this rank.
+  std::int64_t out() const { return param_.local_shape[0]; }
 
  private:
   core::Param& param_;

@@ -12,6 +12,7 @@ struct LossOut {
 
 /// Vocabulary projection and cross-entropy, in chunks of tokens so that the logits of a whole
 /// micro-batch never exist. A chunk's logits exist once, so its gradient is taken in the same pass.
+/// Tensor ranks share out the vocabulary; what they tell each other are three numbers a row.
 class LmHead {
  public:
   /// Logits held at once, 512 MiB in bf16. Every chunk reads and writes the whole weight gradient,
@@ -23,19 +24,26 @@ class LmHead {
   LmHead(const layers::Build& build, core::Param& embedding,
          std::int64_t logits_elements = kLogitsElements);
 
-  /// Adds up the losses of x [T, D] against ctx.tokens->labels.
+  /// Adds up the losses of x [T, D], this rank's rows, against ctx.tokens->labels; the sum is over
+  /// the rows of all tensor ranks.
   void loss(layers::Ctx& ctx, ConstTensor x, const LossOut& out) const;
   /// As loss; also dx [T, D] (assigned) and the weight gradient of ctx.scale.per_token * loss.
   void loss_and_gradient(layers::Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const;
-  /// logits [T, V] of x [T, D].
+  /// logits [T, V] of x [T, D]; the columns of this tensor rank.
   void logits(layers::Ctx& ctx, ConstTensor x, Tensor logits) const;
 
   /// Tokens of one chunk out of `tokens`.
   std::int64_t chunk_rows(std::int64_t tokens) const;
 
  private:
-  void run(layers::Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const;
-  core::Param& weight_;  // [V, D]
+  void run(layers::Ctx& ctx, ConstTensor rows_x, const LossOut& out, Tensor rows_dx) const;
+  Tensor add_losses(layers::Ctx& ctx, ConstTensor logits, ConstTensor labels,
+                    const LossOut& out) const;
+  void differentiate(layers::Ctx& ctx, Tensor logits, ConstTensor labels,
+                     const LossOut& out) const;
+
+  core::Param& weight_;               // [V, D]
+  std::int64_t vocab_, vocab_begin_;  // rows of it on this rank
   std::int64_t logits_elements_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "parallel/tensor_split.h"
 
 namespace strait::model {
 
@@ -14,10 +15,12 @@ using parallel::Phase;
 
 Transformer::Transformer(const layers::Build& build, config::Recompute recompute)
     : width_(build.model.d_model),
+      vocab_begin_(build.model.vocab_size * build.mesh.tp_rank / build.mesh.tp),
       dtype_(build.dtype()),
       residual_dtype_(build.residual_dtype()),
       embedding_(build.table.add({.name = "embed.weight",
                                   .shape = {build.model.vocab_size, build.model.d_model},
+                                  .shard = build.over_vocabulary(),
                                   .init = core::Init::normal(build.model.init_std),
                                   .decay = true,
                                   .whole_grad = build.model.tie_embeddings})),
@@ -49,11 +52,23 @@ void Transformer::end_step(Ctx& ctx) {
   for (auto& block : blocks_) block->end_step(ctx);
 }
 
+/// y = rows of the table; every tensor rank has some of them, zeros stand for the rest.
+void Transformer::look_up(Ctx& ctx, Tensor y) const {
+  const Frame frame(ctx.scratch);
+  const Tensor terms = parallel::terms_of(ctx, y);
+  launch(kernels::EmbeddingFwd{.ids = ctx.tokens->ids,
+                               .w = embedding_.weight,
+                               .y = terms,
+                               .vocab_begin = vocab_begin_},
+         ctx.stream);
+  parallel::summed_rows(ctx, terms, y);
+}
+
 void Transformer::embed(Ctx& ctx, Tensor h) const {
   const Frame frame(ctx.scratch);
   const bool same = h.dtype == dtype_ && !input_scale_;
   const Tensor y = same ? h : ctx.scratch.take(dtype_, {h.shape[0], h.shape[1]});
-  launch(kernels::EmbeddingFwd{.ids = ctx.tokens->ids, .w = embedding_.weight, .y = y}, ctx.stream);
+  look_up(ctx, y);
   if (input_scale_) return input_scale_->forward(ctx, {}, y, h);
   if (!same) launch(kernels::Copy{.x = y, .y = h}, ctx.stream);
 }
@@ -63,23 +78,26 @@ void Transformer::embed_backward(Ctx& ctx, Tensor d) const {
   if (input_scale_) {
     // Reading the table again is cheaper than keeping what was read.
     const Tensor y = ctx.scratch.take(dtype_, {d.shape[0], d.shape[1]});
-    launch(kernels::EmbeddingFwd{.ids = ctx.tokens->ids, .w = embedding_.weight, .y = y},
-           ctx.stream);
+    look_up(ctx, y);
     input_scale_->backward_branch(ctx, y, d);
   }
-  launch(kernels::EmbeddingBwd{.ids = ctx.tokens->ids, .dy = d, .dw = embedding_.grad}, ctx.stream);
+  launch(kernels::EmbeddingBwd{.ids = ctx.tokens->ids,
+                               .dy = parallel::whole_rows(ctx, d),
+                               .dw = embedding_.grad,
+                               .vocab_begin = vocab_begin_},
+         ctx.stream);
 }
 
 void Transformer::take_depth_states(Ctx& ctx) const {
   ctx.depth = {};
   if (depth_states_ == 0) return;
   ctx.depth.states = ctx.saved.take(kernels::stat_dtype(dtype_),
-                                    {depth_states_, ctx.tokens->tokens(), depth_width_});
+                                    {depth_states_, ctx.tokens->rows(), depth_width_});
 }
 
 Tensor Transformer::forward(Ctx& ctx) {
   const Frame frame(ctx.scratch);
-  const std::int64_t tokens = ctx.tokens->tokens();
+  const std::int64_t tokens = ctx.tokens->rows();
   const Tensor delta = ctx.scratch.take(dtype_, {tokens, width_});
   const Tensor carry = ctx.scratch.take(residual_dtype_, {tokens, width_});
   Residual stream{.h = ctx.saved.take(residual_dtype_, {tokens, width_}), .delta = {}};

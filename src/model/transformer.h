@@ -22,11 +22,12 @@ class Transformer {
   /// One micro-batch's loss alone, added to loss_sum(); per_token [T] may be absent.
   void evaluate(layers::Ctx& ctx, Tensor per_token = {});
   /// Logits [rows, V] of tokens [first, first + rows) of ctx.tokens; all are run through the model.
+  /// Precondition: no context or tensor ranks.
   void logits(layers::Ctx& ctx, std::int64_t first, Tensor logits);
   /// After the last micro-batch of a training step.
   void end_step(layers::Ctx& ctx);
 
-  /// Sum of token losses in nats since begin_step, on this rank; [1] f64.
+  /// Sum of token losses in nats since begin_step, on this context rank; [1] f64.
   Tensor loss_sum() const { return loss_.sum; }
   /// Router totals of each MoE layer, in layer order.
   std::vector<layers::RouterTotals> router_totals() const;
@@ -36,10 +37,11 @@ class Transformer {
   Tensor forward(layers::Ctx& ctx);
   void take_depth_states(layers::Ctx& ctx) const;
   void backward(layers::Ctx& ctx, Tensor d);
+  void look_up(layers::Ctx& ctx, Tensor y) const;
   void embed(layers::Ctx& ctx, Tensor h) const;
   void embed_backward(layers::Ctx& ctx, Tensor d) const;
 
-  std::int64_t width_;
+  std::int64_t width_, vocab_begin_;
   DType dtype_, residual_dtype_;
   std::int64_t depth_states_ = 0;  // routers that hand on a state of depth_width_ channels
   std::int64_t depth_width_ = 0;

@@ -11,8 +11,8 @@ struct Clip {
   Tensor scale;
 };
 
-/// Norm over all gradients of this rank (every parameter is replicated), clipped to `max_norm`; 0:
-/// no clipping. Takes its results from ctx.state. The gradients themselves stay as they are.
+/// Norm over all gradients of all ranks, which were summed, clipped to `max_norm`; 0: no clipping.
+/// Collective. Takes its results from ctx.state. The gradients themselves stay as they are.
 Clip clip_gradients(const core::ParamTable& table, parallel::Ctx& ctx, double max_norm);
 
 }  // namespace strait::optim

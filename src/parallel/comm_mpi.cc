@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 
@@ -11,26 +12,71 @@
 namespace strait::parallel {
 namespace {
 
-// Elements of one pass of a sum: bounds the workspace to 8 bytes times this.
+// Elements of one pass of a sum: bounds the workspace to 8 bytes times this, for each rank.
 constexpr std::int64_t kBlock = std::int64_t{1} << 20;
+// Bytes of one MPI message, whose count is an int.
+constexpr std::size_t kMessage = std::size_t{1} << 30;
 
-MPI_Datatype mpi_type(DType dtype) {
+/// bf16 values, added up in float.
+struct Bf16 {
+  std::uint16_t bits;
+  operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  static Bf16 of(float value) {
+    const auto wide = std::bit_cast<std::uint32_t>(value);
+    if ((wide & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>(wide >> 16 | 64u)};
+    return {static_cast<std::uint16_t>((wide + 0x7fffu + ((wide >> 16) & 1u)) >> 16)};
+  }
+};
+
+/// The first of `count` terms, [terms, count], becomes their sum, in order.
+template <class T>
+void add_terms(T* terms, std::int64_t terms_count, std::int64_t count) {
+  for (std::int64_t r = 1; r < terms_count; ++r) {
+    for (std::int64_t i = 0; i < count; ++i) terms[i] += terms[r * count + i];
+  }
+}
+template <>
+void add_terms(Bf16* terms, std::int64_t terms_count, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    float sum = terms[i];
+    for (std::int64_t r = 1; r < terms_count; ++r) sum += terms[r * count + i];
+    terms[i] = Bf16::of(sum);
+  }
+}
+
+void add_terms(void* terms, std::int64_t terms_count, std::int64_t count, DType dtype) {
   switch (dtype) {
     case DType::f64:
-      return MPI_DOUBLE;
+      return add_terms(static_cast<double*>(terms), terms_count, count);
     case DType::f32:
-      return MPI_FLOAT;
+      return add_terms(static_cast<float*>(terms), terms_count, count);
     case DType::i64:
-      return MPI_INT64_T;
+      return add_terms(static_cast<std::int64_t*>(terms), terms_count, count);
+    case DType::bf16:
+      return add_terms(static_cast<Bf16*>(terms), terms_count, count);
     default:
       throw core::RuntimeFault(std::string("sum over ranks: no such sum for dtype ") +
                                name_of(dtype));
   }
 }
 
+/// Bytes on the host for one peer, or from one.
+struct Bytes {
+  int peer;
+  char* data;
+  std::size_t size;
+};
+
+char* at(const Tensor& x, std::int64_t element) {
+  return static_cast<char*>(x.data) + element * static_cast<std::int64_t>(size_of(x.dtype));
+}
+
+/// Tensors of the cpu lie in host memory; those of a GPU pass through a copy there, so that ranks
+/// that share a GPU can meet.
 class MpiCommunicator final : public Communicator {
  public:
-  MpiCommunicator(MPI_Comm comm, bool owned) : comm_(comm), owned_(owned) {
+  MpiCommunicator(MPI_Comm comm, bool owned, std::shared_ptr<Traffic> traffic)
+      : Communicator(std::move(traffic)), comm_(comm), owned_(owned) {
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
   }
@@ -40,14 +86,6 @@ class MpiCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-
-  void all_reduce_sum(const Tensor& x, const Stream& stream) override {
-    if (size_ == 1 || stream.device == Device::plan) return;
-    if (stream.device == Device::cuda) return sum_through_host(x, stream);
-    if (x.dtype == DType::f64) return sum_blocks(x.as<double>(), x.numel(), x.dtype);
-    if (x.dtype == DType::i64) return sum_blocks(x.as<std::int64_t>(), x.numel(), x.dtype);
-    sum_blocks(x.as<float>(), x.numel(), x.dtype);
-  }
 
   std::string broadcast(const std::string& text, int root) override {
     std::int64_t length = static_cast<std::int64_t>(text.size());
@@ -69,55 +107,174 @@ class MpiCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int color) override {
     MPI_Comm part;
     MPI_Comm_split(comm_, color, rank_, &part);
-    return std::make_unique<MpiCommunicator>(part, true);
+    return std::make_unique<MpiCommunicator>(part, true, shared_traffic());
+  }
+
+ protected:
+  void sum(const Tensor& x, const Stream& stream) override {
+    const Tensor host = to_host(x, stream);
+    const std::int64_t n = x.numel();
+    for (std::int64_t begin = 0; begin < n; begin += kBlock * size_) {
+      sum_block(host, begin, std::min(kBlock * size_, n - begin));
+    }
+    to_device(host, x, stream);
+  }
+
+  void gather(ConstTensor part, const Tensor& whole, const Stream& stream) override {
+    Tensor target = whole;
+    if (stream.device == Device::cuda) target.data = stage(whole.bytes());
+    const std::int64_t n = part.numel();
+    char* own = at(target, n * rank_);
+    if (own != part.data) kernels::copy_to_host(own, part.data, part.bytes(), stream);
+    if (stream.device == Device::cuda) kernels::synchronise(stream);
+    std::vector<Bytes> sends, receives;
+    for (int r = 0; r < size_; ++r) {
+      if (r == rank_) continue;
+      sends.push_back({r, own, part.bytes()});
+      receives.push_back({r, at(target, n * r), part.bytes()});
+    }
+    move(sends, receives);
+    to_device(target, whole, stream);
+  }
+
+  void scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream) override {
+    const Tensor host = to_host(whole, stream);
+    const std::int64_t n = part.numel();
+    for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+      const std::int64_t length = std::min(kBlock, n - begin);
+      const auto pieces = [&](int r) { return at(host, n * r + begin); };
+      const auto size = [&](int) { return length; };
+      const char* total = sum_pieces(pieces, size, length, whole.dtype);
+      kernels::copy_to_device(at(part, begin), total, bytes(length, whole.dtype), stream);
+      if (stream.device == Device::cuda) kernels::synchronise(stream);
+    }
+  }
+
+  void deliver(std::span<const Message> sends, std::span<const Message> receives,
+               const Stream& stream) override {
+    std::vector<Tensor> out, in;
+    std::size_t used = 0;
+    const auto place = [&](const Message& message) {
+      Tensor host = message.data;
+      if (stream.device != Device::cuda) return host;
+      host.data = reinterpret_cast<void*>(used);
+      used += (host.bytes() + 63) / 64 * 64;
+      return host;
+    };
+    for (const Message& message : sends) out.push_back(place(message));
+    for (const Message& message : receives) in.push_back(place(message));
+    if (stream.device == Device::cuda) {
+      char* base = stage(used);
+      for (auto* list : {&out, &in}) {
+        for (Tensor& host : *list) host.data = base + reinterpret_cast<std::size_t>(host.data);
+      }
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        kernels::copy_to_host(out[i].data, sends[i].data.data, out[i].bytes(), stream);
+      }
+      kernels::synchronise(stream);
+    }
+    move(bytes_of(sends, out), bytes_of(receives, in));
+    for (std::size_t i = 0; i < in.size(); ++i) to_device(in[i], receives[i].data, stream);
   }
 
  private:
-  // Ranks that share a GPU meet in host memory.
-  void sum_through_host(const Tensor& x, const Stream& stream) {
-    host_.resize(x.bytes());
-    kernels::copy_to_host(host_.data(), x.data, x.bytes(), stream);
+  static std::size_t bytes(std::int64_t elements, DType dtype) {
+    return static_cast<std::size_t>(elements) * kernels::size_of(dtype);
+  }
+
+  static std::vector<Bytes> bytes_of(std::span<const Message> messages,
+                                     const std::vector<Tensor>& host) {
+    std::vector<Bytes> out;
+    for (std::size_t i = 0; i < host.size(); ++i) {
+      out.push_back({messages[i].peer, static_cast<char*>(host[i].data), host[i].bytes()});
+    }
+    return out;
+  }
+
+  char* stage(std::size_t size) {
+    if (host_.size() < size) host_.resize(size);
+    return host_.data();
+  }
+
+  /// A tensor's values in host memory: itself on the cpu.
+  Tensor to_host(const Tensor& x, const Stream& stream) {
+    if (stream.device != Device::cuda) return x;
+    Tensor host = x;
+    host.data = stage(x.bytes());
+    kernels::copy_to_host(host.data, x.data, x.bytes(), stream);
     kernels::synchronise(stream);
-    Tensor staged = x;
-    staged.data = host_.data();
-    all_reduce_sum(staged, Stream{});
-    kernels::copy_to_device(x.data, host_.data(), x.bytes(), stream);
+    return host;
+  }
+
+  void to_device(const Tensor& host, const Tensor& x, const Stream& stream) {
+    if (host.data == x.data) return;
+    kernels::copy_to_device(x.data, host.data, x.bytes(), stream);
     kernels::synchronise(stream);
   }
 
-  // Each rank owns one slice of the block: it receives that slice from all, sums in rank order, and
-  // the slices are gathered. MPI_Allreduce leaves the order of summation to the library.
-  template <class T>
-  void sum_blocks(T* x, std::int64_t n, DType dtype) {
-    const MPI_Datatype type = mpi_type(dtype);
-    for (std::int64_t begin = 0; begin < n; begin += kBlock) {
-      sum_block(x + begin, static_cast<int>(std::min(kBlock, n - begin)), type);
+  /// Messages between two ranks keep their order; those to itself are copied.
+  void move(std::vector<Bytes> sends, std::vector<Bytes> receives) {
+    std::vector<MPI_Request> requests;
+    std::vector<const Bytes*> own;
+    const auto post = [&](const Bytes& message, bool send) {
+      for (std::size_t begin = 0; begin < message.size; begin += kMessage) {
+        const int count = static_cast<int>(std::min(kMessage, message.size - begin));
+        MPI_Request& request = requests.emplace_back();
+        if (send) {
+          MPI_Isend(message.data + begin, count, MPI_BYTE, message.peer, 0, comm_, &request);
+        } else {
+          MPI_Irecv(message.data + begin, count, MPI_BYTE, message.peer, 0, comm_, &request);
+        }
+      }
+    };
+    for (const Bytes& message : receives) {
+      if (message.peer != rank_) post(message, false);
     }
+    for (const Bytes& message : sends) {
+      if (message.peer != rank_) post(message, true);
+      if (message.peer == rank_) own.push_back(&message);
+    }
+    auto next = own.begin();
+    for (const Bytes& message : receives) {
+      if (message.peer != rank_) continue;
+      std::memmove(message.data, (*next)->data, message.size);
+      ++next;
+    }
+    MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE);
   }
 
-  template <class T>
-  void sum_block(T* x, int n, MPI_Datatype type) {
-    std::vector<int> count(size_), begin(size_), mine(size_), at(size_);
+  /// The sum over ranks of what this rank sums, `own` elements, in the workspace. piece(r) is
+  /// this rank's term of what rank r sums, size(r) elements.
+  template <class Piece, class Size>
+  char* sum_pieces(const Piece& piece, const Size& size, std::int64_t own, DType dtype) {
+    const std::size_t each = bytes(own, dtype);
+    if (workspace_.size() < each * size_) workspace_.resize(each * size_);
+    std::vector<Bytes> sends, receives;
     for (int r = 0; r < size_; ++r) {
-      begin[r] = static_cast<int>(std::int64_t{n} * r / size_);
-      count[r] = static_cast<int>(std::int64_t{n} * (r + 1) / size_) - begin[r];
+      sends.push_back({r, piece(r), bytes(size(r), dtype)});
+      receives.push_back({r, workspace_.data() + each * static_cast<std::size_t>(r), each});
     }
-    const int own = count[rank_];
+    move(sends, receives);
+    add_terms(workspace_.data(), size_, own, dtype);
+    return workspace_.data();
+  }
+
+  /// Each rank owns one slice of the block: it receives that slice from all, sums in rank order,
+  /// and the slices are gathered. MPI_Allreduce leaves the order of summation to the library.
+  void sum_block(const Tensor& x, std::int64_t first, std::int64_t n) {
+    const auto begin = [&](int r) { return n * r / size_; };
+    const auto count = [&](int r) { return begin(r + 1) - begin(r); };
+    const auto piece = [&](int r) { return at(x, first + begin(r)); };
+    const std::size_t own = bytes(count(rank_), x.dtype);
+    const char* total = sum_pieces(piece, count, count(rank_), x.dtype);
+    std::memcpy(piece(rank_), total, own);
+    std::vector<Bytes> sends, receives;
     for (int r = 0; r < size_; ++r) {
-      mine[r] = own;
-      at[r] = own * r;
+      if (r == rank_) continue;
+      sends.push_back({r, piece(rank_), own});
+      receives.push_back({r, piece(r), bytes(count(r), x.dtype)});
     }
-    workspace_.resize(
-        std::max(workspace_.size(), sizeof(T) * static_cast<std::size_t>(own) * size_));
-    T* received = reinterpret_cast<T*>(workspace_.data());
-    MPI_Alltoallv(x, count.data(), begin.data(), type, received, mine.data(), at.data(), type,
-                  comm_);
-    T* sum = x + begin[rank_];
-    std::memcpy(sum, received, sizeof(T) * static_cast<std::size_t>(own));
-    for (int r = 1; r < size_; ++r) {
-      for (int i = 0; i < own; ++i) sum[i] += received[std::int64_t{own} * r + i];
-    }
-    MPI_Allgatherv(MPI_IN_PLACE, 0, type, x, count.data(), begin.data(), type, comm_);
+    move(sends, receives);
   }
 
   MPI_Comm comm_;
@@ -125,7 +282,7 @@ class MpiCommunicator final : public Communicator {
   int rank_ = 0;
   int size_ = 1;
   std::vector<char> workspace_;
-  std::vector<char> host_;  // a device tensor on its way
+  std::vector<char> host_;  // device tensors on their way
 };
 
 }  // namespace
@@ -133,7 +290,7 @@ class MpiCommunicator final : public Communicator {
 MpiSession::MpiSession(int* argc, char*** argv) {
   int level = 0;
   MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level);
-  world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false);
+  world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, std::make_shared<Traffic>());
 }
 
 MpiSession::~MpiSession() {

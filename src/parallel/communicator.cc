@@ -1,25 +1,124 @@
 #include "parallel/communicator.h"
 
+#include "core/error.h"
 #include "core/exit_code.h"
+#include "kernels/memory.h"
 
 namespace strait::parallel {
 namespace {
 
-class SingleCommunicator final : public Communicator {
+/// The base of groups that move nothing.
+class Still : public Communicator {
  public:
+  using Communicator::Communicator;
+  std::string broadcast(const std::string& text, int) override { return text; }
+  void barrier() override {}
+
+ protected:
+  void sum(const Tensor&, const Stream&) override { refuse(); }
+  void gather(ConstTensor, const Tensor&, const Stream&) override { refuse(); }
+  void scatter_sum(const Tensor&, const Tensor&, const Stream&) override { refuse(); }
+  void deliver(std::span<const Message>, std::span<const Message>, const Stream&) override {
+    refuse();
+  }
+
+ private:
+  [[noreturn]] static void refuse() {
+    throw core::RuntimeFault("a planned group of ranks cannot communicate; start them with mpirun");
+  }
+};
+
+class SingleCommunicator final : public Still {
+ public:
+  SingleCommunicator() : Still(std::make_shared<Traffic>()) {}
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  void all_reduce_sum(const Tensor&, const Stream&) override {}
-  std::string broadcast(const std::string& text, int) override { return text; }
   std::vector<std::string> gather_all(const std::string& text) override { return {text}; }
-  void barrier() override {}
   std::unique_ptr<Communicator> split(int) override { return make_single(); }
+};
+
+class PlannedCommunicator final : public Still {
+ public:
+  PlannedCommunicator(int rank, int size, std::shared_ptr<Traffic> traffic)
+      : Still(std::move(traffic)), rank_(rank), size_(size) {}
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  std::vector<std::string> gather_all(const std::string& text) override {
+    return std::vector<std::string>(static_cast<std::size_t>(size_), text);
+  }
+  std::unique_ptr<Communicator> split(int) override {
+    throw core::RuntimeFault("a planned group of ranks cannot be split");
+  }
+
+ private:
+  int rank_, size_;
+};
+
+std::int64_t bytes_of(const ConstTensor& x) {
+  return static_cast<std::int64_t>(x.bytes());
+}
+
+/// Elements [n r / size, n (r + 1) / size) are summed by rank r.
+std::int64_t slice_begin(std::int64_t n, int rank, int size) {
+  return n * rank / size;
+}
+
+/// Counts a collective from its start to its end.
+class Counted {
+ public:
+  Counted(Traffic& traffic, const char* what, std::int64_t bytes) : traffic_(traffic) {
+    traffic_.enter(what, bytes);
+  }
+  ~Counted() { traffic_.leave(); }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  Traffic& traffic_;
 };
 
 }  // namespace
 
+void Communicator::all_reduce_sum(const Tensor& x, const Stream& stream, const char* what) {
+  if (alone()) return;
+  // Each rank sends the slices of the others, and its own summed slice to each of them.
+  const std::int64_t n = x.numel();
+  const std::int64_t own = slice_begin(n, rank() + 1, size()) - slice_begin(n, rank(), size());
+  const auto element = static_cast<std::int64_t>(kernels::size_of(x.dtype));
+  const Counted counted(*traffic_, what, (n - own + own * (size() - 1)) * element);
+  if (stream.device != Device::plan) sum(x, stream);
+}
+
+void Communicator::all_gather(ConstTensor part, const Tensor& whole, const Stream& stream,
+                              const char* what) {
+  if (alone()) return kernels::copy_on_device(whole.data, part.data, part.bytes(), stream);
+  const Counted counted(*traffic_, what, bytes_of(part) * (size() - 1));
+  if (stream.device != Device::plan) gather(part, whole, stream);
+}
+
+void Communicator::reduce_scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream,
+                                      const char* what) {
+  if (alone()) return kernels::copy_on_device(part.data, whole.data, part.bytes(), stream);
+  const Counted counted(*traffic_, what, bytes_of(part) * (size() - 1));
+  if (stream.device != Device::plan) scatter_sum(whole, part, stream);
+}
+
+void Communicator::exchange(std::span<const Message> sends, std::span<const Message> receives,
+                            const Stream& stream, const char* what) {
+  std::int64_t bytes = 0;
+  for (const Message& message : sends) {
+    if (message.peer != rank()) bytes += bytes_of(message.data);
+  }
+  const Counted counted(*traffic_, what, bytes);
+  if (stream.device != Device::plan) deliver(sends, receives, stream);
+}
+
 std::unique_ptr<Communicator> make_single() {
   return std::make_unique<SingleCommunicator>();
+}
+
+std::unique_ptr<Communicator> make_planned(int rank, int size, std::shared_ptr<Traffic> traffic) {
+  return std::make_unique<PlannedCommunicator>(rank, size, std::move(traffic));
 }
 
 void together(Communicator& group, const std::function<void()>& work) {

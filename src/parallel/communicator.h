@@ -4,23 +4,46 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/tensor.h"
+#include "parallel/traffic.h"
 
 namespace strait::parallel {
 
+/// Something for one peer, or from one: contiguous, any dtype. What is sent is only read.
+struct Message {
+  int peer = 0;
+  Tensor data;
+};
+
 /// Collectives among the ranks of one group. Every method is collective: all ranks call it in the
 /// same order. Sums are taken in rank order, so results repeat bit for bit. Tensors are contiguous.
+/// `what` names the boundary for counts and for the watchdog. On the plan device nothing moves, but
+/// bytes are counted. Host memory (a Stream of the cpu) may be passed to any group.
 class Communicator {
  public:
+  explicit Communicator(std::shared_ptr<Traffic> traffic) : traffic_(std::move(traffic)) {}
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  bool alone() const { return size() == 1; }
 
   /// x = sum of x over ranks, in place; f32, f64 or i64. Blocks the host on CPU tensors.
-  virtual void all_reduce_sum(const Tensor& x, const Stream& stream) = 0;
+  void all_reduce_sum(const Tensor& x, const Stream& stream, const char* what = "sum");
+  /// whole = the parts of all ranks, in rank order; any dtype.
+  void all_gather(ConstTensor part, const Tensor& whole, const Stream& stream, const char* what);
+  /// part = this rank's piece of the sum of `whole` over ranks, which is left undefined; f64, f32,
+  /// or bf16 added up in f32 and rounded once.
+  void reduce_scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream,
+                          const char* what);
+  /// Point to point, in any pattern that all ranks agree on: between two ranks the k-th message
+  /// sent is the k-th received, of one size. A rank may send to itself.
+  void exchange(std::span<const Message> sends, std::span<const Message> receives,
+                const Stream& stream, const char* what);
+
   /// Same text on every rank as on rank `root`.
   virtual std::string broadcast(const std::string& text, int root) = 0;
   /// Texts of all ranks, in rank order.
@@ -28,10 +51,28 @@ class Communicator {
   virtual void barrier() = 0;
   /// Ranks of equal `color` form a group, ordered by rank here.
   virtual std::unique_ptr<Communicator> split(int color) = 0;
+
+  Traffic& traffic() const { return *traffic_; }
+
+ protected:
+  /// What a transport does where there is something to move between two ranks or more.
+  virtual void sum(const Tensor& x, const Stream& stream) = 0;
+  virtual void gather(ConstTensor part, const Tensor& whole, const Stream& stream) = 0;
+  virtual void scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream) = 0;
+  virtual void deliver(std::span<const Message> sends, std::span<const Message> receives,
+                       const Stream& stream) = 0;
+  const std::shared_ptr<Traffic>& shared_traffic() const { return traffic_; }
+
+ private:
+  std::shared_ptr<Traffic> traffic_;
 };
 
 /// A group of one: every collective is the identity.
 std::unique_ptr<Communicator> make_single();
+
+/// Place `rank` in a group of `size` ranks that are not there: counts on the plan device, throws
+/// elsewhere.
+std::unique_ptr<Communicator> make_planned(int rank, int size, std::shared_ptr<Traffic> traffic);
 
 /// An error that all ranks of a group know of: none is left waiting for another. The lowest rank
 /// that failed carries the error, on the others it is null.

@@ -24,10 +24,29 @@ Groups::Groups(const Mesh& mesh, Communicator& world) : world_(&world) {
   axes_[static_cast<int>(core::Axis::cp)] = world.split(cp_group);
   axes_[static_cast<int>(core::Axis::tp)] = world.split(tp_group);
   axes_[static_cast<int>(core::Axis::ep)] = world.split(ep_group);
+  axes_[static_cast<int>(core::Axis::edp)] =
+      world.split(mesh.ep_rank * mesh.cp * mesh.tp + dp_group);
 }
 
-Groups::Groups() : alone_(make_single()), world_(alone_.get()) {
+Groups::Groups() : own_world_(make_single()), world_(own_world_.get()) {
   for (auto& axis : axes_) axis = make_single();
+}
+
+Groups Groups::planned(const Mesh& mesh) {
+  Groups groups;
+  const auto traffic = std::make_shared<Traffic>();
+  const auto plan = [&](core::Axis axis, int rank, int size) {
+    groups.axes_[static_cast<int>(axis)] = make_planned(rank, size, traffic);
+  };
+  plan(core::Axis::dp, mesh.dp_rank, mesh.dp);
+  plan(core::Axis::cp, mesh.cp_rank, mesh.cp);
+  plan(core::Axis::tp, mesh.tp_rank, mesh.tp);
+  plan(core::Axis::ep, mesh.ep_rank, mesh.ep);
+  plan(core::Axis::edp, mesh.dp_rank / mesh.ep, mesh.edp());
+  const int rank = (mesh.dp_rank * mesh.cp + mesh.cp_rank) * mesh.tp + mesh.tp_rank;
+  groups.own_world_ = make_planned(rank, mesh.dp * mesh.cp * mesh.tp, traffic);
+  groups.world_ = groups.own_world_.get();
+  return groups;
 }
 
 Communicator& Groups::axis(core::Axis axis) {

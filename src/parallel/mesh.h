@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 
 #include "config/config.h"
@@ -13,6 +14,7 @@ namespace strait::parallel {
 struct Mesh {
   int dp = 1, cp = 1, tp = 1, ep = 1;
   int dp_rank = 0, cp_rank = 0, tp_rank = 0, ep_rank = 0;
+  int edp() const { return dp / ep; }  // data ranks that hold the same experts
 
   /// Precondition: the config was resolved for `world_size` ranks.
   static Mesh make(const config::Parallel& parallel, int world_rank, int world_size);
@@ -24,14 +26,18 @@ class Groups {
   Groups(const Mesh& mesh, Communicator& world);
   /// One rank alone, for tools and tests.
   Groups();
+  /// Ranks that are not there: for planning, on the plan device alone.
+  static Groups planned(const Mesh& mesh);
 
   Communicator& world() { return *world_; }
   Communicator& axis(core::Axis axis);
+  /// Of all groups together, this rank's.
+  Traffic& traffic() { return world_->traffic(); }
 
  private:
-  std::unique_ptr<Communicator> alone_;
+  std::unique_ptr<Communicator> own_world_;  // where it is not borrowed
   Communicator* world_;
-  std::unique_ptr<Communicator> axes_[4];
+  std::array<std::unique_ptr<Communicator>, 5> axes_;
 };
 
 }  // namespace strait::parallel

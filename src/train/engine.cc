@@ -1,5 +1,7 @@
 #include "train/engine.h"
 
+#include "parallel/key_exchange.h"
+
 namespace strait::train {
 namespace {
 
@@ -9,6 +11,24 @@ parallel::MaskRule mask_rule(const config::Config& config) {
           .window = attention.window,
           .sliding_window = attention.sliding.window,
           .positions_from_document = attention.rope.positions == config::RopePositions::document};
+}
+
+/// Whether keys travel by ring: as the config says, or if that sends less.
+bool by_ring(const config::Config& config) {
+  switch (config.parallel.cp_exchange) {
+    case config::KeyExchange::gather:
+      return false;
+    case config::KeyExchange::ring:
+      return true;
+    case config::KeyExchange::automatic:
+      break;
+  }
+  const DType dtype = compute_dtype(config.precision.compute);
+  const auto bytes = [&](bool ring) {
+    return parallel::exchange_bytes(ring, config.parallel.cp, 1, 1, kernels::size_of(dtype),
+                                    kernels::size_of(kernels::stat_dtype(dtype)));
+  };
+  return bytes(true) < bytes(false);
 }
 
 /// Gradients and optimizer states beside weights of the compute dtype.
@@ -44,7 +64,8 @@ Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, paralle
               .table = table_,
               .wide_residual = config.precision.residual == config::ResidualStream::f32},
              config.train.recompute),
-      shard_(mask_rule(config), config.train.micro_batch, config.data.seq_len),
+      shard_(mask_rule(config), config.train.micro_batch,
+             {config.data.seq_len, mesh_, by_ring(config)}),
       ctx_{.stream = {.device = Device::plan},
            .groups = groups,
            .saved = saved_,

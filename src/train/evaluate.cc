@@ -32,9 +32,12 @@ Sums sums_of(Engine& engine, const input::EvalLoader& loader, const input::Token
   const std::int64_t per_batch = engine.micro_batch(), ranks = engine.mesh().dp;
   input::Samples samples;
   Sums sums;
-  for (std::int64_t batch = engine.mesh().dp_rank; batch * per_batch < windows; batch += ranks) {
-    const std::int64_t first = batch * per_batch;
-    loader.batch(first, std::min(per_batch, windows - first), samples);
+  // Every rank runs as many batches, since layers may communicate: the last may be past the end.
+  for (std::int64_t round = 0; round * ranks * per_batch < windows; ++round) {
+    const std::int64_t first = (round * ranks + engine.mesh().dp_rank) * per_batch;
+    const std::int64_t left = windows - first;
+    loader.batch(left > 0 ? first : loader.windows(), left > 0 ? std::min(per_batch, left) : 1,
+                 samples);
     ctx.tokens = &engine.shard().load(samples.ids, samples.labels, samples.doc_pos, ctx.stream);
     const TokenLosses tokens = token_losses(engine);
     for (std::size_t t = 0; t < tokens.loss.size(); ++t) {

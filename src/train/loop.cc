@@ -64,7 +64,7 @@ void Loop::run(std::int64_t done, std::int64_t tokens) {
     pause(step, due(step, config.eval.every, last), due(step, config.checkpoint.every, last));
   }
   if (finished_ < last) finish(last);
-  if (chief()) show_sample();
+  show_sample();
   engine_.ctx().groups.world().barrier();
 }
 
@@ -223,6 +223,7 @@ void Loop::show_sample() {
                               .seed = static_cast<std::uint64_t>(engine_.config().run.seed),
                               .stop = data_.tokenizer->eod()});
   const std::string text = eval.sample_prompt + data_.tokenizer->decode(tokens);
+  if (!chief()) return;
   log_.info("sample: " + text);
   metrics_.event("sample", engine_.config().train.steps, text);
 }

@@ -49,7 +49,7 @@ StepPlan plan_step(Engine& engine) {
         ctx.scratch.take(kernels::stat_dtype(engine.table().dtype()), {ctx.tokens->tokens()});
     engine.model().evaluate(ctx, losses);
   }
-  {
+  if (!engine.shard().cut().cuts()) {
     const core::Frame frame(ctx.scratch);
     const DType dtype = engine.table().dtype();
     engine.model().logits(ctx, 0, ctx.scratch.take(dtype, {1, engine.config().model.vocab_size}));

@@ -10,7 +10,7 @@ namespace {
 std::vector<MemoryItem> memory_of(config::Config config, int ranks) {
   config.train.batch_size = config.train.micro_batch * config.parallel.dp;
   const parallel::Mesh mesh = parallel::Mesh::make(config.parallel, 0, ranks);
-  parallel::Groups groups;
+  parallel::Groups groups = parallel::Groups::planned(mesh);
   Engine engine(config, mesh, groups);
   return plan_step(engine).memory;
 }

@@ -26,10 +26,15 @@ StepOutput Step::run(const StepInput& input) {
   for (std::int64_t i = 0; i < input.micro_batches; ++i) {
     ctx.tokens = &input.micro_batch(i);
     kernels::Repeated& launches = i == 0 ? first_micro_batch_ : micro_batch_;
-    launches.run(ctx.stream, [&] { engine_.model().forward_backward(ctx); });
+    run_part(launches, !layers_communicate(), [&] { engine_.model().forward_backward(ctx); });
   }
   run_part(finish_, alone, [&] { finish(); });
   return out_;
+}
+
+bool Step::layers_communicate() const {
+  const parallel::Mesh& mesh = engine_.mesh();
+  return mesh.cp > 1 || mesh.tp > 1 || mesh.ep > 1;
 }
 
 void Step::run_part(kernels::Repeated& launches, bool repeatable,

@@ -40,6 +40,7 @@ class Step {
 
  private:
   void load_values(const StepInput& input);
+  bool layers_communicate() const;
   void run_part(kernels::Repeated& launches, bool repeatable, const std::function<void()>& enqueue);
   void begin();
   void finish();

@@ -68,9 +68,9 @@ struct Routing {
   void losses() {
     set(aux, 0, 0);
     set(z, 0, 0);
+    launch(RouteFraction{.expert = expert, .fraction = fraction}, Stream{});
     launch(RouteLosses{.logits = logits,
                        .scores = scores,
-                       .expert = expert,
                        .fraction = fraction,
                        .aux = aux,
                        .z = z},
@@ -319,7 +319,9 @@ TEST(RouteLosses, MatchesHandComputedValuesAndAccumulates) {
   }
   r.forward();
   set(r.aux, 0, 1);
-  const RouteLosses op{r.logits, r.scores, r.expert, r.fraction, r.aux, r.z};
+  launch(RouteFraction{.expert = r.expert, .fraction = r.fraction}, Stream{});
+  const RouteLosses op{
+      .logits = r.logits, .scores = r.scores, .fraction = r.fraction, .aux = r.aux, .z = r.z};
   launch(op, Stream{});
   EXPECT_NEAR(get(r.aux, 0), 1 + 2 * 0.6, 1e-14);
   EXPECT_NEAR(get(r.z, 0), 2 * std::log(4.0) * std::log(4.0), 1e-14);

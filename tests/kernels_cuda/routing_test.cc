@@ -95,6 +95,45 @@ TEST_P(CudaRoute, Forward) {
   compare_op(DType::f32, [&](Side& s) { return forward(s, GetParam()); });
 }
 
+/// Sequence of each token where ranks share sequences out, with padding at places.
+std::vector<std::int32_t> shared_out(const Case& c) {
+  std::vector<std::int32_t> sequence;
+  for (std::int64_t t = 0; t < c.tokens; ++t) {
+    const std::int64_t r = t * c.sequences / c.tokens;
+    sequence.push_back(t % 7 == 5 ? -1 : static_cast<std::int32_t>(r));
+  }
+  return sequence;
+}
+
+TEST_P(CudaRoute, Fractions) {
+  const Case& c = GetParam();
+  for (const bool shared : {false, true}) {
+    compare_op(DType::f32, [&](Side& s) {
+      const Routed routed(c, s.draw());
+      return RouteFraction{
+          .expert = s.ints("expert", routed.expert, {c.tokens, c.chosen}),
+          .sequence = shared ? s.ints("sequence", shared_out(c), {c.tokens}) : Tensor{},
+          .fraction = s.output("fraction", {c.sequences, c.experts}, {.stat = true}),
+          .length = shared ? 2 * c.tokens / c.sequences : 0};
+    });
+  }
+}
+
+TEST_P(CudaRoute, LossesOfSharedSequences) {
+  const Case& c = GetParam();
+  compare_op(DType::f32, [&](Side& s) {
+    const Routed routed(c, s.draw());
+    return RouteLosses{
+        .logits = logits(s, c),
+        .scores = s.values("scores", routed.scores, {c.tokens, c.experts}, {.stat = true}),
+        .fraction = s.values("fraction", routed.fraction, {c.sequences, c.experts}, {.stat = true}),
+        .sequence = s.ints("sequence", shared_out(c), {c.tokens}),
+        .aux = s.in_out("aux", {1}, {.f64 = true}),
+        .z = s.in_out("z", {1}, {.f64 = true}),
+        .length = 2 * c.tokens / c.sequences};
+  });
+}
+
 TEST_P(CudaRoute, Losses) {
   const Case& c = GetParam();
   compare_op(DType::f32, [&](Side& s) {
@@ -102,8 +141,7 @@ TEST_P(CudaRoute, Losses) {
     return RouteLosses{
         .logits = logits(s, c),
         .scores = s.values("scores", routed.scores, {c.tokens, c.experts}, {.stat = true}),
-        .expert = s.ints("expert", routed.expert, {c.tokens, c.chosen}),
-        .fraction = s.output("fraction", {c.sequences, c.experts}, {.stat = true}),
+        .fraction = s.values("fraction", routed.fraction, {c.sequences, c.experts}, {.stat = true}),
         .aux = s.in_out("aux", {1}, {.f64 = true}),
         .z = s.in_out("z", {1}, {.f64 = true})};
   });

@@ -1,8 +1,10 @@
 #include "layers/attention/cca.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "layers/attention/rope.h"
+#include "parallel/tensor_split.h"
 
 namespace strait::layers {
 namespace {
@@ -14,6 +16,8 @@ LinearSpec proj_spec(const Build& build, const std::string& name) {
                   .in = build.model.d_model,
                   .out = q + 2 * kv,
                   .sections = {{name + ".q.weight", q}, {name + ".k.weight", kv}},
+                  // A rank's value heads may be current, delayed, or some of both.
+                  .shard = build.over_tensor(0, {q, kv, kv}),
                   .std = build.model.init_std};
   if (a.cca.value_shift) {
     spec.sections.push_back({name + ".v_cur.weight", kv / 2});
@@ -22,6 +26,22 @@ LinearSpec proj_spec(const Build& build, const std::string& name) {
     spec.sections.push_back({name + ".v.weight", kv});
   }
   return spec;
+}
+
+/// Delayed ones of this rank's value channels: all are cut in two halves, of which a rank has its
+/// heads' share.
+std::int64_t delayed_channels(const Build& build) {
+  const config::Attention& a = build.model.attention;
+  if (!a.cca.value_shift) return 0;
+  const std::int64_t channels = a.n_kv_heads * a.head_dim, half = channels / 2;
+  const std::int64_t begin = channels * build.mesh.tp_rank / build.mesh.tp;
+  const std::int64_t end = channels * (build.mesh.tp_rank + 1) / build.mesh.tp;
+  return std::max<std::int64_t>(0, end - std::max(begin, half));
+}
+
+/// Columns of z before a token that the convolutions see.
+std::int64_t history_columns(const config::Cca& cca) {
+  return (cca.convs >= 1 ? cca.taps_depthwise - 1 : 0) + (cca.convs >= 2 ? cca.taps_grouped - 1 : 0);
 }
 
 kernels::CcaMixSwitches switches_of(const config::Cca& cca) {
@@ -42,17 +62,19 @@ Tensor grad_of(const core::Param* param) {
 }  // namespace
 
 CcaAttention::CcaAttention(const Build& build, const std::string& name)
-    : heads_(build.model.attention.n_heads),
-      kv_heads_(build.model.attention.n_kv_heads),
+    : heads_(build.model.attention.n_heads / build.mesh.tp),
+      kv_heads_(build.model.attention.n_kv_heads / build.mesh.tp),
       head_dim_(build.model.attention.head_dim),
-      delayed_(build.model.attention.cca.value_shift ? kv_heads_ * head_dim_ / 2 : 0),
+      delayed_(delayed_channels(build)),
+      history_(history_columns(build.model.attention.cca)),
       switches_(switches_of(build.model.attention.cca)),
       rope_(make_rope(build, head_dim_)),
       proj_(build, proj_spec(build, name)),
       mix_(make_mix_params(build, name)),
       o_(build, {.name = name + ".o",
-                 .in = heads_ * head_dim_,
+                 .in = build.model.attention.n_heads * head_dim_,
                  .out = build.model.d_model,
+                 .shard = build.over_tensor(1),
                  .std = build.output_std()}),
       core_({.heads = heads_,
              .kv_heads = kv_heads_,
@@ -65,28 +87,36 @@ CcaAttention::MixParams CcaAttention::make_mix_params(const Build& build, const 
   const config::Cca& cca = a.cca;
   const std::int64_t heads = a.n_heads + a.n_kv_heads, d = a.head_dim;
   const std::int64_t n0 = cca.taps_depthwise, n1 = cca.taps_grouped;
-  const auto bias = [&](const std::string& which, std::vector<std::int64_t> shape) {
+  const std::vector<std::int64_t> channels = {a.n_heads * d, a.n_kv_heads * d};
+  const core::Shard by_channel = build.over_tensor(0, channels);
+  const core::Shard by_head = build.over_tensor(0, {a.n_heads, a.n_kv_heads});
+  const auto bias = [&](const std::string& which, std::vector<std::int64_t> shape,
+                        const core::Shard& shard) {
     return &build.table.add({.name = name + which + ".bias",
                              .shape = std::move(shape),
+                             .shard = shard,
                              .init = core::Init::constant(0.0)});
   };
   MixParams mix;
   if (cca.convs >= 1) {
     mix.w0 = &build.table.add({.name = name + ".conv0.weight",
                                .shape = {n0, heads * d},
+                               .shard = build.over_tensor(1, channels),
                                .init = core::Init::normal(1.0 / std::sqrt(n0))});
-    mix.b0 = bias(".conv0", {heads * d});
+    mix.b0 = bias(".conv0", {heads * d}, by_channel);
   }
   if (cca.convs >= 2) {
     mix.w1 = &build.table.add({.name = name + ".conv1.weight",
                                .shape = {heads, n1 * d, d},
+                               .shard = by_head,
                                .init = core::Init::normal(1.0 / std::sqrt(n1 * d)),
                                .decay = true});
-    mix.b1 = bias(".conv1", {heads, d});
+    mix.b1 = bias(".conv1", {heads, d}, by_head);
   }
   const bool exp = cca.key_temperature == config::KeyTemperature::exp;
   mix.temp = &build.table.add({.name = name + ".temp",
                                .shape = {a.n_kv_heads},
+                               .shard = build.over_tensor(0),
                                .init = core::Init::constant(exp ? 0.0 : 1.0)});
   return mix;
 }
@@ -96,17 +126,20 @@ CcaAttention::Projection CcaAttention::parts_of(Tensor projection) const {
   const std::int64_t current = kv_heads_ * head_dim_ - delayed_;
   Projection parts{.whole = projection,
                    .z = projection.slice(1, 0, z),
-                   .v_cur = projection.slice(1, z, current),
+                   .v_cur = {},
                    .v_del = {}};
+  if (current > 0) parts.v_cur = projection.slice(1, z, current);
   if (delayed_ > 0) parts.v_del = projection.slice(1, z + current, delayed_);
   return parts;
 }
 
 void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
-  const std::int64_t tokens = x.shape[0];
+  const core::Frame frame(ctx.scratch);
+  const std::int64_t tokens = ctx.tokens->tokens();
   saved_.x = x;
   saved_.proj = parts_of(ctx.saved.take(x.dtype, {tokens, proj_.out()}));
-  proj_.forward(ctx, x, saved_.proj.whole);
+  proj_.forward(ctx, parallel::whole_rows(ctx, x), saved_.proj.whole);
+  saved_.halo = parallel::receive_halo(ctx, saved_.proj.z, saved_.proj.v_del, history_);
   const auto heads = [&](std::int64_t n) {
     return ctx.saved.take(x.dtype, {tokens, n, head_dim_});
   };
@@ -121,20 +154,25 @@ void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
                                      .temp = weight_of(mix_.temp),
                                      .positions = ctx.tokens->positions,
                                      .doc_pos = ctx.tokens->doc_pos,
+                                     .halo_z = saved_.halo.z,
+                                     .halo_v = saved_.halo.v,
                                      .q = q,
                                      .k = k,
                                      .v = v,
-                                     .chunk = ctx.tokens->seq_len,
+                                     .chunk = ctx.tokens->chunk,
                                      .switches = switches_,
                                      .rope = rope_},
                   ctx.stream);
   saved_.out = ctx.saved.take(x.dtype, {tokens, heads_ * head_dim_});
   core_.forward(ctx, q, k, v, saved_.out.split_last(heads_, head_dim_));
-  o_.forward(ctx, saved_.out, y);
+  const Tensor terms = parallel::terms_of(ctx, y);
+  o_.forward(ctx, saved_.out, terms);
+  parallel::summed_rows(ctx, terms, y);
 }
 
-void CcaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
+void CcaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   const core::Frame frame(ctx.scratch);
+  const ConstTensor dy = parallel::whole_rows(ctx, dy_rows);
   const std::int64_t tokens = dy.shape[0];
   const Tensor dout = ctx.scratch.take(dy.dtype, {tokens, heads_ * head_dim_});
   o_.backward(ctx, saved_.out, dy, dout);
@@ -144,6 +182,7 @@ void CcaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const Tensor dq = heads(heads_), dk = heads(kv_heads_), dv = heads(kv_heads_);
   core_.backward(ctx, dout.split_last(heads_, head_dim_), dq, dk, dv);
   const Projection dproj = parts_of(ctx.scratch.take(dy.dtype, {tokens, proj_.out()}));
+  const parallel::Halo dhalo = parallel::halo_gradients(ctx, saved_.halo);
   kernels::launch(kernels::CcaMixBwd{.dq = dq,
                                      .dk = dk,
                                      .dv = dv,
@@ -155,19 +194,25 @@ void CcaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
                                      .temp = weight_of(mix_.temp),
                                      .positions = ctx.tokens->positions,
                                      .doc_pos = ctx.tokens->doc_pos,
+                                     .halo_z = saved_.halo.z,
                                      .dz = dproj.z,
                                      .dv_cur = dproj.v_cur,
                                      .dv_del = dproj.v_del,
+                                     .dhalo_z = dhalo.z,
+                                     .dhalo_v = dhalo.v,
                                      .dw0 = grad_of(mix_.w0),
                                      .db0 = grad_of(mix_.b0),
                                      .dw1 = grad_of(mix_.w1),
                                      .db1 = grad_of(mix_.b1),
                                      .dtemp = grad_of(mix_.temp),
-                                     .chunk = ctx.tokens->seq_len,
+                                     .chunk = ctx.tokens->chunk,
                                      .switches = switches_,
                                      .rope = rope_},
                   ctx.stream);
-  proj_.backward(ctx, saved_.x, dproj.whole, dx);
+  parallel::return_halo(ctx, dhalo, dproj.z, dproj.v_del);
+  const Tensor terms = parallel::terms_of(ctx, dx);
+  proj_.backward(ctx, parallel::whole_rows(ctx, saved_.x), dproj.whole, terms);
+  parallel::summed_rows(ctx, terms, dx);
 }
 
 }  // namespace strait::layers

@@ -5,12 +5,14 @@
 #include "kernels/cca.h"
 #include "layers/attention/core.h"
 #include "layers/linear.h"
+#include "parallel/halo.h"
 
 namespace strait::layers {
 
 /// Compressed Convolutional Attention (arXiv 2510.04476): attention inside a latent of H query and
 /// G key/value heads, mixed along the sequence by two causal convolutions, qk-mean and value shift.
-/// H = G is CCA, H > G CCGQA.
+/// H = G is CCA, H > G CCGQA. Tensor ranks share out the heads of the latent, so the mix of a rank
+/// needs no other; context ranks hand each other the ends of their chunks (parallel/halo.h).
 class CcaAttention final : public Layer {
  public:
   CcaAttention(const Build& build, const std::string& name);
@@ -36,8 +38,9 @@ class CcaAttention final : public Layer {
   };
   Projection parts_of(Tensor projection) const;
 
-  std::int64_t heads_, kv_heads_, head_dim_;
-  std::int64_t delayed_;  // value channels taken from the previous token
+  std::int64_t heads_, kv_heads_, head_dim_;  // of this rank
+  std::int64_t delayed_;                      // value channels taken from the previous token
+  std::int64_t history_;                      // columns of z that the convolutions look back
   kernels::CcaMixSwitches switches_;
   kernels::Rope rope_;
   Linear proj_;
@@ -47,6 +50,7 @@ class CcaAttention final : public Layer {
   struct {
     ConstTensor x;
     Projection proj;
+    parallel::Halo halo;
     Tensor out;  // [T, H d]
   } saved_;
 };

@@ -1,10 +1,11 @@
 #pragma once
 
 #include "layers/layer.h"
+#include "parallel/key_exchange.h"
 
 namespace strait::layers {
 
-/// Sizes of the softmax attention inside an attention layer.
+/// Sizes of the softmax attention inside an attention layer, on this rank.
 struct CoreDims {
   std::int64_t heads = 0;      // H
   std::int64_t kv_heads = 0;   // G
@@ -13,8 +14,9 @@ struct CoreDims {
   bool slides = false;         // within the sliding layers' window
 };
 
-/// Softmax attention over the keys of this rank, shared by all kinds of attention layers; scores
-/// are scaled by 1 / sqrt(dk). The one place that will exchange keys between context ranks.
+/// Softmax attention, shared by all kinds of attention layers; scores are scaled by 1 / sqrt(dk).
+/// The one place that exchanges keys between context ranks (parallel/key_exchange.h): all at once,
+/// or block by block where the token batch says so.
 class AttentionCore {
  public:
   explicit AttentionCore(const CoreDims& dims);
@@ -36,6 +38,14 @@ class AttentionCore {
 
  private:
   const parallel::Spans& spans(const Ctx& ctx) const;
+  parallel::KeysValues views(const Tensor& rows) const;
+  /// Keys that lie in one piece.
+  void attend(Ctx& ctx, ConstTensor k, ConstTensor v, const parallel::Spans& spans, Tensor o,
+              Tensor lse) const;
+  void attend_backward(Ctx& ctx, ConstTensor dout, ConstTensor k, ConstTensor v,
+                       const parallel::Spans& spans, Tensor dq, Tensor dk, Tensor dv) const;
+  void ring_forward(Ctx& ctx, Tensor o) const;
+  void ring_backward(Ctx& ctx, ConstTensor dout, Tensor dq, Tensor rows) const;
 
   CoreDims dims_;
   double scale_;

@@ -1,6 +1,7 @@
 #include "layers/attention/gqa.h"
 
 #include "layers/attention/rope.h"
+#include "parallel/tensor_split.h"
 
 namespace strait::layers {
 
@@ -15,6 +16,7 @@ LinearSpec qkv_spec(const Build& build, const std::string& name) {
           .in = build.model.d_model,
           .out = q + 2 * kv,
           .sections = {{name + ".q.weight", q}, {name + ".k.weight", kv}, {name + ".v.weight", kv}},
+          .shard = build.over_tensor(0),
           .std = build.model.init_std};
 }
 
@@ -29,9 +31,10 @@ GqaAttention::GqaAttention(const Build& build, const std::string& name)
       o_(build, {.name = name + ".o",
                  .in = build.model.attention.n_heads * head_dim_,
                  .out = build.model.d_model,
+                 .shard = build.over_tensor(1),
                  .std = build.output_std()}),
-      core_({.heads = build.model.attention.n_heads,
-             .kv_heads = build.model.attention.n_kv_heads,
+      core_({.heads = build.model.attention.n_heads / build.mesh.tp,
+             .kv_heads = build.model.attention.n_kv_heads / build.mesh.tp,
              .key_dim = head_dim_,
              .value_dim = head_dim_,
              .slides = build.slides()}) {
@@ -87,20 +90,24 @@ void GqaAttention::norm_rope_backward(Ctx& ctx, const Side& side, const SideSave
 }
 
 void GqaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
-  const std::int64_t tokens = x.shape[0];
+  const core::Frame frame(ctx.scratch);
+  const std::int64_t tokens = ctx.tokens->tokens();
   saved_.x = x;
   const Tensor qkv = ctx.saved.take(x.dtype, {tokens, qkv_.out()});
-  qkv_.forward(ctx, x, qkv);
+  qkv_.forward(ctx, parallel::whole_rows(ctx, x), qkv);
   saved_.q = norm_rope(ctx, q_, qkv);
   saved_.k = norm_rope(ctx, k_, qkv);
   saved_.out = ctx.saved.take(x.dtype, {tokens, q_.heads * head_dim_});
   core_.forward(ctx, saved_.q.out, saved_.k.out, heads_of(qkv, v_.begin, v_.heads),
                 saved_.out.split_last(q_.heads, head_dim_));
-  o_.forward(ctx, saved_.out, y);
+  const Tensor terms = parallel::terms_of(ctx, y);
+  o_.forward(ctx, saved_.out, terms);
+  parallel::summed_rows(ctx, terms, y);
 }
 
-void GqaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
+void GqaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   const core::Frame frame(ctx.scratch);
+  const ConstTensor dy = parallel::whole_rows(ctx, dy_rows);
   const std::int64_t tokens = dy.shape[0];
   const Tensor dout = ctx.scratch.take(dy.dtype, {tokens, q_.heads * head_dim_});
   o_.backward(ctx, saved_.out, dy, dout);
@@ -110,7 +117,9 @@ void GqaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
                  heads_of(dqkv, v_.begin, v_.heads));
   norm_rope_backward(ctx, k_, saved_.k, dk);
   norm_rope_backward(ctx, q_, saved_.q, dq);
-  qkv_.backward(ctx, saved_.x, dqkv, dx);
+  const Tensor terms = parallel::terms_of(ctx, dx);
+  qkv_.backward(ctx, parallel::whole_rows(ctx, saved_.x), dqkv, terms);
+  parallel::summed_rows(ctx, terms, dx);
 }
 
 }  // namespace strait::layers

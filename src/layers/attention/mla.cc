@@ -2,6 +2,7 @@
 
 #include "kernels/mla.h"
 #include "layers/attention/rope.h"
+#include "parallel/tensor_split.h"
 
 namespace strait::layers {
 namespace {
@@ -10,20 +11,16 @@ std::int64_t query_width(const config::Attention& a) {
   return a.n_heads * (a.mla.nope_dim + a.mla.rope_dim);
 }
 
-/// Width of what the down-projection gives for queries: their latent, or the queries themselves.
-std::int64_t down_query_width(const config::Attention& a) {
-  return a.mla.q_rank > 0 ? a.mla.q_rank : query_width(a);
-}
-
 LinearSpec down_spec(const Build& build, const std::string& name) {
-  const config::Attention& a = build.model.attention;
-  const std::int64_t q = down_query_width(a), kv = a.mla.kv_rank + a.mla.rope_dim;
-  const std::string q_name = name + (a.mla.q_rank > 0 ? ".q_a.weight" : ".q.weight");
-  return {.name = name + ".down",
-          .in = build.model.d_model,
-          .out = q + kv,
-          .sections = {{q_name, q}, {name + ".kv_a.weight", kv}},
-          .std = build.model.init_std};
+  const config::Mla& mla = build.model.attention.mla;
+  const std::int64_t kv = mla.kv_rank + mla.rope_dim;
+  LinearSpec spec{.name = name + ".down",
+                  .in = build.model.d_model,
+                  .out = mla.q_rank + kv,
+                  .std = build.model.init_std};
+  if (mla.q_rank > 0) spec.sections.push_back({name + ".q_a.weight", mla.q_rank});
+  spec.sections.push_back({name + ".kv_a.weight", kv});
+  return spec;
 }
 
 }  // namespace
@@ -34,7 +31,11 @@ MlaAttention::Latent::Latent(const Build& build, const std::string& name,
     : begin(begin_channel),
       width(channels),
       norm(build, name, channels, build.model.attention.mla.norm_eps),
-      up(build, {.name = up_name, .in = channels, .out = out, .std = build.model.init_std}) {}
+      up(build, {.name = up_name,
+                 .in = channels,
+                 .out = out,
+                 .shard = build.over_tensor(0),
+                 .std = build.model.init_std}) {}
 
 Tensor MlaAttention::Latent::forward(Ctx& ctx, Tensor down) {
   const std::int64_t tokens = down.shape[0];
@@ -56,37 +57,48 @@ void MlaAttention::Latent::backward(Ctx& ctx, ConstTensor dup, Tensor ddown) {
 
 MlaAttention::MlaAttention(const Build& build, const std::string& name)
     : dims_(build.model.attention.mla),
-      heads_(build.model.attention.n_heads),
+      heads_(build.model.attention.n_heads / build.mesh.tp),
       rope_(make_rope(build, dims_.rope_dim)),
       down_(build, down_spec(build, name)),
-      kv_(build, name + ".kv_a_norm", name + ".kv_b", down_query_width(build.model.attention),
-          dims_.kv_rank, heads_ * (dims_.nope_dim + dims_.value_dim)),
+      kv_(build, name + ".kv_a_norm", name + ".kv_b", dims_.q_rank, dims_.kv_rank,
+          build.model.attention.n_heads * (dims_.nope_dim + dims_.value_dim)),
       o_(build, {.name = name + ".o",
-                 .in = heads_ * dims_.value_dim,
+                 .in = build.model.attention.n_heads * dims_.value_dim,
                  .out = build.model.d_model,
+                 .shard = build.over_tensor(1),
                  .std = build.output_std()}),
       core_({.heads = heads_,
              .kv_heads = heads_,
              .key_dim = dims_.nope_dim + dims_.rope_dim,
              .value_dim = dims_.value_dim,
              .slides = build.slides()}) {
+  const std::int64_t queries = query_width(build.model.attention);
   if (dims_.q_rank > 0) {
-    q_.emplace(build, name + ".q_a_norm", name + ".q_b", 0, dims_.q_rank,
-               query_width(build.model.attention));
+    q_.emplace(build, name + ".q_a_norm", name + ".q_b", 0, dims_.q_rank, queries);
+  } else {
+    straight_q_.emplace(build, LinearSpec{.name = name + ".q",
+                                          .in = build.model.d_model,
+                                          .out = queries,
+                                          .shard = build.over_tensor(0),
+                                          .std = build.model.init_std});
   }
 }
 
-Tensor MlaAttention::query_up(Ctx& ctx, Tensor down) {
+Tensor MlaAttention::query_up(Ctx& ctx, ConstTensor x, Tensor down) {
   if (q_) return q_->forward(ctx, down);
-  return down.slice(1, 0, heads_ * core_.dims().key_dim);
+  const Tensor q = ctx.saved.take(x.dtype, {x.shape[0], straight_q_->out()});
+  straight_q_->forward(ctx, x, q);
+  return q;
 }
 
-void MlaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
+void MlaAttention::forward(Ctx& ctx, ConstTensor rows, Tensor y) {
+  const core::Frame frame(ctx.scratch);
+  saved_.x = rows;
+  const ConstTensor x = parallel::whole_rows(ctx, rows);
   const std::int64_t tokens = x.shape[0], key_dim = core_.dims().key_dim;
-  saved_.x = x;
   const Tensor down = ctx.saved.take(x.dtype, {tokens, down_.out()});
   down_.forward(ctx, x, down);
-  const Tensor q = query_up(ctx, down).split_last(heads_, key_dim);
+  const Tensor q = query_up(ctx, x, down).split_last(heads_, key_dim);
   const Tensor kv = kv_.forward(ctx, down).split_last(heads_, dims_.nope_dim + dims_.value_dim);
   const Tensor k = ctx.saved.take(x.dtype, {tokens, heads_, key_dim});
   kernels::launch(
@@ -101,11 +113,14 @@ void MlaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   saved_.out = ctx.saved.take(x.dtype, {tokens, heads_ * dims_.value_dim});
   core_.forward(ctx, q, k, kv.slice(2, dims_.nope_dim, dims_.value_dim),
                 saved_.out.split_last(heads_, dims_.value_dim));
-  o_.forward(ctx, saved_.out, y);
+  const Tensor terms = parallel::terms_of(ctx, y);
+  o_.forward(ctx, saved_.out, terms);
+  parallel::summed_rows(ctx, terms, y);
 }
 
-void MlaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
+void MlaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   const core::Frame frame(ctx.scratch);
+  const ConstTensor dy = parallel::whole_rows(ctx, dy_rows);
   const std::int64_t tokens = dy.shape[0], key_dim = core_.dims().key_dim;
   const auto scratch = [&](std::int64_t width) {
     return ctx.scratch.take(dy.dtype, {tokens, width});
@@ -113,7 +128,7 @@ void MlaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const Tensor dout = scratch(heads_ * dims_.value_dim);
   o_.backward(ctx, saved_.out, dy, dout);
   const Tensor ddown = scratch(down_.out());
-  const Tensor dq_up = q_ ? scratch(heads_ * key_dim) : ddown.slice(1, 0, heads_ * key_dim);
+  const Tensor dq_up = scratch(heads_ * key_dim);
   const Tensor dq = dq_up.split_last(heads_, key_dim);
   const Tensor dk = scratch(heads_ * key_dim).split_last(heads_, key_dim);
   const Tensor dv = scratch(heads_ * dims_.value_dim).split_last(heads_, dims_.value_dim);
@@ -131,7 +146,11 @@ void MlaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
       ctx.stream);
   kv_.backward(ctx, dkv_up, ddown);
   if (q_) q_->backward(ctx, dq_up, ddown);
-  down_.backward(ctx, saved_.x, ddown, dx);
+  const ConstTensor x = parallel::whole_rows(ctx, saved_.x);
+  const Tensor terms = parallel::terms_of(ctx, dx);
+  down_.backward(ctx, x, ddown, terms);
+  if (straight_q_) straight_q_->backward_add(ctx, x, dq_up, terms);
+  parallel::summed_rows(ctx, terms, dx);
 }
 
 }  // namespace strait::layers

@@ -13,7 +13,7 @@ namespace strait::layers {
 /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434). Per head: n unrotated and r rotated
 /// key channels, the rotated key shared by all heads; queries from a latent of width cq (or
 /// straight from x when cq is 0), keys and values from a latent of width ckv. No absorption:
-/// training form.
+/// training form. Tensor ranks share out the heads; each computes the latents, which heads share.
 class MlaAttention final : public Layer {
  public:
   MlaAttention(const Build& build, const std::string& name);
@@ -35,13 +35,14 @@ class MlaAttention final : public Layer {
     /// dup [T, out] -> its slice of ddown, assigned.
     void backward(Ctx& ctx, ConstTensor dup, Tensor ddown);
   };
-  Tensor query_up(Ctx& ctx, Tensor down);
+  Tensor query_up(Ctx& ctx, ConstTensor x, Tensor down);
 
   config::Mla dims_;
-  std::int64_t heads_;
+  std::int64_t heads_;  // of this rank
   kernels::Rope rope_;
-  Linear down_;              // [q latent or queries | kv latent | rope key]
-  std::optional<Latent> q_;  // absent: queries come straight from down_
+  Linear down_;                // [q latent, if there is one | kv latent | rope key]
+  std::optional<Latent> q_;
+  std::optional<Linear> straight_q_;  // queries from x, without a latent
   Latent kv_;
   Linear o_;
   AttentionCore core_;

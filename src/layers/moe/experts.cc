@@ -8,12 +8,19 @@ namespace {
 
 using kernels::launch;
 
+/// Whole experts over expert ranks, or else `dim` of each over tensor ranks.
+core::Shard expert_shard(const Build& build, int dim) {
+  if (!build.whole_experts()) return build.over_tensor(dim);
+  return {.dim = 0, .axis = core::Axis::ep, .parts = build.mesh.ep, .index = build.mesh.ep_rank};
+}
+
 core::ParamSpec gate_up_spec(const Build& build, const std::string& name) {
   const config::Moe& moe = build.model.ffn.moe;
   return {.name = name + ".gate_up.weight",
           .shape = {moe.n_experts, 2 * moe.d_expert, build.model.d_model},
           .sections = {{name + ".gate.weight", moe.d_expert}, {name + ".up.weight", moe.d_expert}},
           .section_dim = 1,
+          .shard = expert_shard(build, 1),
           .init = core::Init::normal(build.model.init_std),
           .decay = true,
           .group = core::OptimGroup::matrix};
@@ -23,6 +30,7 @@ core::ParamSpec down_spec(const Build& build, const std::string& name) {
   const config::Moe& moe = build.model.ffn.moe;
   return {.name = name + ".down.weight",
           .shape = {moe.n_experts, build.model.d_model, moe.d_expert},
+          .shard = expert_shard(build, 2),
           .init = core::Init::normal(build.output_std()),
           .decay = true,
           .group = core::OptimGroup::matrix};
@@ -31,7 +39,7 @@ core::ParamSpec down_spec(const Build& build, const std::string& name) {
 }  // namespace
 
 Experts::Experts(const Build& build, const std::string& name)
-    : width_(build.model.ffn.moe.d_expert),
+    : width_(build.model.ffn.moe.d_expert / (build.whole_experts() ? 1 : build.mesh.tp)),
       gate_up_(build.table.add(gate_up_spec(build, name))),
       down_(build.table.add(down_spec(build, name))) {}
 

@@ -1,7 +1,9 @@
 #include "layers/moe/moe.h"
 
+#include <utility>
+
 #include "kernels/elementwise.h"
-#include "kernels/permute.h"
+#include "parallel/tensor_split.h"
 
 namespace strait::layers {
 
@@ -10,10 +12,16 @@ using kernels::launch;
 MoeFfn::MoeFfn(const Build& build, const std::string& name)
     : n_experts_(build.model.ffn.moe.n_experts),
       top_k_(build.model.ffn.moe.top_k),
+      expert_ranks_(build.mesh.ep),
+      gathers_(!build.whole_experts()),
       router_(build, name + ".router"),
       experts_(build, name + ".experts") {
   const config::Moe& moe = build.model.ffn.moe;
   if (moe.n_shared > 0) shared_.emplace(build, name + ".shared", moe.n_shared * moe.d_expert);
+}
+
+ConstTensor MoeFfn::gathered(Ctx& ctx, ConstTensor x) const {
+  return gathers_ ? parallel::whole_rows(ctx, x) : x;
 }
 
 Tensor MoeFfn::sorted_rows(Ctx& ctx, ConstTensor x) const {
@@ -31,49 +39,95 @@ void MoeFfn::clear_skipped(Ctx& ctx, Tensor rows) const {
   if (router_.classes() > n_experts_) launch(kernels::Fill{.x = rows, .value = 0}, ctx.stream);
 }
 
-void MoeFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
-  const core::Frame frame(ctx.scratch);
-  const std::int64_t tokens = x.shape[0], rows = tokens * top_k_;
-  saved_.x = x;
-  saved_.routing = router_.forward(ctx, x);
+void MoeFfn::sort(Ctx& ctx) {
+  const ConstTensor expert = gathered(ctx, saved_.routing.expert);
+  const std::int64_t tokens = expert.shape[0];
   saved_.offsets = ctx.saved.take(DType::i32, {router_.classes() + 1});
   saved_.row_of = ctx.saved.take(DType::i32, {tokens, top_k_});
-  saved_.choice_of = ctx.saved.take(DType::i32, {rows});
-  saved_.out = ctx.saved.take(x.dtype, {rows, x.shape[1]});
-  launch(kernels::MoeSort{.expert = saved_.routing.expert,
+  saved_.choice_of = ctx.saved.take(DType::i32, {tokens * top_k_});
+  launch(kernels::MoeSort{.expert = expert,
                           .offsets = saved_.offsets,
                           .row_of = saved_.row_of,
                           .choice_of = saved_.choice_of},
          ctx.stream);
-  clear_skipped(ctx, saved_.out);
-  experts_.forward(ctx, sorted_rows(ctx, x), expert_offsets(), saved_.out);
-  if (shared_) shared_->forward(ctx, x, y);
-  launch(kernels::MoeCombineFwd{.x = saved_.out,
-                                .row_of = saved_.row_of,
-                                .weight = saved_.routing.weight,
-                                .base = shared_ ? y : Tensor{},
-                                .y = y},
-         ctx.stream);
+  if (expert_ranks_ == 1) return;
+  saved_.own_offsets = ctx.saved.take(DType::i32, {n_experts_ / expert_ranks_ + 1});
+  exchange_.agree(ctx, expert_offsets(), saved_.choice_of.shape[0]);
+  exchange_.write_offsets(ctx, saved_.own_offsets);
 }
 
-void MoeFfn::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
+Tensor MoeFfn::received(Ctx& ctx, const Tensor& like) const {
+  return ctx.scratch.take(like.dtype, {exchange_.received(), like.shape[1]});
+}
+
+void MoeFfn::run_experts(Ctx& ctx, const Tensor& rows, const Tensor& out) {
+  if (expert_ranks_ == 1) return experts_.forward(ctx, rows, expert_offsets(), out);
+  const Tensor own = received(ctx, rows), own_out = received(ctx, rows);
+  exchange_.dispatch(ctx, rows, own, "ep rows");
+  experts_.forward(ctx, own, saved_.own_offsets, own_out);
+  exchange_.collect(ctx, own_out, out, "ep results");
+}
+
+void MoeFfn::run_experts_backward(Ctx& ctx, const Tensor& rows, const Tensor& drows,
+                                  const Tensor& dsorted) {
+  if (expert_ranks_ == 1) return experts_.backward(ctx, rows, drows, expert_offsets(), dsorted);
+  const Tensor own = received(ctx, rows), down = received(ctx, rows), dx = received(ctx, rows);
+  exchange_.dispatch(ctx, rows, own, "ep rows");
+  exchange_.dispatch(ctx, drows, down, "ep gradients");
+  experts_.backward(ctx, own, down, saved_.own_offsets, dx);
+  exchange_.collect(ctx, dx, dsorted, "ep row gradients");
+}
+
+void MoeFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   const core::Frame frame(ctx.scratch);
+  saved_.x = x;
+  saved_.routing = router_.forward(ctx, x);
+  sort(ctx);
+  saved_.out = ctx.saved.take(x.dtype, {saved_.choice_of.shape[0], x.shape[1]});
+  clear_skipped(ctx, saved_.out);
+  run_experts(ctx, sorted_rows(ctx, gathered(ctx, x)), saved_.out);
+  if (shared_) shared_->forward(ctx, x, y);
+  combine(ctx, {.x = saved_.out,
+                .row_of = saved_.row_of,
+                .weight = gathered(ctx, saved_.routing.weight),
+                .base = shared_ ? y : Tensor{},
+                .y = y});
+}
+
+/// y = base + sums of rows; where tensor ranks have a term each, those are added up.
+void MoeFfn::combine(Ctx& ctx, kernels::MoeCombineFwd op) const {
+  if (!gathers_) return launch(op, ctx.stream);
+  const core::Frame frame(ctx.scratch);
+  const Tensor y = op.y;
+  const ConstTensor base = std::exchange(op.base, {});
+  op.y = parallel::terms_of(ctx, y);
+  launch(op, ctx.stream);
+  if (!base.defined()) return parallel::summed_rows(ctx, op.y, y);
+  const Tensor sum = ctx.scratch.take(y.dtype, {y.shape[0], y.shape[1]});
+  parallel::summed_rows(ctx, op.y, sum);
+  launch(kernels::Add{.a = base, .b = sum, .y = y}, ctx.stream);
+}
+
+void MoeFfn::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
+  const core::Frame frame(ctx.scratch);
+  const ConstTensor dy = gathered(ctx, dy_rows), weight = gathered(ctx, saved_.routing.weight);
   const Tensor drows = ctx.scratch.take(dy.dtype, {saved_.choice_of.shape[0], dy.shape[1]});
-  const Tensor dweight = ctx.scratch.take(saved_.routing.weight.dtype, {dy.shape[0], top_k_});
+  const Tensor dweight = ctx.scratch.take(saved_.routing.weight.dtype, {dx.shape[0], top_k_});
+  const Tensor dweight_terms = gathers_ ? parallel::terms_of(ctx, dweight) : dweight;
   launch(kernels::MoeCombineBwd{.dy = dy,
                                 .x = saved_.out,
                                 .choice_of = saved_.choice_of,
-                                .weight = saved_.routing.weight,
+                                .weight = weight,
                                 .dx = drows,
-                                .dweight = dweight},
+                                .dweight = dweight_terms},
          ctx.stream);
+  if (gathers_) parallel::summed_rows(ctx, dweight_terms, dweight);
   const Tensor dsorted = ctx.scratch.take(dy.dtype, {drows.shape[0], drows.shape[1]});
   clear_skipped(ctx, dsorted);
-  experts_.backward(ctx, sorted_rows(ctx, saved_.x), drows, expert_offsets(), dsorted);
+  run_experts_backward(ctx, sorted_rows(ctx, gathered(ctx, saved_.x)), drows, dsorted);
   router_.backward(ctx, dweight, dx);
-  launch(kernels::MoeCombineFwd{.x = dsorted, .row_of = saved_.row_of, .base = dx, .y = dx},
-         ctx.stream);
-  if (shared_) shared_->backward_add(ctx, dy, dx);
+  combine(ctx, {.x = dsorted, .row_of = saved_.row_of, .base = dx, .y = dx});
+  if (shared_) shared_->backward_add(ctx, dy_rows, dx);
 }
 
 }  // namespace strait::layers

@@ -3,14 +3,18 @@
 #include <optional>
 #include <string>
 
+#include "kernels/permute.h"
 #include "layers/dense_ffn.h"
 #include "layers/moe/experts.h"
 #include "layers/moe/router.h"
+#include "parallel/expert_exchange.h"
 
 namespace strait::layers {
 
 /// Dropless mixture of experts: route, sort tokens by expert, run the experts, combine by weight;
-/// shared experts see every token and are one dense feed-forward of n_shared * d_expert.
+/// shared experts see every token and are one dense feed-forward of n_shared * d_expert. Rows are
+/// routed where they are; they go to their experts' ranks or, without expert ranks, every tensor
+/// rank runs its part of each expert on all rows.
 class MoeFfn final : public Layer {
  public:
   MoeFfn(const Build& build, const std::string& name);
@@ -22,20 +26,32 @@ class MoeFfn final : public Layer {
   const RouterTotals& router_totals() const { return router_.totals(); }
 
  private:
+  /// The rows of all tensor ranks where each has a part of every expert, else x.
+  ConstTensor gathered(Ctx& ctx, ConstTensor x) const;
+  void sort(Ctx& ctx);
   Tensor sorted_rows(Ctx& ctx, ConstTensor x) const;
+  /// Scratch for the rows that this rank's experts get from all.
+  Tensor received(Ctx& ctx, const Tensor& like) const;
+  void run_experts(Ctx& ctx, const Tensor& rows, const Tensor& out);
+  void run_experts_backward(Ctx& ctx, const Tensor& rows, const Tensor& drows,
+                            const Tensor& dsorted);
+  void combine(Ctx& ctx, kernels::MoeCombineFwd op) const;
   /// First row of each expert, and of those that skip.
   Tensor expert_offsets() const;
   /// Zeros where no expert will write.
   void clear_skipped(Ctx& ctx, Tensor rows) const;
 
-  std::int64_t n_experts_, top_k_;
+  std::int64_t n_experts_, top_k_, expert_ranks_;
+  bool gathers_;
   Router router_;
   Experts experts_;
   std::optional<DenseFfn> shared_;
+  parallel::ExpertExchange exchange_;
   struct {
     ConstTensor x;  // [T, D]
     Routing routing;
     Tensor offsets, row_of, choice_of;
+    Tensor own_offsets;  // of this rank's experts, where there are expert ranks
     Tensor out;  // [N, D] expert outputs, N = T K
   } saved_;
 };

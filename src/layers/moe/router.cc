@@ -69,6 +69,7 @@ Routing Router::forward(Ctx& ctx, ConstTensor x) {
                            .expert = routing.expert,
                            .weight = routing.weight,
                            .counts = counts,
+                           .sequence = ctx.tokens->sequence,
                            .rule = rule_},
          ctx.stream);
   balance_losses(ctx);
@@ -84,12 +85,21 @@ void Router::balance_losses(Ctx& ctx) {
     launch(kernels::Fill{.x = totals.aux, .value = 0}, ctx.stream);
     launch(kernels::Fill{.x = totals.z, .value = 0}, ctx.stream);
   }
+  launch(kernels::RouteFraction{.expert = saved_.expert,
+                                .sequence = ctx.tokens->sequence,
+                                .fraction = saved_.fraction,
+                                .length = ctx.tokens->length},
+         ctx.stream);
+  for (const core::Axis axis : {core::Axis::cp, core::Axis::tp}) {
+    ctx.groups.axis(axis).all_reduce_sum(saved_.fraction, ctx.stream, "balance");
+  }
   launch(kernels::RouteLosses{.logits = saved_.logits,
                               .scores = saved_.scores,
-                              .expert = saved_.expert,
                               .fraction = saved_.fraction,
+                              .sequence = ctx.tokens->sequence,
                               .aux = totals.aux,
-                              .z = totals.z},
+                              .z = totals.z,
+                              .length = ctx.tokens->length},
          ctx.stream);
 }
 
@@ -101,7 +111,9 @@ void Router::backward(Ctx& ctx, ConstTensor dweight, Tensor dx) {
                            .scores = saved_.scores,
                            .expert = saved_.expert,
                            .fraction = saved_.fraction,
+                           .sequence = ctx.tokens->sequence,
                            .dlogits = dlogits,
+                           .length = ctx.tokens->length,
                            .rule = rule_,
                            .aux_coef = config_.aux_coef * ctx.scale.per_sequence,
                            .z_coef = config_.z_coef,
@@ -111,11 +123,11 @@ void Router::backward(Ctx& ctx, ConstTensor dweight, Tensor dx) {
 }
 
 void Router::end_step(Ctx& ctx) {
-  for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
+  for (const core::Axis axis : {core::Axis::dp, core::Axis::cp, core::Axis::tp}) {
     auto& group = ctx.groups.axis(axis);
-    group.all_reduce_sum(class_counts_, ctx.stream);
-    group.all_reduce_sum(totals_.aux, ctx.stream);
-    group.all_reduce_sum(totals_.z, ctx.stream);
+    for (const Tensor& total : {class_counts_, totals_.aux, totals_.z}) {
+      group.all_reduce_sum(total, ctx.stream, "balance totals");
+    }
   }
   if (!bias_ || config_.bias_rate == 0) return;
   launch(

@@ -84,11 +84,13 @@ void add_routes(std::vector<Case>& cases, std::int64_t experts, std::int64_t cho
                              .counts = pool.constant(DType::i64, {experts}, 0),
                              .rule = {}};
   }));
+  cases.push_back(op_case("RouteFraction", shape, [=](Pool& pool) {
+    return kernels::RouteFraction{.expert = expert(pool), .fraction = pool.raw(kF32, {4, experts})};
+  }));
   cases.push_back(op_case("RouteLosses", shape, [=](Pool& pool) {
     return kernels::RouteLosses{.logits = scores(pool),
                                 .scores = scores(pool),
-                                .expert = expert(pool),
-                                .fraction = pool.raw(kF32, {4, experts}),
+                                .fraction = pool.constant(kF32, {4, experts}, 1),
                                 .aux = pool.constant(DType::f64, {1}, 0),
                                 .z = pool.constant(DType::f64, {1}, 0)};
   }));

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace strait::parallel {
+
+/// What this rank sent to others, by boundary, and what it is waiting for now. Shared by all groups
+/// of a mesh; a watchdog may read it from another thread.
+class Traffic {
+ public:
+  struct Count {
+    std::int64_t calls = 0;
+    std::int64_t bytes = 0;  // that left this rank
+  };
+  /// A collective: `call` counts them from the start of the program.
+  struct Call {
+    std::string what;
+    std::int64_t call = 0;
+    bool waiting = false;
+    std::chrono::steady_clock::time_point since;
+  };
+
+  void enter(const char* what, std::int64_t bytes);
+  void leave();
+
+  std::map<std::string, Count> counts() const;
+  Call last() const;
+  void reset();
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, Count> counts_;
+  Call last_;
+};
+
+}  // namespace strait::parallel

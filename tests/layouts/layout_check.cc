@@ -1,0 +1,260 @@
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "app/support/program.h"
+#include "core/error.h"
+#include "parallel/comm_mpi.h"
+#include "tests/layouts/layout.h"
+#include "tests/layouts/rank_run.h"
+#include "train/load_config.h"
+
+// Runs one config on several layouts of ranks and says how far each is from one rank; README.md
+// describes it. It starts mpirun with itself as the program (--rank-of).
+namespace strait::layouts {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Request {
+  config::Source source;
+  std::string layouts, device = "cpu", dtype = "f64", rank_of, out;
+  double tolerance = 1e-10, weight_tolerance = 1e-9;
+  std::int64_t steps = 10;
+  bool help = false;
+};
+
+std::vector<app::Option> options_of(Request& request) {
+  std::vector<app::Option> options = app::source_options(request.source);
+  const auto text = [&](const char* name, const char* value, const char* help, std::string& to) {
+    options.push_back(
+        {.name = name, .value = value, .help = help, .take = [&to](const std::string& given) {
+           to = given;
+         }});
+  };
+  const auto number = [&](const char* name, const char* help, auto& to) {
+    options.push_back(
+        {.name = name, .value = "X", .help = help, .take = [name, &to](const std::string& given) {
+           char* end = nullptr;
+           const double value = std::strtod(given.c_str(), &end);
+           if (given.empty() || *end != '\0' || !(value >= 0)) {
+             throw core::InputError(std::string(name) + " " + given +
+                                    ": expected a number of at least 0");
+           }
+           to = static_cast<std::decay_t<decltype(to)>>(value);
+         }});
+  };
+  text("--layouts", "LIST", "such as dp2,tp2cp2,ep2,cp2.ring", request.layouts);
+  text("--device", "cpu|cuda", "where each rank computes (cpu)", request.device);
+  text("--dtype", "f64|f32|bf16",
+       "f64 (the default); bf16: gradients may be twice as far from one rank in f32 as one rank in "
+       "bf16 is",
+       request.dtype);
+  number("--tol", "largest relative L2 of loss and gradients (1e-10)", request.tolerance);
+  number("--weight-tol", "largest relative L2 of weights (1e-9)", request.weight_tolerance);
+  number("--steps", "optimizer steps before weights are compared; 0: none (10)", request.steps);
+  text("--rank-of", "LAYOUT", "run as one rank under mpirun; used by the program itself",
+       request.rank_of);
+  text("--out", "DIR", "where ranks leave their values; used by the program itself", request.out);
+  options.push_back({.name = "--help", .help = "this text", .take = [&](const std::string&) {
+                       request.help = true;
+                     }});
+  return options;
+}
+
+config::Config config_for(const Request& request, const Layout& layout) {
+  config::Source source = request.source;
+  const auto set = [&](const std::string& key, const std::string& value) {
+    source.overrides.push_back(key + "=" + value);
+  };
+  set("parallel.dp", std::to_string(layout.dp));
+  set("parallel.cp", std::to_string(layout.cp));
+  set("parallel.tp", std::to_string(layout.tp));
+  set("parallel.ep", std::to_string(layout.ep));
+  set("parallel.cp_exchange", layout.ring ? "ring" : "gather");
+  set("precision.compute", request.dtype);
+  set("run.device", request.device);
+  set("eval.sample_tokens", "0");
+  set("eval.sample_prompt", "");
+  const config::Train train = config::read(source).train;
+  const std::int64_t share = std::max<std::int64_t>(1, train.batch_size / layout.dp);
+  set("train.micro_batch", std::to_string(train.micro_batch > 0
+                                              ? std::gcd(train.micro_batch, share)
+                                              : share));
+  return train::load_config(source, layout.ranks(), request.device == "cuda");
+}
+
+int run_as_rank(const Request& request, int argc, char** argv) {
+  parallel::MpiSession mpi(&argc, &argv);
+  return app::guarded(
+      "layout_check",
+      [&] {
+        const Layout layout = parse_layout(request.rank_of);
+        const config::Config config = config_for(request, layout);
+        const Device device = request.device == "cuda" ? Device::cuda : Device::cpu;
+        const RankValues values = run_rank(config, mpi.world(), device, request.steps);
+        write_values(fs::path(request.out) / std::to_string(mpi.world().rank()), values);
+      },
+      [&](int code) { mpi.abort(code); });
+}
+
+/// A folder that goes away with its owner.
+class Scratch {
+ public:
+  Scratch() {
+    std::string name = (fs::temp_directory_path() / "layout_check.XXXXXX").string();
+    if (!::mkdtemp(name.data())) throw core::RuntimeFault(name + ": cannot make this folder");
+    path_ = name;
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
+class Checker {
+ public:
+  Checker(Request request, std::string program)
+      : request_(std::move(request)), program_(std::move(program)) {}
+
+  bool run() {
+    const std::vector<Layout> layouts = parse_layouts(request_.layouts);
+    for (const Layout& layout : layouts) config_for(request_, layout);
+    const Layout one = parse_layout("dp1");
+    const bool narrow = request_.dtype == "bf16";
+    reference_ = ranks_of(one, narrow ? "f32" : request_.dtype).front();
+    if (narrow) {
+      const std::vector<RankValues> naive = ranks_of(one, "bf16");
+      naive_loss_ = loss_distance(naive);
+      naive_ = distances(reference_.gradients, gradients_of(naive));
+    }
+    bool good = true;
+    for (const Layout& layout : layouts) good = judge(layout) && good;
+    return good;
+  }
+
+ private:
+  std::vector<RankValues> ranks_of(const Layout& layout, const std::string& dtype) const {
+    const Scratch out;
+    std::string command = "OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} " STRAIT_MPIEXEC
+                          " --oversubscribe -n " +
+                          std::to_string(layout.ranks()) + " " + quoted(program_);
+    const auto add = [&](const std::string& option, const std::string& value) {
+      command += " " + option + " " + quoted(value);
+    };
+    add("--config", request_.source.name);
+    for (const std::string& set : request_.source.overrides) add("--set", set);
+    add("--device", request_.device);
+    add("--dtype", dtype);
+    add("--steps", std::to_string(dtype == "bf16" ? 0 : request_.steps));
+    add("--rank-of", layout.name);
+    add("--out", out.path().string());
+    const int status = std::system(command.c_str());
+    if (status != 0) {
+      throw core::RuntimeFault("layout " + layout.name + " failed (" + std::to_string(status) +
+                               "): " + command);
+    }
+    std::vector<RankValues> values;
+    for (std::int64_t rank = 0; rank < layout.ranks(); ++rank) {
+      values.push_back(read_values(out.path() / std::to_string(rank)));
+    }
+    return values;
+  }
+
+  static std::vector<const std::vector<Piece>*> gradients_of(const std::vector<RankValues>& ranks) {
+    std::vector<const std::vector<Piece>*> out;
+    for (const RankValues& rank : ranks) out.push_back(&rank.gradients);
+    return out;
+  }
+
+  double loss_distance(const std::vector<RankValues>& ranks) const {
+    double distance = 0;
+    for (const RankValues& rank : ranks) {
+      distance = std::max(distance, std::abs(rank.loss - reference_.loss));
+    }
+    return distance / std::abs(reference_.loss);
+  }
+
+  bool judge(const Layout& layout) const {
+    const std::vector<RankValues> ranks = ranks_of(layout, request_.dtype);
+    const auto gradients = distances(reference_.gradients, gradients_of(ranks));
+    const Distance gradient = worst(gradients);
+    const double loss = loss_distance(ranks);
+    bool good = true;
+    std::string text;
+    if (naive_.empty()) {
+      good = loss <= request_.tolerance && gradient.relative <= request_.tolerance;
+    } else {
+      Distance ratio;
+      for (const auto& [name, relative] : gradients) {
+        const double times = relative / naive_.at(name);
+        if (!(times <= ratio.relative)) ratio = {times, name};
+      }
+      good = ratio.relative <= 2;
+      text += line("  %.2f naive errors in %s", ratio.relative, ratio.name);
+    }
+    if (!ranks.front().weights.empty()) {
+      std::vector<const std::vector<Piece>*> weights;
+      for (const RankValues& rank : ranks) weights.push_back(&rank.weights);
+      const Distance weight = worst(distances(reference_.weights, weights));
+      good = good && weight.relative <= request_.weight_tolerance;
+      text += line("  weights %.2e in %s", weight.relative, weight.name);
+    }
+    std::printf("%-12s loss %.2e  gradients %.2e in %s%s  %s\n", layout.name.c_str(), loss,
+                gradient.relative, gradient.name.c_str(), text.c_str(), good ? "ok" : "FAILED");
+    std::fflush(stdout);
+    return good;
+  }
+
+  static std::string line(const char* format, double number, const std::string& name) {
+    char text[256];
+    std::snprintf(text, sizeof text, format, number, name.c_str());
+    return text;
+  }
+
+  Request request_;
+  std::string program_;
+  RankValues reference_;
+  double naive_loss_ = 0;
+  std::map<std::string, double> naive_;
+};
+
+int main_of(int argc, char** argv) {
+  Request request;
+  bool good = true;
+  const int code = app::guarded("layout_check", [&] {
+    app::parse_arguments(argc, argv, options_of(request));
+    if (request.help) {
+      std::fputs(
+          app::usage("layout_check --config FILE --layouts LIST", options_of(request)).c_str(),
+          stdout);
+    } else if (request.rank_of.empty()) {
+      good = Checker(request, fs::canonical("/proc/self/exe").string()).run();
+    }
+  });
+  if (code != 0) return code;
+  if (!request.rank_of.empty()) return run_as_rank(request, argc, argv);
+  return good ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace strait::layouts
+
+int main(int argc, char** argv) {
+  return strait::layouts::main_of(argc, argv);
+}

@@ -1,0 +1,124 @@
+#include "tests/layouts/rank_run.h"
+
+#include "core/rng.h"
+#include "input/windows.h"
+#include "kernels/elementwise.h"
+#include "parallel/grad_sync.h"
+#include "train/plan.h"
+#include "train/step.h"
+
+namespace strait::layouts {
+namespace {
+
+/// Sequences of a global batch. Documents, where the config keeps them apart, are of 1 to 9 tokens
+/// and at times of half a sequence: some end at every kind of chunk edge.
+input::Samples batch_of(const config::Config& config, std::int64_t step) {
+  const core::Rng rng(static_cast<std::uint64_t>(config.run.seed), "layouts");
+  input::Samples samples;
+  samples.resize(config.train.batch_size, config.data.seq_len);
+  const std::int64_t length = config.data.seq_len;
+  const auto vocab = static_cast<double>(config.model.vocab_size);
+  for (std::int64_t row = 0; row < samples.count; ++row) {
+    std::int64_t left = 0, position = 0;
+    for (std::int64_t i = 0; i < length; ++i) {
+      const std::int64_t at = row * length + i;
+      const auto draw = [&](std::uint64_t which) {
+        return rng.uniform(3 * (static_cast<std::uint64_t>(step * samples.count * length + at)) +
+                           which);
+      };
+      if (config.data.document_mask && left == 0) {
+        position = 0;
+        left = draw(2) < 0.2 ? length / 2 + 1 : 1 + static_cast<std::int64_t>(9 * draw(0));
+      }
+      samples.ids[at] = static_cast<std::int32_t>(vocab * draw(0));
+      samples.labels[at] =
+          draw(1) < 0.1 ? input::kIgnoredLabel : static_cast<std::int32_t>(vocab * draw(1));
+      samples.doc_pos[at] = static_cast<std::int32_t>(position++);
+      --left;
+    }
+  }
+  return samples;
+}
+
+class Run {
+ public:
+  Run(const config::Config& config, parallel::Communicator& world, Device device)
+      : mesh_(parallel::Mesh::make(config.parallel, world.rank(), world.size())),
+        groups_(mesh_, world),
+        engine_(config, mesh_, groups_) {
+    train::plan_step(engine_);
+    engine_.allocate(device);
+  }
+
+  RankValues gradients() {
+    parallel::Ctx& ctx = engine_.ctx();
+    core::ParamTable& table = engine_.table();
+    const input::Samples samples = batch_of(engine_.config(), 0);
+    const double labels = static_cast<double>(input::counted_labels(samples));
+    kernels::launch(kernels::Fill{.x = engine_.values().slice(0, 0, 1), .value = 1.0 / labels},
+                    ctx.stream);
+    table.begin_gradients();
+    kernels::launch(kernels::Fill{.x = table.flat().grad, .value = 0}, ctx.stream);
+    engine_.model().begin_step(ctx);
+    for (std::int64_t i = 0; i < engine_.micro_batches(); ++i) {
+      ctx.tokens = &load(samples, i);
+      engine_.model().forward_backward(ctx);
+    }
+    parallel::sum_gradients(table, groups_, ctx.stream);
+    const Tensor loss = engine_.model().loss_sum();
+    for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
+      groups_.axis(axis).all_reduce_sum(loss, ctx.stream);
+    }
+    RankValues values{.gradients = pieces_of(table, Field::gradient, ctx.stream), .weights = {}};
+    kernels::copy_to_host(&values.loss, loss.data, sizeof values.loss, ctx.stream);
+    kernels::synchronise(ctx.stream);
+    values.loss /= labels;
+    ctx.state.release(0);
+    return values;
+  }
+
+  std::vector<Piece> weights(std::int64_t steps) {
+    train::Step step(engine_);
+    for (std::int64_t n = 1; n <= steps; ++n) {
+      const input::Samples samples = batch_of(engine_.config(), n);
+      step.run({.micro_batch = [&](std::int64_t i) -> const parallel::TokenBatch& {
+                  return load(samples, i);
+                },
+                .micro_batches = engine_.micro_batches(),
+                .labels = static_cast<double>(input::counted_labels(samples)),
+                .lr = engine_.config().optim.lr,
+                .step = n});
+      kernels::synchronise(engine_.ctx().stream);
+    }
+    return pieces_of(engine_.table(), Field::weight, engine_.ctx().stream);
+  }
+
+ private:
+  /// Micro-batch i of this data rank's share.
+  const parallel::TokenBatch& load(const input::Samples& samples, std::int64_t i) {
+    const std::int64_t rows = engine_.micro_batch();
+    const std::int64_t first = (mesh_.dp_rank * engine_.micro_batches() + i) * rows;
+    const auto part = [&](const std::vector<std::int32_t>& all) {
+      return std::span(all).subspan(static_cast<std::size_t>(first * samples.seq_len),
+                                    static_cast<std::size_t>(rows * samples.seq_len));
+    };
+    return engine_.shard().load(part(samples.ids), part(samples.labels), part(samples.doc_pos),
+                                engine_.ctx().stream);
+  }
+
+  parallel::Mesh mesh_;
+  parallel::Groups groups_;
+  train::Engine engine_;
+};
+
+}  // namespace
+
+RankValues run_rank(const config::Config& config, parallel::Communicator& world, Device device,
+                    std::int64_t steps) {
+  Run run(config, world, device);
+  RankValues values = run.gradients();
+  if (steps > 0) values.weights = run.weights(steps);
+  return values;
+}
+
+}  // namespace strait::layouts
