@@ -25,18 +25,18 @@ struct RouterRule {
 /// rule. Experts of a token are listed in descending order of choice.
 struct RouteFwd {
   static constexpr const char* kName = "RouteFwd";
-  ConstTensor logits;     // [T, E] stat dtype
-  ConstTensor bias = {};  // [E] stat dtype, or absent
-  Tensor scores;          // [T, E] stat dtype, kept for RouteBwd
-  Tensor expert;          // [T, K] i32
-  Tensor weight;          // [T, K] stat dtype
-  Tensor counts;          // [E] i64, accumulated: choices that fell on each expert
+  ConstTensor logits;         // [T, E] stat dtype
+  ConstTensor bias = {};      // [E] stat dtype, or absent
+  Tensor scores;              // [T, E] stat dtype, kept for RouteBwd
+  Tensor expert;              // [T, K] i32
+  Tensor weight;              // [T, K] stat dtype
+  Tensor counts;              // [E] i64, accumulated: choices that fell on each expert
   ConstTensor sequence = {};  // [T] i32
   RouterRule rule;
 };
 
-/// f_e of each sequence: the share of its choices that fell on e. Of a sequence that ranks share out
-/// this rank's term, to be summed over them.
+/// f_e of each sequence: the share of its choices that fell on e. Of a sequence that ranks share
+/// out this rank's term, to be summed over them.
 struct RouteFraction {
   static constexpr const char* kName = "RouteFraction";
   ConstTensor expert;         // [T, K] i32

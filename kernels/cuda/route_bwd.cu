@@ -133,8 +133,9 @@ std::string unsupported(const RouterBiasUpdate& op) {
 
 void run(const RouteBwd& op, const Stream& stream) {
   const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
-  const std::int64_t whole =
-      op.aux_coef != 0 && !op.sequence.defined() ? tokens / op.fraction.shape[0] : std::max<std::int64_t>(1, tokens);
+  const std::int64_t whole = op.aux_coef != 0 && !op.sequence.defined()
+                                 ? tokens / op.fraction.shape[0]
+                                 : std::max<std::int64_t>(1, tokens);
   const std::int64_t length = op.sequence.defined() ? op.length : whole;
   const double balance = op.aux_coef * static_cast<double>(experts) / static_cast<double>(length);
   const Args args{.dweight = op.dweight.as<float>(),

@@ -134,18 +134,18 @@ void run(const RouteLosses& op, const Stream& stream) {
   const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
   const unsigned blocks = token_blocks(tokens);
   void* partials = Context::current().workspace(stream, blocks * 2 * sizeof(double));
-  const Args args{.logits = op.logits.as<float>(),
-                  .scores = op.scores.as<float>(),
-                  .fraction = op.fraction.as<float>(),
-                  .sequence = op.sequence.as<std::int32_t>(),
-                  .partials = static_cast<double*>(partials),
-                  .aux = op.aux.as<double>(),
-                  .z = op.z.as<double>(),
-                  .tokens = static_cast<int>(tokens),
-                  .experts = static_cast<int>(experts),
-                  .length = static_cast<int>(op.sequence.defined() ? op.length
-                                                                   : tokens / op.fraction.shape[0]),
-                  .blocks = static_cast<int>(blocks)};
+  const Args args{
+      .logits = op.logits.as<float>(),
+      .scores = op.scores.as<float>(),
+      .fraction = op.fraction.as<float>(),
+      .sequence = op.sequence.as<std::int32_t>(),
+      .partials = static_cast<double*>(partials),
+      .aux = op.aux.as<double>(),
+      .z = op.z.as<double>(),
+      .tokens = static_cast<int>(tokens),
+      .experts = static_cast<int>(experts),
+      .length = static_cast<int>(op.sequence.defined() ? op.length : tokens / op.fraction.shape[0]),
+      .blocks = static_cast<int>(blocks)};
   const Call call{op.kName, stream, {op.logits, op.fraction}};
   with_experts(experts, [&](auto per_lane) {
     launch_kernel(call, {blocks, kThreads}, token_losses<per_lane()>, args);

@@ -134,8 +134,9 @@ void append_ranks(std::vector<Key>& keys) {
       "parallel.ep", {"ranks", "of dp that split the experts", ranks}));
   keys.push_back(make_key<&Config::parallel, &Parallel::cp_exchange>(
       "parallel.cp_exchange",
-      {"", "how keys reach other cp ranks; gather: all at once, ring: one rank's at a time; auto: "
-           "whichever sends less"}));
+      {"",
+       "how keys reach other cp ranks; gather: all at once, ring: one rank's at a time; auto: "
+       "whichever sends less"}));
   keys.push_back(make_key<&Config::precision, &Precision::compute>(
       "precision.compute", {"", "number format of weights and activations in a pass"}));
   keys.push_back(make_key<&Config::precision, &Precision::residual>(

@@ -23,8 +23,8 @@ std::int64_t history_columns(const Attention& attention) {
       attention.kind == AttentionKind::cca || attention.kind == AttentionKind::ccgqa;
   if (!convolves) return 0;
   const Cca& cca = attention.cca;
-  const std::int64_t columns = (cca.convs >= 1 ? cca.taps_depthwise - 1 : 0) +
-                               (cca.convs >= 2 ? cca.taps_grouped - 1 : 0);
+  const std::int64_t columns =
+      (cca.convs >= 1 ? cca.taps_depthwise - 1 : 0) + (cca.convs >= 2 ? cca.taps_grouped - 1 : 0);
   return std::max<std::int64_t>(columns, cca.value_shift ? 1 : 0);
 }
 

@@ -55,9 +55,8 @@ void fill_part(const Part& part, std::uint64_t seed, Real* host) {
     const std::int64_t i = row / inner, j = row % inner;
     Real* out = view.as<Real>() + i * outer_stride + j * inner_stride;
     for (std::int64_t k = 0; k < global.size(2); ++k) {
-      const double value = init.kind == Init::Kind::constant
-                               ? init.value
-                               : init.value * rng.normal(global(i, j, k));
+      const double value =
+          init.kind == Init::Kind::constant ? init.value : init.value * rng.normal(global(i, j, k));
       out[k] = static_cast<Real>(value);
     }
   }

@@ -44,9 +44,10 @@ struct Build {
 };
 
 /// A map [T, D] -> [T, D] of this rank's rows (TokenBatch::rows) with explicit backward; what needs
-/// the rows of other tensor ranks gathers them itself (parallel/tensor_split.h). forward keeps what backward needs in the arena
-/// ctx.saved, x included, so x must stay until backward. backward assigns dx and adds parameter
-/// gradients. Layers are used once per micro-batch, backward in the reverse order of forward.
+/// the rows of other tensor ranks gathers them itself (parallel/tensor_split.h). forward keeps what
+/// backward needs in the arena ctx.saved, x included, so x must stay until backward. backward
+/// assigns dx and adds parameter gradients. Layers are used once per micro-batch, backward in the
+/// reverse order of forward.
 class Layer {
  public:
   virtual ~Layer() = default;

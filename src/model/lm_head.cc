@@ -36,8 +36,7 @@ LmHead::LmHead(const layers::Build& build, core::Param& embedding, std::int64_t 
 
 std::int64_t LmHead::chunk_rows(std::int64_t tokens) const {
   constexpr std::int64_t kTile = 128;
-  const std::int64_t most =
-      std::clamp<std::int64_t>(logits_elements_ / vocab_, 1, tokens);
+  const std::int64_t most = std::clamp<std::int64_t>(logits_elements_ / vocab_, 1, tokens);
   // Chunks of one size, if that can be whole tiles of a matrix product.
   const std::int64_t chunks = (tokens + most - 1) / most;
   const std::int64_t tiles = ((tokens + chunks - 1) / chunks + kTile - 1) / kTile;
@@ -66,9 +65,10 @@ Tensor LmHead::add_losses(Ctx& ctx, ConstTensor logits, ConstTensor labels,
   launch(
       kernels::Fill{.x = stats.slice(1, 0, 1), .value = -std::numeric_limits<double>::infinity()},
       ctx.stream);
-  launch(kernels::CrossEntropyStats{
-             .logits = logits, .labels = labels, .stats = stats, .vocab_begin = vocab_begin_},
-         ctx.stream);
+  launch(
+      kernels::CrossEntropyStats{
+          .logits = logits, .labels = labels, .stats = stats, .vocab_begin = vocab_begin_},
+      ctx.stream);
   parallel::Communicator& group = ctx.groups.axis(core::Axis::tp);
   if (!group.alone()) {
     const Tensor parts = ctx.scratch.take(stat, {group.size(), rows, 3});

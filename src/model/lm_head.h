@@ -39,8 +39,7 @@ class LmHead {
   void run(layers::Ctx& ctx, ConstTensor rows_x, const LossOut& out, Tensor rows_dx) const;
   Tensor add_losses(layers::Ctx& ctx, ConstTensor logits, ConstTensor labels,
                     const LossOut& out) const;
-  void differentiate(layers::Ctx& ctx, Tensor logits, ConstTensor labels,
-                     const LossOut& out) const;
+  void differentiate(layers::Ctx& ctx, Tensor logits, ConstTensor labels, const LossOut& out) const;
 
   core::Param& weight_;               // [V, D]
   std::int64_t vocab_, vocab_begin_;  // rows of it on this rank

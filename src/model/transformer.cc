@@ -56,11 +56,10 @@ void Transformer::end_step(Ctx& ctx) {
 void Transformer::look_up(Ctx& ctx, Tensor y) const {
   const Frame frame(ctx.scratch);
   const Tensor terms = parallel::terms_of(ctx, y);
-  launch(kernels::EmbeddingFwd{.ids = ctx.tokens->ids,
-                               .w = embedding_.weight,
-                               .y = terms,
-                               .vocab_begin = vocab_begin_},
-         ctx.stream);
+  launch(
+      kernels::EmbeddingFwd{
+          .ids = ctx.tokens->ids, .w = embedding_.weight, .y = terms, .vocab_begin = vocab_begin_},
+      ctx.stream);
   parallel::summed_rows(ctx, terms, y);
 }
 

@@ -34,8 +34,7 @@ struct Field {
   }
   /// The halos of one half in [chunks, columns, width].
   Tensor halos(const Tensor& all, int half) const {
-    return strided(all, half * elements(), {sequences, columns, width},
-                   {2 * elements(), width, 1});
+    return strided(all, half * elements(), {sequences, columns, width}, {2 * elements(), width, 1});
   }
   /// The field's part of messages of `pitch` elements a sequence.
   Tensor part(const Tensor& message, std::int64_t offset, std::int64_t pitch) const {

@@ -11,8 +11,7 @@ using kernels::launch;
 
 Tensor key_rows(Ctx& ctx, ConstTensor k, ConstTensor v) {
   const std::int64_t key_width = k.shape[2], value_width = v.shape[2], groups = k.shape[1];
-  const Tensor rows =
-      ctx.scratch.take(k.dtype, {k.shape[0], groups * (key_width + value_width)});
+  const Tensor rows = ctx.scratch.take(k.dtype, {k.shape[0], groups * (key_width + value_width)});
   const KeysValues views = keys_of(rows, groups, key_width, value_width);
   launch(kernels::Copy{.x = k, .y = views.k}, ctx.stream);
   launch(kernels::Copy{.x = v, .y = views.v}, ctx.stream);
@@ -42,9 +41,8 @@ void scatter_key_gradients(Ctx& ctx, const Tensor& dgathered, const Tensor& drow
   const core::Frame frame(ctx.scratch);
   const Tensor by_rank =
       ctx.scratch.take(dgathered.dtype, {dgathered.shape[0], dgathered.shape[1]});
-  launch(
-      kernels::MoePermute{.x = dgathered, .choice_of = ctx.tokens->rank_order, .y = by_rank},
-      ctx.stream);
+  launch(kernels::MoePermute{.x = dgathered, .choice_of = ctx.tokens->rank_order, .y = by_rank},
+         ctx.stream);
   ctx.groups.axis(core::Axis::cp)
       .reduce_scatter_sum(by_rank, drows, ctx.stream, "cp key gradients");
 }

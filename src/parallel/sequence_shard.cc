@@ -18,7 +18,9 @@ SequenceCut whole(std::int64_t seq_len) {
 
 Spans Spans::block(std::int64_t i) const {
   if (k_begin.rank == 1) return *this;
-  const auto row = [&](const Tensor& t) { return Tensor(t.slice(0, i, 1).data, t.dtype, {t.shape[1]}); };
+  const auto row = [&](const Tensor& t) {
+    return Tensor(t.slice(0, i, 1).data, t.dtype, {t.shape[1]});
+  };
   return {row(k_begin), row(k_end)};
 }
 
@@ -155,7 +157,8 @@ void SequenceShard::fill(std::span<const std::int32_t> ids, std::span<const std:
   const std::int64_t local = cut_.local(), row = max_tokens(), length = cut_.length;
   const auto sequences = static_cast<std::int64_t>(ids.size()) / length;
   for (std::int64_t b = 0; b < sequences; ++b) {
-    const auto first = static_cast<std::size_t>(b * length), size = static_cast<std::size_t>(length);
+    const auto first = static_cast<std::size_t>(b * length),
+               size = static_cast<std::size_t>(length);
     const Sight seen = sight(doc_pos.subspan(first, size));
     for (std::int64_t i = 0; i < local; ++i) {
       const std::int64_t p = cut_.position(cut_.cp_rank, i), at = b * local + i;

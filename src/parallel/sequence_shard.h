@@ -18,8 +18,8 @@ struct Spans {
 };
 
 /// The tokens of one micro-batch on this context rank and all that depends on their global
-/// position. T = sequences * seq_len; of these rows, layers that need no neighbours see the share of
-/// this tensor rank, rows(). Tensors live in device memory owned by a SequenceShard.
+/// position. T = sequences * seq_len; of these rows, layers that need no neighbours see the share
+/// of this tensor rank, rows(). Tensors live in device memory owned by a SequenceShard.
 struct TokenBatch {
   std::int64_t sequences = 0;
   std::int64_t length = 0;   // S, tokens of a whole sequence

@@ -69,12 +69,9 @@ struct Routing {
     set(aux, 0, 0);
     set(z, 0, 0);
     launch(RouteFraction{.expert = expert, .fraction = fraction}, Stream{});
-    launch(RouteLosses{.logits = logits,
-                       .scores = scores,
-                       .fraction = fraction,
-                       .aux = aux,
-                       .z = z},
-           Stream{});
+    launch(
+        RouteLosses{.logits = logits, .scores = scores, .fraction = fraction, .aux = aux, .z = z},
+        Stream{});
   }
 
   RouterRule rule;

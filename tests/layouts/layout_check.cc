@@ -81,9 +81,8 @@ config::Config config_for(const Request& request, const Layout& layout) {
   set("eval.sample_prompt", "");
   const config::Train train = config::read(source).train;
   const std::int64_t share = std::max<std::int64_t>(1, train.batch_size / layout.dp);
-  set("train.micro_batch", std::to_string(train.micro_batch > 0
-                                              ? std::gcd(train.micro_batch, share)
-                                              : share));
+  set("train.micro_batch",
+      std::to_string(train.micro_batch > 0 ? std::gcd(train.micro_batch, share) : share));
   return train::load_config(source, layout.ranks(), request.device == "cuda");
 }
 

@@ -38,7 +38,8 @@ struct Distance {
 };
 
 /// Relative L2 distance of every tensor over all copies that ranks hold; a tensor's norm counts as
-/// at least kFloor of what its share of all would be. Throws RuntimeFault when elements are missing.
+/// at least kFloor of what its share of all would be. Throws RuntimeFault when elements are
+/// missing.
 inline constexpr double kFloor = 1e-6;
 std::map<std::string, double> distances(const std::vector<Piece>& whole,
                                         const std::vector<const std::vector<Piece>*>& ranks);

@@ -56,9 +56,9 @@ TEST(Mesh, EveryRankHasItsOwnPlace) {
 /// Stands for one rank of a larger world: writes down the colors it is asked to split by.
 class RecordingWorld final : public Communicator {
  public:
+  RecordingWorld() : Communicator(std::make_shared<Traffic>()) {}
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  void all_reduce_sum(const Tensor&, const Stream&) override {}
   std::string broadcast(const std::string& text, int) override { return text; }
   std::vector<std::string> gather_all(const std::string& text) override { return {text}; }
   void barrier() override {}
@@ -66,30 +66,37 @@ class RecordingWorld final : public Communicator {
     colors.push_back(color);
     return make_single();
   }
-  std::vector<int> colors;  // dp, cp, tp, ep
+  std::vector<int> colors;  // dp, cp, tp, ep, edp
+
+ protected:
+  void sum(const Tensor&, const Stream&) override {}
+  void gather(ConstTensor, const Tensor&, const Stream&) override {}
+  void scatter_sum(const Tensor&, const Tensor&, const Stream&) override {}
+  void deliver(std::span<const Message>, std::span<const Message>, const Stream&) override {}
 };
 
 TEST(Groups, RanksOfAGroupDifferInItsAxisAlone) {
   const int cp = 2, tp = 2, ep = 2, world_size = 16;
   // For each axis: color -> places along the other axes, and its members.
-  std::map<int, std::set<std::tuple<int, int, int>>> others[4];
-  std::map<int, int> members[4];
+  std::map<int, std::set<std::tuple<int, int, int>>> others[5];
+  std::map<int, int> members[5];
   for (int rank = 0; rank < world_size; ++rank) {
     const Mesh m = Mesh::make(axes(cp, tp, ep), rank, world_size);
     RecordingWorld world;
     const Groups groups(m, world);
-    ASSERT_EQ(world.colors.size(), 4u);
+    ASSERT_EQ(world.colors.size(), 5u);
     const std::tuple<int, int, int> rest[] = {{0, m.cp_rank, m.tp_rank},
                                               {m.dp_rank, 0, m.tp_rank},
                                               {m.dp_rank, m.cp_rank, 0},
-                                              {m.dp_rank / ep, m.cp_rank, m.tp_rank}};
-    for (int axis = 0; axis < 4; ++axis) {
+                                              {m.dp_rank / ep, m.cp_rank, m.tp_rank},
+                                              {m.ep_rank, m.cp_rank, m.tp_rank}};
+    for (int axis = 0; axis < 5; ++axis) {
       others[axis][world.colors[axis]].insert(rest[axis]);
       ++members[axis][world.colors[axis]];
     }
   }
-  const int sizes[] = {4, cp, tp, ep};
-  for (int axis = 0; axis < 4; ++axis) {
+  const int sizes[] = {4, cp, tp, ep, 4 / ep};
+  for (int axis = 0; axis < 5; ++axis) {
     EXPECT_EQ(members[axis].size(), static_cast<std::size_t>(world_size / sizes[axis])) << axis;
     for (const auto& [color, places] : others[axis]) EXPECT_EQ(places.size(), 1u) << axis;
     for (const auto& [color, count] : members[axis]) EXPECT_EQ(count, sizes[axis]) << axis;

@@ -41,7 +41,8 @@ std::int64_t delayed_channels(const Build& build) {
 
 /// Columns of z before a token that the convolutions see.
 std::int64_t history_columns(const config::Cca& cca) {
-  return (cca.convs >= 1 ? cca.taps_depthwise - 1 : 0) + (cca.convs >= 2 ? cca.taps_grouped - 1 : 0);
+  return (cca.convs >= 1 ? cca.taps_depthwise - 1 : 0) +
+         (cca.convs >= 2 ? cca.taps_grouped - 1 : 0);
 }
 
 kernels::CcaMixSwitches switches_of(const config::Cca& cca) {
@@ -124,10 +125,7 @@ CcaAttention::MixParams CcaAttention::make_mix_params(const Build& build, const 
 CcaAttention::Projection CcaAttention::parts_of(Tensor projection) const {
   const std::int64_t z = (heads_ + kv_heads_) * head_dim_;
   const std::int64_t current = kv_heads_ * head_dim_ - delayed_;
-  Projection parts{.whole = projection,
-                   .z = projection.slice(1, 0, z),
-                   .v_cur = {},
-                   .v_del = {}};
+  Projection parts{.whole = projection, .z = projection.slice(1, 0, z), .v_cur = {}, .v_del = {}};
   if (current > 0) parts.v_cur = projection.slice(1, z, current);
   if (delayed_ > 0) parts.v_del = projection.slice(1, z + current, delayed_);
   return parts;

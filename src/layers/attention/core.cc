@@ -76,8 +76,7 @@ void AttentionCore::backward(Ctx& ctx, ConstTensor dout, Tensor dq, Tensor dk, T
     ring_backward(ctx, dout, dq, rows);
   } else {
     const Tensor gathered = parallel::gather_keys(ctx, rows);
-    const Tensor dgathered =
-        ctx.scratch.take(rows.dtype, {gathered.shape[0], gathered.shape[1]});
+    const Tensor dgathered = ctx.scratch.take(rows.dtype, {gathered.shape[0], gathered.shape[1]});
     const KeysValues all = views(gathered), d = views(dgathered);
     attend_backward(ctx, dout, all.k, all.v, spans(ctx), dq, d.k, d.v);
     parallel::scatter_key_gradients(ctx, dgathered, rows);
@@ -102,8 +101,7 @@ void AttentionCore::ring_forward(Ctx& ctx, Tensor o) const {
   for (int step = 0; step < ranks; ++step) {
     const int source = (group.rank() + ranks - step) % ranks;
     attend(ctx, views(mine).k, views(mine).v, spans(ctx).block(source), part, part_lse);
-    launch(kernels::AttentionMerge{
-               .part = part, .part_lse = part_lse, .o = sum, .lse = saved_.lse},
+    launch(kernels::AttentionMerge{.part = part, .part_lse = part_lse, .o = sum, .lse = saved_.lse},
            ctx.stream);
     if (step + 1 == ranks) break;
     parallel::pass_on(ctx, mine, next, "cp keys");

@@ -40,7 +40,7 @@ class MlaAttention final : public Layer {
   config::Mla dims_;
   std::int64_t heads_;  // of this rank
   kernels::Rope rope_;
-  Linear down_;                // [q latent, if there is one | kv latent | rope key]
+  Linear down_;  // [q latent, if there is one | kv latent | rope key]
   std::optional<Latent> q_;
   std::optional<Linear> straight_q_;  // queries from x, without a latent
   Latent kv_;

@@ -7,9 +7,9 @@
 namespace strait::layers {
 
 /// Rows sorted by expert: `offsets` [E + 1] i32 says which rows belong to which expert.
-/// Each expert is a SwiGLU feed-forward of hidden width F; the weights of all are one tensor. A rank
-/// holds E / ep experts or, without expert ranks, F / tp of each; then y and dx are terms of sums
-/// over tensor ranks.
+/// Each expert is a SwiGLU feed-forward of hidden width F; the weights of all are one tensor. A
+/// rank holds E / ep experts or, without expert ranks, F / tp of each; then y and dx are terms of
+/// sums over tensor ranks.
 class Experts {
  public:
   Experts(const Build& build, const std::string& name);

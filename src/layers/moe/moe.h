@@ -52,7 +52,7 @@ class MoeFfn final : public Layer {
     Routing routing;
     Tensor offsets, row_of, choice_of;
     Tensor own_offsets;  // of this rank's experts, where there are expert ranks
-    Tensor out;  // [N, D] expert outputs, N = T K
+    Tensor out;          // [N, D] expert outputs, N = T K
   } saved_;
 };
 
