@@ -13,8 +13,7 @@ void expect_divides(const Rules& rules, std::string_view axis, std::int64_t rank
   if (size % ranks == 0) return;
   std::int64_t below = std::min(ranks, size);
   while (size % below != 0) --below;
-  rules.fail(axis, "must divide " + what + " (" + std::to_string(size) + "); the next below is " +
-                       std::to_string(below));
+  rules.fail(axis, "must divide " + what + "; the next below is " + std::to_string(below));
 }
 
 /// A convolution reaches at most one chunk back.
@@ -32,8 +31,9 @@ void validate_tensor(const Rules& rules) {
   const Model& model = rules.config().model;
   const std::int64_t tp = rules.config().parallel.tp;
   if (tp == 1) return;
-  expect_divides(rules, "parallel.tp", tp, kv_heads(model.attention),
-                 "the key/value heads, model.attention.n_kv_heads or n_heads");
+  const std::int64_t kv = kv_heads(model.attention);
+  expect_divides(rules, "parallel.tp", tp, kv,
+                 "the " + std::to_string(kv) + " key/value heads, which ranks share out whole");
   expect_divides(rules, "parallel.tp", tp, model.attention.n_heads,
                  rules.quote("model.attention.n_heads"));
   if (model.ffn.d_ff > 0) {
