@@ -126,6 +126,16 @@ std::string quoted(const std::string& text) {
   return out + "'";
 }
 
+/// What Open MPI needs to start anywhere (scripts/mpi_env.sh), unless the user chose otherwise.
+void prepare_environment() {
+  for (const char* permission : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"}) {
+    ::setenv(permission, "1", 0);
+  }
+  ::setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 0);
+  ::setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+  ::setenv("OMP_NUM_THREADS", "1", 0);
+}
+
 class Checker {
  public:
   Checker(Request request, std::string program)
@@ -150,9 +160,8 @@ class Checker {
  private:
   std::vector<RankValues> ranks_of(const Layout& layout, const std::string& dtype) const {
     const Scratch out;
-    std::string command = "OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} " STRAIT_MPIEXEC
-                          " --oversubscribe -n " +
-                          std::to_string(layout.ranks()) + " " + quoted(program_);
+    std::string command = STRAIT_MPIEXEC " --oversubscribe -n " + std::to_string(layout.ranks()) +
+                          " " + quoted(program_);
     const auto add = [&](const std::string& option, const std::string& value) {
       command += " " + option + " " + quoted(value);
     };
@@ -243,6 +252,7 @@ int main_of(int argc, char** argv) {
           app::usage("layout_check --config FILE --layouts LIST", options_of(request)).c_str(),
           stdout);
     } else if (request.rank_of.empty()) {
+      prepare_environment();
       good = Checker(request, fs::canonical("/proc/self/exe").string()).run();
     }
   });
