@@ -13,24 +13,6 @@ parallel::MaskRule mask_rule(const config::Config& config) {
           .positions_from_document = attention.rope.positions == config::RopePositions::document};
 }
 
-/// Whether keys travel by ring: as the config says, or if that sends less.
-bool by_ring(const config::Config& config) {
-  switch (config.parallel.cp_exchange) {
-    case config::KeyExchange::gather:
-      return false;
-    case config::KeyExchange::ring:
-      return true;
-    case config::KeyExchange::automatic:
-      break;
-  }
-  const DType dtype = compute_dtype(config.precision.compute);
-  const auto bytes = [&](bool ring) {
-    return parallel::exchange_bytes(ring, config.parallel.cp, 1, 1, kernels::size_of(dtype),
-                                    kernels::size_of(kernels::stat_dtype(dtype)));
-  };
-  return bytes(true) < bytes(false);
-}
-
 /// Gradients and optimizer states beside weights of the compute dtype.
 core::ParamDtypes param_dtypes(const config::Config& config) {
   const config::Precision& precision = config.precision;
@@ -55,6 +37,23 @@ DType compute_dtype(config::Compute compute) {
   return DType::f32;
 }
 
+bool exchanges_by_ring(const config::Config& config) {
+  switch (config.parallel.cp_exchange) {
+    case config::KeyExchange::gather:
+      return false;
+    case config::KeyExchange::ring:
+      return true;
+    case config::KeyExchange::automatic:
+      break;
+  }
+  const DType dtype = compute_dtype(config.precision.compute);
+  const auto bytes = [&](bool ring) {
+    return parallel::exchange_bytes(ring, config.parallel.cp, 1, 1, kernels::size_of(dtype),
+                                    kernels::size_of(kernels::stat_dtype(dtype)));
+  };
+  return bytes(true) < bytes(false);
+}
+
 Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, parallel::Groups& groups)
     : config_(config),
       mesh_(mesh),
@@ -65,7 +64,7 @@ Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, paralle
               .wide_residual = config.precision.residual == config::ResidualStream::f32},
              config.train.recompute),
       shard_(mask_rule(config), config.train.micro_batch,
-             {config.data.seq_len, mesh_, by_ring(config)}),
+             {config.data.seq_len, mesh_, exchanges_by_ring(config)}),
       ctx_{.stream = {.device = Device::plan},
            .groups = groups,
            .saved = saved_,

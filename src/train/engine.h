@@ -59,6 +59,9 @@ class Engine {
   parallel::Ctx ctx_;
 };
 
+/// Whether keys go round between context ranks: as the config says, or if that sends less.
+bool exchanges_by_ring(const config::Config& config);
+
 /// The compute dtype that precision.compute names.
 DType compute_dtype(config::Compute compute);
 

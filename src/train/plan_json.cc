@@ -54,6 +54,17 @@ JsonLine memory(const PlanReport& report) {
   return object.add("total", report.memory_bytes());
 }
 
+std::vector<JsonLine> traffic(const PlanReport& report) {
+  std::vector<JsonLine> terms;
+  for (const model::BoundaryBytes& term : report.traffic) {
+    terms.emplace_back()
+        .add("boundary", term.boundary)
+        .add("bytes", term.bytes)
+        .add("formula", term.formula);
+  }
+  return terms;
+}
+
 JsonLine table(const PlanReport& report) {
   const model::TableSymbols& t = report.symbols;
   JsonLine object;
@@ -87,6 +98,7 @@ std::string to_json(const PlanReport& report) {
       .add("training_flops_per_token", flops(report))
       .add("cache_bytes_per_token", report.cache_bytes_per_token())
       .add("memory_bytes", memory(report))
+      .add("bytes_sent", traffic(report))
       .add("table_2", table(report))
       .add("layer", direct(report));
   return object.text();

@@ -15,6 +15,16 @@ std::vector<MemoryItem> memory_of(config::Config config, int ranks) {
   return plan_step(engine).memory;
 }
 
+/// Bytes that rank 0 sends in a step.
+std::vector<model::BoundaryBytes> traffic_of(const config::Config& config, int ranks) {
+  const parallel::Mesh mesh = parallel::Mesh::make(config.parallel, 0, ranks);
+  auto terms = model::traffic_of(config, {config.data.seq_len, mesh, exchanges_by_ring(config)});
+  const auto micro_batches = static_cast<double>(config.train.batch_size /
+                                                 (config.parallel.dp * config.train.micro_batch));
+  for (model::BoundaryBytes& term : terms) term.bytes *= micro_batches;
+  return terms;
+}
+
 }  // namespace
 
 double PlanReport::training_flops_per_token() const {
@@ -41,6 +51,7 @@ PlanReport make_plan_report(const config::Config& config, int ranks) {
           .counts = model::count_model(config.model),
           .pairs_per_token = model::document_pairs(config.model, S) / static_cast<double>(S),
           .memory = memory_of(config, ranks),
+          .traffic = traffic_of(config, ranks),
           .symbols = symbols,
           .table = model::attention_table(symbols),
           .direct = model::direct_count(config.model, S)};

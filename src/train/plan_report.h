@@ -5,6 +5,7 @@
 
 #include "model/count_table.h"
 #include "model/counts.h"
+#include "model/traffic.h"
 #include "train/plan.h"
 
 namespace strait::train {
@@ -16,8 +17,9 @@ inline constexpr double kPeakFlops = 989.4e12;
 struct PlanReport {
   config::Config config;
   model::ModelCounts counts;
-  double pairs_per_token = 0;      // keys a token sees in a document of seq_len tokens
-  std::vector<MemoryItem> memory;  // of one rank
+  double pairs_per_token = 0;                 // keys a token sees in a document of seq_len tokens
+  std::vector<MemoryItem> memory;             // of one rank
+  std::vector<model::BoundaryBytes> traffic;  // of rank 0 and a step, to context and tensor ranks
   model::TableSymbols symbols;
   std::vector<model::TableRow> table;
   model::DirectCount direct;

@@ -95,13 +95,23 @@ std::string direct(const PlanReport& report) {
   return text;
 }
 
+std::string traffic(const PlanReport& report) {
+  if (report.traffic.empty()) return "";
+  std::string text = "bytes that rank 0 sends to context and tensor ranks in a step\n";
+  for (const model::BoundaryBytes& term : report.traffic) {
+    text += line("  %-18s %16.0f  (layer and micro-batch: %s)\n", term.boundary.c_str(), term.bytes,
+                 term.formula.c_str());
+  }
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string to_text(const PlanReport& report) {
   return parameters(report) + "\n" + flops(report) + "\n" +
          line("key/value cache: %lld bytes per token (bf16)\n\n",
               static_cast<long long>(report.cache_bytes_per_token())) +
-         memory(report) + "\n" + table(report) + "\n" + direct(report);
+         memory(report) + "\n" + traffic(report) + table(report) + "\n" + direct(report);
 }
 
 }  // namespace strait::train

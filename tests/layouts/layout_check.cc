@@ -223,6 +223,12 @@ class Checker {
       good = good && weight.relative <= request_.weight_tolerance;
       text += line("  weights %.2e in %s", weight.relative, weight.name);
     }
+    for (const RankValues& rank : ranks) {
+      if (rank.bytes_error.empty()) continue;
+      good = false;
+      text += "  " + rank.bytes_error;
+      break;
+    }
     std::printf("%-12s loss %.2e  gradients %.2e in %s%s  %s\n", layout.name.c_str(), loss,
                 gradient.relative, gradient.name.c_str(), text.c_str(), good ? "ok" : "FAILED");
     std::fflush(stdout);

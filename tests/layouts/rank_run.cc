@@ -3,6 +3,7 @@
 #include "core/rng.h"
 #include "input/windows.h"
 #include "kernels/elementwise.h"
+#include "model/traffic.h"
 #include "parallel/grad_sync.h"
 #include "train/plan.h"
 #include "train/step.h"
@@ -60,10 +61,12 @@ class Run {
     table.begin_gradients();
     kernels::launch(kernels::Fill{.x = table.flat().grad, .value = 0}, ctx.stream);
     engine_.model().begin_step(ctx);
+    groups_.traffic().reset();
     for (std::int64_t i = 0; i < engine_.micro_batches(); ++i) {
       ctx.tokens = &load(samples, i);
       engine_.model().forward_backward(ctx);
     }
+    const std::string bytes_error = compare_bytes();
     parallel::sum_gradients(table, groups_, ctx.stream);
     const Tensor loss = engine_.model().loss_sum();
     for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
@@ -73,6 +76,7 @@ class Run {
     kernels::copy_to_host(&values.loss, loss.data, sizeof values.loss, ctx.stream);
     kernels::synchronise(ctx.stream);
     values.loss /= labels;
+    values.bytes_error = bytes_error;
     ctx.state.release(0);
     return values;
   }
@@ -94,6 +98,28 @@ class Run {
   }
 
  private:
+  /// What the ranks of the cp and tp axes sent, to the byte.
+  std::string compare_bytes() {
+    std::map<std::string, double> expected, counted;
+    for (const auto& term : model::traffic_of(engine_.config(), engine_.shard().cut())) {
+      expected[term.boundary] = term.bytes * static_cast<double>(engine_.micro_batches());
+    }
+    for (const auto& [boundary, count] : groups_.traffic().counts()) {
+      const bool by_formula = boundary.starts_with("cp ") || boundary.starts_with("tp ");
+      if (by_formula) counted[boundary] = static_cast<double>(count.bytes);
+    }
+    std::string error;
+    for (const auto& [boundary, bytes] : expected) {
+      if (counted[boundary] == bytes) continue;
+      error += boundary + " sent " + std::to_string(counted[boundary]) + " bytes, by formula " +
+               std::to_string(bytes) + "; ";
+    }
+    for (const auto& [boundary, bytes] : counted) {
+      if (bytes > 0 && !expected.contains(boundary)) error += boundary + " has no formula; ";
+    }
+    return error;
+  }
+
   /// Micro-batch i of this data rank's share.
   const parallel::TokenBatch& load(const input::Samples& samples, std::int64_t i) {
     const std::int64_t rows = engine_.micro_batch();

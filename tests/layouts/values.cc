@@ -130,6 +130,7 @@ std::vector<Piece> pieces_of(const core::ParamTable& table, Field field, const S
 void write_values(const std::filesystem::path& path, const RankValues& values) {
   std::ofstream out(path, std::ios::binary);
   put(out, values.loss);
+  put_all(out, values.bytes_error);
   put_pieces(out, values.gradients);
   put_pieces(out, values.weights);
   if (!out.flush()) throw core::RuntimeFault(path.string() + ": cannot write");
@@ -139,6 +140,7 @@ RankValues read_values(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   RankValues values;
   values.loss = get<double>(in);
+  values.bytes_error = get_all<std::string>(in);
   values.gradients = get_pieces(in);
   values.weights = get_pieces(in);
   if (!in) throw core::RuntimeFault(path.string() + ": cannot read");

@@ -21,6 +21,7 @@ struct Piece {
 /// What a rank computed: gradients after their sum, weights after some steps.
 struct RankValues {
   double loss = 0;
+  std::string bytes_error;  // where counted bytes differ from the formulas; empty: nowhere
   std::vector<Piece> gradients, weights;
 };
 
