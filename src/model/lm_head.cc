@@ -36,7 +36,8 @@ LmHead::LmHead(const layers::Build& build, core::Param& embedding, std::int64_t 
 
 std::int64_t LmHead::chunk_rows(std::int64_t tokens) const {
   constexpr std::int64_t kTile = 128;
-  const std::int64_t most = std::clamp<std::int64_t>(logits_elements_ / vocab_, 1, tokens);
+  const std::int64_t most =
+      std::clamp<std::int64_t>(logits_elements_ / vocab_, 1, std::min(tokens, kMostRows));
   // Chunks of one size, if that can be whole tiles of a matrix product.
   const std::int64_t chunks = (tokens + most - 1) / most;
   const std::int64_t tiles = ((tokens + chunks - 1) / chunks + kTile - 1) / kTile;

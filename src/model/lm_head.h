@@ -15,9 +15,10 @@ struct LossOut {
 /// Tensor ranks share out the vocabulary; what they tell each other are three numbers a row.
 class LmHead {
  public:
-  /// Logits held at once, 512 MiB in bf16. Every chunk reads and writes the whole weight gradient,
-  /// so its rows must pay for that: 4,096 take a quarter less time than 667 (kernels/NOTES.md).
-  static constexpr std::int64_t kLogitsElements = std::int64_t{1} << 28;
+  /// Logits held at once, 1 GiB in bf16, and tokens. Every chunk reads and writes the whole weight
+  /// gradient, so its rows must pay for that: 4,096 take a quarter less time than 667, more gain
+  /// nothing (kernels/NOTES.md).
+  static constexpr std::int64_t kLogitsElements = std::int64_t{1} << 29, kMostRows = 4096;
 
   /// Shares `embedding`'s weight when model.tie_embeddings, else registers "lm_head.weight".
   /// A chunk holds at most `logits_elements` logits, but at least one token.
