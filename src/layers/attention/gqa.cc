@@ -95,8 +95,14 @@ void GqaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   saved_.x = x;
   const Tensor qkv = ctx.saved.take(x.dtype, {tokens, qkv_.out()});
   qkv_.forward(ctx, parallel::whole_rows(ctx, x), qkv);
-  saved_.q = norm_rope(ctx, q_, qkv);
-  saved_.k = norm_rope(ctx, k_, qkv);
+  if (qk_norm_) {
+    saved_.q = norm_rope(ctx, q_, qkv);
+    saved_.k = norm_rope(ctx, k_, qkv);
+  } else {  // turned alike, and neighbours
+    const Tensor both = norm_rope(ctx, {.begin = 0, .heads = q_.heads + k_.heads}, qkv).out;
+    saved_.q.out = both.slice(1, 0, q_.heads);
+    saved_.k.out = both.slice(1, q_.heads, k_.heads);
+  }
   saved_.out = ctx.saved.take(x.dtype, {tokens, q_.heads * head_dim_});
   core_.forward(ctx, saved_.q.out, saved_.k.out, heads_of(qkv, v_.begin, v_.heads),
                 saved_.out.split_last(q_.heads, head_dim_));
@@ -115,8 +121,12 @@ void GqaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   const Tensor dq = heads_of(dqkv, q_.begin, q_.heads), dk = heads_of(dqkv, k_.begin, k_.heads);
   core_.backward(ctx, dout.split_last(q_.heads, head_dim_), dq, dk,
                  heads_of(dqkv, v_.begin, v_.heads));
-  norm_rope_backward(ctx, k_, saved_.k, dk);
-  norm_rope_backward(ctx, q_, saved_.q, dq);
+  if (qk_norm_) {
+    norm_rope_backward(ctx, k_, saved_.k, dk);
+    norm_rope_backward(ctx, q_, saved_.q, dq);
+  } else {
+    norm_rope_backward(ctx, {}, {}, heads_of(dqkv, 0, q_.heads + k_.heads));
+  }
   const Tensor terms = parallel::terms_of(ctx, dx);
   qkv_.backward(ctx, parallel::whole_rows(ctx, saved_.x), dqkv, terms);
   parallel::summed_rows(ctx, terms, dx);
