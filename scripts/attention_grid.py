@@ -3,11 +3,11 @@
 
 usage: attention_grid.py BUILD_DIR OUT_DIR [--quick] [--no-peer] [--budget SECONDS]
 
-D = 2048, batch 1, BF16, forward and backward. Every row is measured by both sides in turn, twice
-when it is short, each by replaying CUDA graphs: tests/attention_bench (the layers of training) and
-tests/bench/torch_rows.py (cuDNN's SDPA; layers under torch.compile, which compile before anything
-is measured, at PEER_LENGTHS). --quick keeps the rows that issues set
-bars for. Rows come in order of importance; those left when the budget is spent are named.
+D = 2048, batch 1, BF16, forward and backward. Every row is measured by both sides in turn, those of
+--quick (the ones that issues set bars for) twice, by replaying CUDA graphs: tests/attention_bench
+(the layers of training) and tests/bench/torch_rows.py (cuDNN's SDPA; layers under torch.compile at
+some lengths, which compile before anything is measured). Rows come in order of importance; how many
+were left when the budget was spent is told.
 
 Prints tables and writes OUT_DIR/attention.json, which scripts/plot_attention.py draws. TFLOP/s
 count the (query, key) pairs that the mask leaves, 2 products forward and 5 backward, and every
@@ -40,7 +40,9 @@ METHODS = (
     ("GQA-4", "gqa", 1, 4),
     ("GQA-8", "gqa", 1, 8),
 )
-PEER_LENGTHS = {512, 1024, 4096, 16384}  # of layers, which the peer compiles one by one
+# The peer's layers, each compiled by itself: lengths of all methods, and of those with bars.
+PEER_LENGTHS = {4096, 16384}
+PEER_SHORT = {(name, length) for name in ("MHA", "CCA-4x") for length in (512, 1024)}
 PEERS = 8  # processes that compile at once
 # The bars: CCA-4x whole layers against these.
 BARS = (
@@ -70,7 +72,7 @@ def make_row(what, method, head_dim, length, causal):
         "value_dim": head_dim,
         "length": length,
         "causal": causal,
-        "rounds": 7 if length <= 4096 else 5 if length <= 16384 else 3,
+        "rounds": 7 if length <= 4096 else 5 if length <= 16384 else 1,
         "round_ms": 5,
     }
 
@@ -84,7 +86,7 @@ def full_grid():
         for what in ("layer", "core")
         for length in LENGTHS
     ]
-    order.sort(key=lambda point: point[3] > 16384)
+    order.sort(key=lambda point: point[1] != 128 and point[3] > 16384)
     rows = [
         make_row(what, method, head_dim, length, causal)
         for what, head_dim, causal, length in order
@@ -104,8 +106,9 @@ def is_quick(row):
 
 def has_peer(row):
     if row["what"] == "core":
-        return True
-    return row["value_dim"] == 128 and row["causal"] and row["length"] in PEER_LENGTHS
+        return row["value_dim"] == 128 or row["length"] in PEER_LENGTHS
+    known = row["length"] in PEER_LENGTHS or (row["name"], row["length"]) in PEER_SHORT
+    return row["value_dim"] == 128 and row["causal"] and known
 
 
 def flops_of(row):
@@ -188,7 +191,7 @@ class Peers:
 def measure_row(row, ours, peers):
     """Each side in turn; milliseconds of a side are the median of its turns."""
     turns = {"ours": [], "peer": []}
-    for _ in range(2 if row["length"] <= 16384 else 1):
+    for _ in range(2 if is_quick(row) else 1):
         turns["ours"].append(ours.ask(row))
         if peers and has_peer(row):
             turns["peer"].append(peers.measure(row))
