@@ -33,6 +33,11 @@ std::vector<app::Option> options_of(Request& request) {
                      .take = [&](const std::string& steps) {
                        request.options.profile = train::parse_profile(steps);
                      }});
+  options.push_back({.name = "--eval-only",
+                     .help =
+                         "evaluate the run of --resume, or init.from, as the eval section says; "
+                         "train nothing",
+                     .take = [&](const std::string&) { request.options.eval_only = true; }});
   options.push_back({.name = "--dry-run",
                      .help = "print the resolved config and the memory plan, train nothing",
                      .take = [&](const std::string&) { request.options.dry_run = true; }});

@@ -33,14 +33,20 @@ DataPart data_part(std::string_view text) {
 
 }  // namespace
 
-std::vector<DataPart> data_parts(const std::string& list) {
-  std::vector<DataPart> parts;
+std::vector<std::string> split_list(const std::string& list) {
+  std::vector<std::string> parts;
   for (std::size_t begin = 0; begin < list.size();) {
     const std::size_t end = std::min(list.find(',', begin), list.size());
     const std::string_view text = trimmed(std::string_view(list).substr(begin, end - begin));
-    if (!text.empty()) parts.push_back(data_part(text));
+    if (!text.empty()) parts.emplace_back(text);
     begin = end + 1;
   }
+  return parts;
+}
+
+std::vector<DataPart> data_parts(const std::string& list) {
+  std::vector<DataPart> parts;
+  for (const std::string& part : split_list(list)) parts.push_back(data_part(part));
   return parts;
 }
 

@@ -14,6 +14,9 @@ struct DataPart {
   bool operator==(const DataPart&) const = default;
 };
 
+/// The parts of a list apart by commas, without the blanks around them and without empty ones.
+std::vector<std::string> split_list(const std::string& list);
+
 /// "web-*.tok=0.7, code.tok=0.3": paths apart by commas, each with "=share" or without. A "=" that
 /// no positive number follows belongs to the path.
 std::vector<DataPart> data_parts(const std::string& list);

@@ -160,7 +160,14 @@ void append_outputs(std::vector<Key>& keys) {
   keys.push_back(make_key<&Config::eval, &Eval::every>(
       "eval.every", {"steps", "between evaluations; 0: only at the end", kCount}));
   keys.push_back(make_key<&Config::eval, &Eval::sequences>(
-      "eval.sequences", {"sequences", "evaluated at most; 0: the whole split", kCount}));
+      "eval.sequences", {"sequences", "of each validation dataset at most; 0: all", kCount}));
+  keys.push_back(make_key<&Config::eval, &Eval::tasks>(
+      "eval.tasks",
+      {"",
+       "multiple choice, with the files of their items: hellaswag, arc_easy, arc_challenge, piqa, "
+       "winogrande, as in \"piqa=valid.jsonl, arc_easy=ARC-Easy-Test.jsonl\""}));
+  keys.push_back(make_key<&Config::eval, &Eval::task_items>(
+      "eval.task_items", {"items", "of each task, the first ones; 0: all", kCount}));
   keys.push_back(make_key<&Config::eval, &Eval::sample_tokens>(
       "eval.sample_tokens",
       {"tokens", "of text to generate at the end; 0: none", between(0, kMaxSize)}));

@@ -18,6 +18,7 @@ Data open_data(const config::Config& config) {
   for (const input::NamedTokens& set : data.dataset->validation()) {
     data.validation.emplace_back(set, packing);
   }
+  data.tasks = open_choice_tasks(config, *data.tokenizer);
   return data;
 }
 

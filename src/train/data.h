@@ -7,6 +7,7 @@
 #include "config/config.h"
 #include "input/dataset.h"
 #include "input/loader.h"
+#include "train/choice_eval.h"
 
 namespace strait::train {
 
@@ -17,6 +18,7 @@ struct Data {
   std::unique_ptr<input::Loader> train;
   std::string fingerprint;  // of the training tokens; on rank 0 of a run, see input::fingerprint
   std::vector<input::EvalLoader> validation;  // one a dataset; empty without a validation split
+  std::vector<ChoiceTask> tasks;
 };
 
 /// Opens everything that the config names. Throws InputError.

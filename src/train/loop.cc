@@ -9,6 +9,7 @@
 #include "io/checkpoint.h"
 #include "kernels/memory.h"
 #include "optim/schedule.h"
+#include "train/evaluate_all.h"
 #include "train/sample.h"
 
 namespace strait::train {
@@ -188,9 +189,7 @@ kernels::DeviceStatus Loop::device_status() {
 
 void Loop::evaluate_now(std::int64_t step) {
   metrics_.datasets(step, data_.train->progress(step));
-  if (data_.validation.empty()) return;
-  metrics_.evaluation(
-      step, evaluate(engine_, data_.validation, *data_.tokenizer, engine_.config().eval.sequences));
+  evaluate_all(engine_, data_, step, metrics_);
 }
 
 void Loop::save(std::int64_t step) {

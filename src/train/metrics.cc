@@ -104,6 +104,26 @@ void Metrics::evaluation(std::int64_t step, const Evaluation& results) {
                      .add("datasets", datasets));
 }
 
+void Metrics::task(std::int64_t step, const ChoiceResult& r) {
+  if (!writer_) return;
+  writer_->write(io::JsonLine()
+                     .add("event", "task")
+                     .add("step", step)
+                     .add("task", r.name)
+                     .add("items", r.items)
+                     .add("acc", r.accuracy)
+                     .add("acc_stderr", r.standard_error)
+                     .add("acc_norm", r.accuracy_normalised)
+                     .add("acc_norm_stderr", r.standard_error_normalised));
+  char text[160];
+  std::snprintf(text, sizeof text,
+                "step %lld  %s: %.2f +- %.2f %%, normalised %.2f +- %.2f %% (%lld items)",
+                static_cast<long long>(step), r.name.c_str(), 100 * r.accuracy,
+                100 * r.standard_error, 100 * r.accuracy_normalised,
+                100 * r.standard_error_normalised, static_cast<long long>(r.items));
+  log_.info(text);
+}
+
 void Metrics::datasets(std::int64_t step, const std::vector<input::DatasetProgress>& progress) {
   if (!writer_) return;
   std::vector<io::JsonLine> lines;

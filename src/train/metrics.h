@@ -10,6 +10,7 @@
 #include "io/json_lines.h"
 #include "kernels/device_info.h"
 #include "parallel/phase_clock.h"
+#include "train/choice_eval.h"
 #include "train/evaluate.h"
 #include "train/plan.h"
 
@@ -48,6 +49,7 @@ class Metrics {
 
   void step(const StepMetrics& metrics);
   void evaluation(std::int64_t step, const Evaluation& results);
+  void task(std::int64_t step, const ChoiceResult& result);
   /// What the run has seen of its datasets.
   void datasets(std::int64_t step, const std::vector<input::DatasetProgress>& progress);
   /// Planned bytes of this rank, by category and in all, and the growth of its device's memory, or

@@ -7,19 +7,18 @@
 #include <cstdlib>
 #include <set>
 
-#include "config/compare.h"
 #include "core/error.h"
 #include "core/host_name.h"
 #include "core/process_memory.h"
-#include "io/checkpoint.h"
-#include "io/hf_import.h"
 #include "kernels/device_info.h"
 #include "kernels/gemm_tuning.h"
 #include "kernels/host_threads.h"
+#include "train/evaluate_all.h"
 #include "train/load_config.h"
 #include "train/loop.h"
 #include "train/memory_check.h"
 #include "train/plan.h"
+#include "train/start_state.h"
 #include "train/tune.h"
 
 namespace strait::train {
@@ -73,75 +72,16 @@ MemoryLimit memory_limit(Device device, int local_ranks) {
   return {info.name, info.free_bytes, local_ranks};
 }
 
-RunFolder agree_on_folder(const config::Config& config, const TrainOptions& options, Device device,
+/// The folder that rank 0 chooses.
+RunFolder agree_on_folder(const config::Config& config, const TrainOptions& options,
                           Communicator& world) {
   RunFolder folder;
   together(world, [&] {
-    if (world.rank() != 0) return;
-    folder = choose_run_folder(config.run, options.resume);
-    prepare_run_folder(folder, config::to_json(config), world.size(), kernels::device_info(device));
+    if (world.rank() == 0) folder = choose_run_folder(config.run, options.resume);
   });
   folder.path = world.broadcast(folder.path.string(), 0);
   folder.resumes = world.broadcast(folder.resumes ? "1" : "0", 0) == "1";
   return folder;
-}
-
-/// What a run may not change when it goes on: the model, the order of its data, its numbers, and
-/// what the optimizer keeps.
-constexpr std::string_view kFixedKeys[] = {
-    "model",        "run.seed",           "data.tokenizer",   "data.seq_len",
-    "data.packing", "data.document_mask", "train.batch_size", "precision",
-    "optim.kind"};
-
-void require_same_run(const std::filesystem::path& folder, const std::string& stored,
-                      const config::Config& now) {
-  const config::Config before = config::read_text(stored, folder.string() + "/state.json", {});
-  const auto found = config::differences(before, now, kFixedKeys);
-  if (found.empty()) return;
-  std::string text = folder.string() + ": was made with another config:";
-  for (const config::Difference& key : found) {
-    text += "\n  " + key.path + " = " + key.now + ", was " + key.before;
-  }
-  throw core::InputError(text +
-                         "\nset these back to resume, or start a new run in another run.dir");
-}
-
-/// The training tokens of a resumed run must be what they were; their files may have moved.
-void require_same_data(const std::filesystem::path& folder, const std::string& stored,
-                       const std::string& now) {
-  if (stored.empty() || now.empty() || stored == now) return;
-  throw core::InputError(folder.string() +
-                         ": data.train: expected tokens and shares with the "
-                         "fingerprint " +
-                         stored + ", got " + now +
-                         "; name the data the run was trained on, or start a new run in another "
-                         "run.dir");
-}
-
-/// Where a run begins: nothing done, or the state of a checkpoint.
-io::CheckpointState start_state(Engine& engine, const RunFolder& folder, const Data& data,
-                                core::Log& log) {
-  const config::Config& config = engine.config();
-  if (folder.resumes) {
-    const io::FoundCheckpoint found = io::find_checkpoint(folder.checkpoints());
-    for (const std::string& reason : found.skipped) log.warn(reason);
-    if (found.folder) {
-      const io::CheckpointState state = io::read_checkpoint_state(*found.folder);
-      require_same_run(*found.folder, state.config, config);
-      require_same_data(*found.folder, state.data, data.fingerprint);
-      io::load_checkpoint(*found.folder, engine.table(), engine.ctx().stream);
-      log.info("resumes " + found.folder->string() + " after step " + std::to_string(state.step));
-      return state;
-    }
-    log.warn(folder.checkpoints().string() + ": holds no complete checkpoint; starts at step 0");
-  }
-  if (!config.init.from.empty()) {
-    for (const std::string& note : io::load_hf_weights(
-             config::locate(config.init.from), engine.table(), config.model, engine.ctx().stream)) {
-      log.info(note);
-    }
-  }
-  return {};
 }
 
 /// How much of its memory the device has given away so far: to this process, on the cpu.
@@ -195,6 +135,53 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
   report_memory(plan, memory_in_use(device) - before, config.train.steps, log, metrics);
 }
 
+/// A line for every choice of every item into eval-<task>.jsonl.
+void write_choices(const std::filesystem::path& folder, const std::vector<ChoiceResult>& results,
+                   const std::vector<ChoiceTask>& tasks) {
+  for (std::size_t t = 0; t < results.size(); ++t) {
+    io::JsonLinesWriter out(folder / ("eval-" + results[t].name + ".jsonl"), 0);
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < tasks[t].items.size(); ++i) {
+      const input::ChoiceItem& item = tasks[t].items[i];
+      for (std::size_t c = 0; c < item.choices.size(); ++c) {
+        out.write(io::JsonLine()
+                      .add("item", i)
+                      .add("choice", c)
+                      .add("right", static_cast<std::int64_t>(c) == item.answer)
+                      .add("log_likelihood", results[t].log_likelihoods[at++])
+                      .add("characters", item.choices[c].characters));
+      }
+    }
+  }
+}
+
+/// Evaluates a checkpoint or imported weights; results also go to eval.jsonl in the run's folder.
+void evaluate_only(Engine& engine, Device device, const StepPlan& plan, const Data& data,
+                   const TrainOptions& options, core::Log& log) {
+  Communicator& world = engine.ctx().groups.world();
+  const bool imports = !engine.config().init.from.empty();
+  if (!options.resume.asked && !imports) {
+    throw core::InputError("--eval-only: names no weights; add --resume DIR or set init.from");
+  }
+  const RunFolder folder = agree_on_folder(engine.config(), options, world);
+  io::CheckpointState state;
+  std::unique_ptr<io::JsonLinesWriter> writer;
+  together(world, [&] {
+    engine.allocate(device);
+    kernels::reserve_workspace(engine.ctx().stream, plan.workspace);
+    state = start_state(engine, folder, data, log);
+    if (state.step == 0 && !imports) {
+      throw core::InputError(folder.path.string() + ": --eval-only: holds no checkpoint");
+    }
+    if (world.rank() != 0) return;
+    std::filesystem::create_directories(folder.path);
+    writer = std::make_unique<io::JsonLinesWriter>(folder.path / "eval.jsonl", 0);
+  });
+  Metrics metrics(log, std::move(writer), engine.config().train.steps, 1);
+  const auto results = evaluate_all(engine, data, state.step, metrics);
+  if (world.rank() == 0) write_choices(folder.path, results, data.tasks);
+}
+
 std::string describe(const Engine& engine, Device device, const StepPlan& plan, int ranks) {
   const auto counts = model::count_model(engine.config().model);
   char text[256];
@@ -233,7 +220,8 @@ void train(const TrainOptions& options, Communicator& world) {
     plan = plan_step(*engine);
     if (options.dry_run) return;
     // Reads every token, so that a bad one is found now.
-    if (world.rank() == 0) data.fingerprint = input::fingerprint(data.dataset->train());
+    if (world.rank() == 0 && !options.eval_only)
+      data.fingerprint = input::fingerprint(data.dataset->train());
     require_memory(plan, memory_limit(device, local_ranks), config, mesh, groups);
   });
   if (options.dry_run) log.info(config::to_json(config));
@@ -244,7 +232,12 @@ void train(const TrainOptions& options, Communicator& world) {
     });
   }
   if (options.dry_run || !options.tune.empty()) return;
-  const RunFolder folder = agree_on_folder(config, options, device, world);
+  if (options.eval_only) return evaluate_only(*engine, device, plan, data, options, log);
+  const RunFolder folder = agree_on_folder(config, options, world);
+  together(world, [&] {
+    if (world.rank() != 0) return;
+    prepare_run_folder(folder, config::to_json(config), world.size(), kernels::device_info(device));
+  });
   run(*engine, device, plan, data, folder, options.profile, log);
 }
 
