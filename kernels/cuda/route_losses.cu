@@ -125,7 +125,7 @@ void run(const RouteFraction& op, const Stream& stream) {
       .chosen = static_cast<int>(op.expert.shape[1]),
       .length = static_cast<int>(op.sequence.defined() ? op.length : tokens / sequences)};
   const std::size_t histogram = static_cast<std::size_t>(args.experts) * sizeof(int);
-  launch_kernel({op.kName, stream, {op.expert, op.fraction}},
+  launch_kernel({RouteFraction::kName, stream, {op.expert, op.fraction}},
                 {static_cast<unsigned>(sequences), kFractionThreads, histogram}, choice_fractions,
                 args);
 }
