@@ -158,7 +158,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--presets", nargs="+", default=PRESETS)
+    parser.add_argument("--presets", nargs="*", default=PRESETS)
     parser.add_argument("--more", action="store_true")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--steps", type=int, default=20)
