@@ -93,6 +93,7 @@ def step_report(folder, ceilings):
     core = milliseconds(lambda op: op in CORE)
     rest = milliseconds(lambda op: op not in CORE | GEMM | OPTIMIZER)
     return {
+        "data": json.loads((folder / "config.json").read_text())["data"]["train"],
         "tok_s": statistics.median(line["tok_s"] for line in timed),
         "mfu": statistics.median(line["mfu"] for line in timed),
         "step_ms": 1e3 * statistics.median(line["step_s"] for line in timed),
