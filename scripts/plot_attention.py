@@ -68,8 +68,9 @@ def main():
     for (what, dim, causal), members in sorted(groups.items()):
         mask = "causal" if causal else "full"
         out = folder / f"{what}_d{dim}_{mask}.png"
+        peer = "; dashed: PyTorch" if any("peer" in row for row in members) else ""
         draw(pyplot, members, f"attention {what}, D = 2048, d = {dim}, {mask}, batch 1, BF16; "
-             f"{report.get('device', '')}; dashed: PyTorch", out)
+             f"{report.get('device', '')}{peer}", out)
         print(out)
     return 0
 
