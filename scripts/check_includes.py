@@ -59,7 +59,8 @@ for folder, below in BELOW.items():
     ROWS.append((f"src/{folder}/", own, libraries))
 ROWS.append(("tests/bench/attention/",
              ["kernels/", "tests/bench/", "core/", "config/", "parallel/", "layers/"], [STD, JSON]))
-ROWS.append(("tests/bench/", ["kernels/", "tests/bench/", "core/"], [STD, JSON, CUDA]))
+ROWS.append(("tests/bench/", ["kernels/", "tests/bench/", "core/", "config/", "input/"],
+             [STD, JSON, CUDA]))
 ROWS.append(("tests/", ["kernels/", "tests/", *[f"{name}/" for name in FOLDERS]],
              [STD, POSIX, MPI, JSON, GTEST, CBLAS, OPENMP, ZSTD, LZMA]))
 

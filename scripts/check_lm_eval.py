@@ -5,11 +5,11 @@
                            [--save FOLDER]
 
 DIR is a Hugging Face folder with tokenizer.json that both load; without it, a small Llama of random
-weights with a byte-level tokenizer is made. --save keeps that model and the harness's results
-(lm_eval.json): tests/train/tasks was made so. Needs the Python packages lm_eval, torch and
+weights with a byte-level tokenizer is made. --save keeps that model and the harness's results in
+lm_eval.json: tests/train/tasks was made so. Needs the Python packages lm_eval, torch and
 transformers; downloads nothing. Prints, for each task, both accuracies and the largest difference
-of a log-likelihood. Exit 0: accuracies are equal and log-likelihoods agree to 1e-4 relative (float32
-in another order of summation); 1: they do not; 2: bad use.
+of a log-likelihood. Exit 0: accuracies are equal and log-likelihoods agree to 1e-4 relative
+(float32 in another order of summation); 1: they do not; 2: bad use.
 """
 import argparse
 import json
@@ -118,7 +118,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--train", default="build/bin/train")
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--length", type=int, default=128, help="max_position_embeddings of --model")
+    parser.add_argument("--length", type=int, default=128, help="max_position_embeddings of DIR")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--items", type=Path, default=Path("tests/train/tasks"))
     args = parser.parse_args()
