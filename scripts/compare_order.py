@@ -4,11 +4,11 @@
   scripts/compare_order.py DIR OUT [--tokenizer bytes] [--config tiny_ccgqa] [--seq-len 1024]
                            [--steps 200] [--seeds 3] [--set KEY=VALUE]...
 
-DIR: a folder with train*.jsonl(.xz, .zst) and val*.jsonl files, such as prepare_corpus.sh takes. OUT
-gets shards and runs. Documents of a window see each other (data.document_mask=false), or else their
-order would not matter. Prints the validation loss of every run and, over the seeds, the mean of the
-paired differences with its standard error; results.json in OUT holds the same. Runs that are
-finished are not repeated. Exit codes: 0 well; those of ./tokenize and ./train else.
+DIR: a folder with train*.jsonl(.xz, .zst) and val*.jsonl files, as prepare_corpus.sh takes it. OUT
+gets shards and runs. Documents of a window see each other (data.document_mask=false), or else
+their order would not matter. Prints the validation loss of every run and, over the seeds, the mean
+of the paired differences with its standard error; results.json in OUT holds the same. Runs that
+are finished are not repeated. Exit codes: 0 well; those of ./tokenize and ./train else.
 """
 import argparse
 import json

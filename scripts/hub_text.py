@@ -4,9 +4,9 @@
   scripts/hub_text.py NAME [--config CONFIG] [--split train] [--key text] [--bytes N] > text.jsonl
   scripts/hub_text.py FILE.parquet... [--key text] > text.jsonl
 
-Streams: nothing is kept, and a compressor after a pipe (zstd, xz) keeps the file small. --bytes stops
-after N bytes of text. --skip leaves out the first documents, to go on with another file. Needs the
-Python package datasets, and the network for a NAME. Exit 2: bad use.
+Streams: nothing is kept, and a compressor after a pipe (zstd, xz) keeps the file small. --bytes
+stops after N bytes of text, --skip leaves out the first documents, to go on with another file.
+Needs the Python package datasets, and the network for a NAME. Exit 2: bad use.
 """
 import argparse
 import json

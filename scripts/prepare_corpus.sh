@@ -3,12 +3,13 @@
 #
 #   scripts/prepare_corpus.sh DIR [OUT [TOKENIZER [OPTION...]]]
 #
-# DIR holds .jsonl, .json, .ndjson (an object with "text" a line) or, without any of these, .txt files,
-# also as .xz or .zst. Files whose name begins with val or test are for validation, each apart; without
-# such files every 200th document is. OUT: folder of the shards (data/DIR's name). TOKENIZER: as data.tokenizer,
-# such as a folder with vocab.json and merges.txt, or the number of tokens of a SentencePiece model to
-# train on the text first (bytes). OPTIONs are passed on to ./tokenize (--help), such as --order mixpr.
-# Started again, it goes on where it was stopped. Ends with the lines that a config needs.
+# DIR holds .jsonl, .json, .ndjson (an object with "text" a line) or, without any of these, .txt
+# files, also as .xz or .zst. Files whose name begins with val or test are for validation, each
+# apart; without such files every 200th document is. OUT: folder of the shards (data/DIR's name).
+# TOKENIZER: as data.tokenizer, such as a folder with vocab.json and merges.txt, or the number of
+# tokens of a SentencePiece model to train on the text first (bytes). OPTIONs are passed on to
+# ./tokenize (--help), such as --order mixpr. Started again, it goes on where it was stopped. Ends
+# with the lines that a config needs.
 #
 # Exit codes: those of ./tokenize (0 well, 2 bad input, 3 a fault).
 set -euo pipefail

@@ -1,7 +1,11 @@
 #include "input/text/byte_stream.h"
 
+#ifdef STRAIT_LZMA
 #include <lzma.h>
+#endif
+#ifdef STRAIT_ZSTD
 #include <zstd.h>
+#endif
 
 #include <cerrno>
 #include <cstring>
@@ -44,6 +48,7 @@ class PlainStream final : public ByteStream {
   std::uint64_t consumed_ = 0;
 };
 
+#ifdef STRAIT_LZMA
 class XzStream final : public ByteStream {
  public:
   explicit XzStream(const std::filesystem::path& path) : file_(path), input_(kInputBytes) {
@@ -80,6 +85,9 @@ class XzStream final : public ByteStream {
   bool ended_ = false;
 };
 
+#endif
+
+#ifdef STRAIT_ZSTD
 class ZstdStream final : public ByteStream {
  public:
   explicit ZstdStream(const std::filesystem::path& path)
@@ -115,6 +123,7 @@ class ZstdStream final : public ByteStream {
   ZSTD_inBuffer pending_{nullptr, 0, 0};
   bool inside_frame_ = false;
 };
+#endif
 
 }  // namespace
 
@@ -124,9 +133,18 @@ std::unique_ptr<ByteStream> open_bytes(const std::filesystem::path& path) {
   const std::string_view begin(magic, got);
   if (begin == std::string_view("\xFD"
                                 "7zXZ\0",
-                                6))
+                                6)) {
+#ifdef STRAIT_LZMA
     return std::make_unique<XzStream>(path);
-  if (begin.starts_with("\x28\xB5\x2F\xFD")) return std::make_unique<ZstdStream>(path);
+#endif
+    refuse(path, "this is a build without liblzma; decompress it, or install liblzma-dev");
+  }
+  if (begin.starts_with("\x28\xB5\x2F\xFD")) {
+#ifdef STRAIT_ZSTD
+    return std::make_unique<ZstdStream>(path);
+#endif
+    refuse(path, "this is a build without zstd; decompress it, or install libzstd-dev");
+  }
   return std::make_unique<PlainStream>(path);
 }
 
