@@ -70,9 +70,9 @@ std::string unsupported(const AttentionMerge& op) {
 void run(const CrossEntropyMerge& op, const Stream& stream) {
   const std::int64_t rows = op.stats.shape[0];
   const Call call{op.kName, stream, {op.parts, op.stats}};
-  launch_kernel(call, {blocks_for(rows, kThreads), kThreads}, cross_entropy_merge,
-                op.parts.as<float>(), op.stats.as<float>(), static_cast<int>(op.parts.shape[0]),
-                rows);
+  const Grid grid{blocks_for(rows, kThreads), kThreads};
+  launch_kernel(call, grid, cross_entropy_merge, op.parts.as<float>(), op.stats.as<float>(),
+                static_cast<int>(op.parts.shape[0]), rows);
 }
 
 void run(const AttentionMerge& op, const Stream& stream) {

@@ -1,27 +1,13 @@
 #include "core/param_table.h"
 
 #include <algorithm>
-#include <functional>
-#include <tuple>
 
 #include "core/error.h"
+#include "core/param_shape.h"
 #include "kernels/elementwise.h"
 
 namespace strait::core {
 namespace {
-
-std::int64_t product(const std::vector<std::int64_t>& dims) {
-  std::int64_t n = 1;
-  for (const std::int64_t size : dims) n *= size;
-  return n;
-}
-
-/// Parameters begin at multiples of this, so that every flat tensor is aligned to 256 bytes there.
-constexpr std::int64_t kAlignElements = 128;
-
-std::int64_t padded(std::int64_t elements) {
-  return (elements + kAlignElements - 1) / kAlignElements * kAlignElements;
-}
 
 /// The flat tensor as one of `dims`.
 Tensor shaped(const Tensor& flat, const std::vector<std::int64_t>& dims) {
@@ -48,90 +34,6 @@ void check_spec(const ParamSpec& spec) {
   }
 }
 
-/// The stretches of shard.dim that are divided one by one, named for messages.
-std::vector<Section> cuts_of(const ParamSpec& spec) {
-  if (!spec.shard.cuts.empty()) {
-    std::vector<Section> cuts;
-    for (const std::int64_t size : spec.shard.cuts) cuts.push_back({spec.name, size});
-    return cuts;
-  }
-  if (spec.shard.dim == spec.section_dim && !spec.sections.empty()) return spec.sections;
-  return {{spec.name, spec.shape[spec.shard.dim]}};
-}
-
-/// What this rank holds along shard.dim of the whole parameter.
-std::vector<Run> runs_of(const ParamSpec& spec) {
-  const Shard& shard = spec.shard;
-  std::vector<Run> runs;
-  std::int64_t global = 0, local = 0;
-  for (const Section& cut : cuts_of(spec)) {
-    if (shard.even ? cut.size % shard.parts != 0 : cut.size < shard.parts) {
-      throw InputError("parameter " + cut.name + ": " + std::to_string(cut.size) +
-                       " rows do not divide over " + std::to_string(shard.parts) +
-                       " ranks; lower parallel.tp or parallel.ep");
-    }
-    const std::int64_t begin = cut.size * shard.index / shard.parts;
-    const std::int64_t length = cut.size * (shard.index + 1) / shard.parts - begin;
-    runs.push_back({global + begin, local, length});
-    global += cut.size;
-    local += length;
-  }
-  if (global != spec.shape[shard.dim]) {
-    throw InputError("parameter " + spec.name + ": cuts hold " + std::to_string(global) +
-                     " rows, the parameter has " + std::to_string(spec.shape[shard.dim]));
-  }
-  return runs;
-}
-
-/// The runs inside [begin, begin + size), counted from there, and neighbours joined. `first` is
-/// the local index of the first.
-std::vector<Run> clip(const std::vector<Run>& runs, std::int64_t begin, std::int64_t size,
-                      std::int64_t& first) {
-  std::vector<Run> out;
-  first = 0;
-  for (const Run& run : runs) {
-    const std::int64_t from = std::max(run.global, begin);
-    const std::int64_t to = std::min(run.global + run.size, begin + size);
-    if (run.global < begin) first += std::min(run.size, begin - run.global);
-    if (from >= to) continue;
-    const Run piece{from - begin, run.local + (from - run.global), to - from};
-    const bool joins = !out.empty() && out.back().global + out.back().size == piece.global &&
-                       out.back().local + out.back().size == piece.local;
-    if (joins) {
-      out.back().size += piece.size;
-    } else {
-      out.push_back(piece);
-    }
-  }
-  for (Run& run : out) run.local -= first;
-  return out;
-}
-
-std::vector<std::int64_t> local_shape_of(const ParamSpec& spec) {
-  std::vector<std::int64_t> shape = spec.shape;
-  if (spec.shard.dim < 0) return shape;
-  shape[spec.shard.dim] = 0;
-  for (const Run& run : runs_of(spec)) shape[spec.shard.dim] += run.size;
-  return shape;
-}
-
-/// Fills in what this rank holds of rows [begin, begin + size) of `spec`.
-void locate(const ParamSpec& spec, std::int64_t begin, std::int64_t size, Part& part) {
-  const bool along = spec.shard.dim == spec.section_dim;
-  part.cut_dim = spec.shard.dim < 0 ? spec.section_dim : spec.shard.dim;
-  if (along) {
-    part.runs = clip(runs_of(spec), begin, size, part.local_begin);
-    part.local_size = 0;
-    for (const Run& run : part.runs) part.local_size += run.size;
-    return;
-  }
-  part.local_begin = begin;
-  part.local_size = size;
-  std::int64_t first = 0;
-  part.runs = spec.shard.dim < 0 ? std::vector<Run>{{0, 0, size}}
-                                 : clip(runs_of(spec), 0, spec.shape[spec.shard.dim], first);
-}
-
 }  // namespace
 
 std::vector<Axis> grad_axes_of(const Shard& shard) {
@@ -141,27 +43,8 @@ std::vector<Axis> grad_axes_of(const Shard& shard) {
   return {Axis::dp, Axis::cp, Axis::tp};
 }
 
-Tensor Part::view(const Tensor& of_param) const {
-  Tensor shaped = of_param;
-  if (of_param.rank != static_cast<int>(param->local_shape.size())) {  // a flat optimizer state
-    shaped.rank = param->weight.rank;
-    shaped.shape = param->weight.shape;
-    shaped.stride = param->weight.stride;
-  }
-  return shaped.slice(section_dim, local_begin, local_size);
-}
-
-FlatParams FlatParams::slice(std::int64_t begin, std::int64_t size) const {
-  const auto cut = [&](const Tensor& t) { return t.slice(0, begin, size); };
-  const bool has_v = begin >= v_begin && adam_v.defined();
-  return {.weight = cut(weight),
-          .master = cut(master),
-          .grad = cut(grad),
-          .adam_m = cut(adam_m),
-          .adam_v = has_v ? adam_v.slice(0, begin - v_begin, size) : Tensor{}};
-}
-
-ParamTable::ParamTable(const ParamDtypes& dtypes) : dtypes_(dtypes) {}
+ParamTable::ParamTable(const ParamDtypes& dtypes, const StateShares& shares)
+    : dtypes_(dtypes), shares_(shares) {}
 
 Param& ParamTable::add(ParamSpec spec) {
   check_spec(spec);
@@ -177,60 +60,30 @@ Param& ParamTable::add(ParamSpec spec) {
   return param;
 }
 
-std::int64_t ParamTable::lay_out() {
-  in_memory_order_.clear();
-  ranges_.clear();
-  gradient_runs_.clear();
-  for (Param& param : params_) {
-    if (param.spec.trainable) in_memory_order_.push_back(&param);
-  }
-  const auto key = [](const Param* p) {
-    return std::tuple(p->spec.group, p->spec.decay, p->spec.grad_axes, p->spec.whole_grad);
-  };
-  std::ranges::stable_sort(in_memory_order_, std::ranges::greater{}, key);
-  std::int64_t elements = 0;
-  for (Param* param : in_memory_order_) {
-    param->begin = elements;
-    const std::int64_t n = padded(product(param->local_shape));
-    const auto [group, decay, axes, whole_grad] = key(param);
-    if (ranges_.empty() || ranges_.back().group != group || ranges_.back().decay != decay) {
-      ranges_.push_back({group, decay, elements, 0});
-    }
-    ranges_.back().size += n;
-    if (gradient_runs_.empty() || gradient_runs_.back().axes != axes) {
-      gradient_runs_.push_back({axes, elements, 0});
-    }
-    gradient_runs_.back().size += n;
-    elements += n;
-  }
-  return elements;
-}
-
-/// Matrices come first in memory.
-std::int64_t ParamTable::elements_without_v() const {
-  std::int64_t n = 0;
-  for (const ParamRange& range : ranges_) n += range.group == OptimGroup::matrix ? range.size : 0;
-  return dtypes_.matrix_adam_v ? 0 : n;
-}
-
 void ParamTable::bind_trainable(Param& param) {
-  const FlatParams own = flat_.slice(param.begin, product(param.local_shape));
-  param.master = shaped(own.master, param.local_shape);
-  param.weight = param.spec.wide ? param.master : shaped(own.weight, param.local_shape);
-  param.grad = shaped(own.grad, param.local_shape);
-  param.adam_m = own.adam_m;
-  param.adam_v = own.adam_v;
+  const std::int64_t n = product(param.local_shape);
+  const auto flat = [&](const Tensor& all, std::int64_t begin) {
+    return shaped(all.slice(0, begin, n), param.local_shape);
+  };
+  param.weight = flat(flat_.weight, param.begin);
+  param.grad = flat(flat_.grad, param.begin);
+  param.master = has_masters() ? param.grad : param.weight;
+  if (!param.owned()) return;
+  if (has_masters()) param.master = flat(flat_.master, param.state_begin);
+  if (param.spec.wide) param.weight = param.master;
+  param.adam_m = flat_.adam_m.slice(0, param.state_begin, n);
+  if (param.v_begin >= 0) param.adam_v = flat_.adam_v.slice(0, param.v_begin, n);
 }
 
 void ParamTable::bind() {
   const DType stat = kernels::stat_dtype(dtypes_.weight);
-  if (const std::int64_t n = lay_out(); n > 0) {
+  const LaidOut sizes = lay_out();
+  if (const std::int64_t n = sizes.all; n > 0) {
     flat_.weight = weights_.take(dtypes_.weight, {n});
-    flat_.master = has_masters() ? masters_.take(stat, {n}) : flat_.weight;
+    flat_.master = has_masters() ? masters_.take(stat, {sizes.own}) : flat_.weight;
     flat_.grad = gradients_.take(dtypes_.grad, {n});
-    flat_.adam_m = optimizer_.take(dtypes_.state, {n});
-    flat_.v_begin = elements_without_v();
-    if (flat_.v_begin < n) flat_.adam_v = optimizer_.take(dtypes_.state, {n - flat_.v_begin});
+    flat_.adam_m = optimizer_.take(dtypes_.state, {sizes.own});
+    if (sizes.with_v > 0) flat_.adam_v = optimizer_.take(dtypes_.state, {sizes.with_v});
   }
   for (Param* param : in_memory_order_) bind_trainable(*param);
   find_cleared();
@@ -239,6 +92,18 @@ void ParamTable::bind() {
     const Tensor all = weights_.take(stat, {product(param.local_shape)});
     param.weight = param.master = shaped(all, param.local_shape);
   }
+}
+
+FlatParams ParamTable::of(const ParamRange& range) const {
+  const auto cut = [&](const Tensor& all, std::int64_t begin) {
+    return all.slice(0, begin, range.size);
+  };
+  const Tensor weight = cut(flat_.weight, range.begin);
+  return {.weight = weight,
+          .grad = cut(flat_.grad, range.begin),
+          .master = has_masters() ? cut(flat_.master, range.state_begin) : weight,
+          .adam_m = cut(flat_.adam_m, range.state_begin),
+          .adam_v = range.v_begin >= 0 ? cut(flat_.adam_v, range.v_begin) : Tensor{}};
 }
 
 void ParamTable::find_cleared() {
@@ -274,29 +139,12 @@ void ParamTable::allocate(Device device) {
 }
 
 void ParamTable::refresh_weights(const Stream& stream) {
-  if (!has_masters() || !flat_.master.defined()) return;
-  kernels::launch(kernels::Copy{.x = flat_.master, .y = flat_.weight}, stream);
-}
-
-std::vector<Part> ParamTable::parts() const {
-  std::vector<Part> out;
-  for (const Param& param : params_) {
-    const ParamSpec& spec = param.spec;
-    std::vector<Section> sections = spec.sections;
-    if (sections.empty()) sections.push_back({spec.name, spec.shape[spec.section_dim]});
-    std::int64_t begin = 0;
-    for (const Section& section : sections) {
-      Part& part = out.emplace_back();
-      part.name = section.name;
-      part.param = &param;
-      part.global_shape = spec.shape;
-      part.global_shape[spec.section_dim] = section.size;
-      part.section_dim = spec.section_dim;
-      locate(spec, begin, section.size, part);
-      begin += section.size;
-    }
+  if (!has_masters()) return;
+  for (const Param* param : in_memory_order_) {
+    if (param->spec.wide) continue;
+    kernels::launch(kernels::Copy{.x = param->master, .y = param->weight}, stream);
+    if (!param->owned()) kernels::launch(kernels::Fill{.x = param->grad, .value = 0}, stream);
   }
-  return out;
 }
 
 std::int64_t ParamTable::trainable_elements() const {

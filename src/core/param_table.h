@@ -60,17 +60,27 @@ struct ParamSpec {
   OptimGroup group = OptimGroup::vector;
 };
 
-/// One parameter on this rank. Tensors are views into the table's arenas, local shapes.
+/// One parameter on this rank. Tensors are views into the table's arenas, local shapes. Data ranks
+/// share out master weights and optimizer states (ZeRO stage 1), whole parameters at a time so that
+/// matrix optimizers see whole matrices.
 struct Param {
   ParamSpec spec;
   std::vector<std::int64_t> local_shape;
   Tensor weight;  // compute dtype, or the statistics dtype of a wide one: what layers multiply by
-  Tensor master;  // what the optimizer moves: f32 beside bf16 weights, else the weight itself
+  Tensor master;  // what the optimizer moves: f32 beside bf16 weights, else the weight itself.
+                  // Where another rank keeps it, a place for values to be read into, which
+                  // refresh_weights() rounds into the weight and forgets: the gradient's memory
   Tensor grad;    // undefined when not trainable
-  Tensor adam_m;  // flat [n], undefined when not trainable
-  Tensor adam_v;  // undefined for a matrix where matrices keep one state
-  std::int64_t begin = 0;   // of a trainable one: its first element in the flat tensors
-  bool grad_spent = false;  // the gradient is an earlier step's, see adds_gradient
+  Tensor adam_m;  // flat [n], undefined when not trainable or not owned
+  Tensor adam_v;  // as adam_m; also undefined for a matrix where matrices keep one state
+  int owner = 0;  // of a trainable one: the data rank that keeps its states, if one alone does
+  std::int64_t begin = 0;         // of a trainable one: its first element in the flat tensors
+  std::int64_t state_begin = -1;  // the same among this rank's states; -1: not owned
+  std::int64_t v_begin = -1;      // the same in adam_v; -1: has none
+  bool grad_spent = false;        // the gradient is an earlier step's, see adds_gradient
+
+  /// Whether this rank keeps its states and moves it.
+  bool owned() const { return state_begin >= 0; }
 
   /// Whether the next product adds to the gradient: false once after ParamTable::begin_gradients,
   /// for parameters of whole gradients, which are not cleared.
@@ -111,37 +121,52 @@ struct ParamDtypes {
   bool matrix_adam_v = true;  // false: matrices keep one state, adam_m
 };
 
-/// A run of trainable parameters that one optimizer launch can move.
+/// Data ranks that share out optimizer states: those of all parameters but experts that are divided
+/// over expert ranks, and of those.
+struct StateShares {
+  int dp = 1, dp_rank = 0;
+  int edp = 1, edp_rank = 0;
+};
+
+/// A run of trainable parameters that one optimizer launch of this rank can move.
 struct ParamRange {
   OptimGroup group = OptimGroup::vector;
   bool decay = false;
-  std::int64_t begin = 0;  // element in the flat tensors
-  std::int64_t size = 0;   // gaps included
+  std::int64_t begin = 0;        // element in the flat tensors
+  std::int64_t size = 0;         // gaps included
+  std::int64_t state_begin = 0;  // element among this rank's states
+  std::int64_t v_begin = -1;     // element in adam_v; -1: has none
 };
 
-/// Neighbours in memory whose gradients are summed over the same axes.
+/// Flat elements whose owners are ranks of one axis: the r-th `share` elements belong to rank r.
+/// With one rank every rank owns all of them.
+struct Segment {
+  Axis axis = Axis::dp;
+  int ranks = 1, rank = 0;
+  std::int64_t begin = 0, share = 0;
+};
+
+/// Neighbours in memory that this rank owns and whose gradients are to be summed over the same axes
+/// once their segment's are.
 struct GradientRun {
   std::vector<Axis> axes;
   std::int64_t begin = 0;  // element in the flat tensors
   std::int64_t size = 0;   // gaps included, which hold zeros
 };
 
-/// All trainable parameters side by side in memory, each tensor over the same elements.
+/// Trainable parameters side by side in memory, or a run of them.
 struct FlatParams {
-  Tensor weight, master, grad, adam_m;  // [n]
-  Tensor adam_v;                        // [n - v_begin], or undefined
-  std::int64_t v_begin = 0;             // the matrices before it keep one state
-  /// A piece of all of them; it lies on one side of v_begin.
-  FlatParams slice(std::int64_t begin, std::int64_t size) const;
+  Tensor weight, grad;    // [n], of all
+  Tensor master, adam_m;  // of those whose states are here; master is weight where that is wide
+  Tensor adam_v;          // of those of them that have it, or undefined
 };
 
 /// All parameters of a model in registration order. Layers register in their constructors and keep
 /// the reference; allocate() then gives the tensors their memory: the trainable ones lie one after
-/// another, sorted by optimizer group and decay, at the same element in every flat tensor. Gaps for
-/// alignment hold zeros.
+/// another, owner by owner and sorted by optimizer group and decay. Gaps for alignment hold zeros.
 class ParamTable {
  public:
-  explicit ParamTable(const ParamDtypes& dtypes);
+  explicit ParamTable(const ParamDtypes& dtypes, const StateShares& shares = {});
   /// Gradients and optimizer state in the statistics dtype.
   explicit ParamTable(DType dtype)
       : ParamTable({dtype, kernels::stat_dtype(dtype), kernels::stat_dtype(dtype)}) {}
@@ -157,7 +182,7 @@ class ParamTable {
   /// Writes host memory and copies. (param_init.cc)
   void initialise(std::uint64_t seed, const Stream& stream);
 
-  /// Rounds the masters into the weights, after something wrote the masters.
+  /// Rounds the masters into the weights, after something wrote all masters.
   void refresh_weights(const Stream& stream);
 
   DType dtype() const { return dtypes_.weight; }
@@ -174,9 +199,11 @@ class ParamTable {
   const std::vector<Tensor>& cleared_gradients() const { return cleared_; }
 
   const FlatParams& flat() const { return flat_; }
-  /// Ranges of flat() in memory order; they cover it.
+  FlatParams of(const ParamRange& range) const;
+  /// Ranges and runs in memory order; they cover what this rank owns.
   const std::vector<ParamRange>& ranges() const { return ranges_; }
-  /// Runs of flat().grad in memory order; they cover it.
+  /// They cover flat().
+  const std::vector<Segment>& segments() const { return segments_; }
   const std::vector<GradientRun>& gradient_runs() const { return gradient_runs_; }
   /// Trainable parameters in memory order.
   const std::vector<Param*>& in_memory_order() const { return in_memory_order_; }
@@ -187,8 +214,13 @@ class ParamTable {
   const Arena& optimizer() const { return optimizer_; }
 
  private:
-  std::int64_t lay_out();
-  std::int64_t elements_without_v() const;
+  /// Elements: of all, with states here, with a second state here.
+  struct LaidOut {
+    std::int64_t all = 0, own = 0, with_v = 0;
+  };
+  LaidOut lay_out();
+  void lay_out_segment(const std::vector<Param*>& params, Segment segment, LaidOut& sizes);
+  void place_states(Param& param, const Segment& segment, LaidOut& sizes);
   void bind();
   void bind_trainable(Param& param);
   void find_cleared();
@@ -196,10 +228,12 @@ class ParamTable {
   bool has_masters() const { return kernels::stat_dtype(dtypes_.weight) != dtypes_.weight; }
 
   ParamDtypes dtypes_;
+  StateShares shares_;
   std::deque<Param> params_;
   std::vector<Param*> in_memory_order_;
   std::vector<ParamRange> ranges_;
   std::vector<GradientRun> gradient_runs_;
+  std::vector<Segment> segments_;
   FlatParams flat_;
   std::vector<Tensor> cleared_;
   Arena weights_{"weights"};

@@ -9,7 +9,7 @@ void adamw_step(core::ParamTable& table, const config::Optim& optim, std::uint64
   const bool moves_matrices = optim.kind == config::OptimKind::adamw;
   for (const core::ParamRange& range : table.ranges()) {
     if (range.group == core::OptimGroup::matrix && !moves_matrices) continue;
-    const core::FlatParams flat = table.flat().slice(range.begin, range.size);
+    const core::FlatParams flat = table.of(range);
     const bool mixed = flat.master.data != flat.weight.data;
     kernels::launch(kernels::AdamW{.w = flat.master,
                                    .g = flat.grad,

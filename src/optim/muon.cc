@@ -60,7 +60,7 @@ Muon::Muon(const core::ParamTable& table, const config::Optim& optim, std::int64
     : optim_(optim), dtype_(table.dtype()), batch_elements_(batch_elements) {
   for (const core::Part& part : table.parts()) {
     const core::Param& param = *part.param;
-    if (!param.spec.trainable || param.spec.group != core::OptimGroup::matrix) continue;
+    if (!param.owned() || param.spec.group != core::OptimGroup::matrix) continue;
     check_matrix(param.spec);
     const bool mixed = param.master.data != param.weight.data;
     const Tensor momentum = as_matrices(part.view(param.adam_m));

@@ -57,7 +57,10 @@ bool exchanges_by_ring(const config::Config& config) {
 Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, parallel::Groups& groups)
     : config_(config),
       mesh_(mesh),
-      table_(param_dtypes(config)),
+      table_(param_dtypes(config), {.dp = mesh.dp,
+                                    .dp_rank = mesh.dp_rank,
+                                    .edp = mesh.edp(),
+                                    .edp_rank = mesh.dp_rank / mesh.ep}),
       model_({.model = config_.model,
               .mesh = mesh_,
               .table = table_,

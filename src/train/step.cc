@@ -70,6 +70,7 @@ void Step::finish() {
   model.end_step(ctx);
   out_.clip = optim::clip_gradients(table, ctx, config.optim.clip_norm);
   update_.step(ctx, static_cast<std::uint64_t>(config.run.seed), engine_.rates(), out_.clip.scale);
+  parallel::share_weights(table, ctx.groups, ctx.stream);
   for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
     ctx.groups.axis(axis).all_reduce_sum(model.loss_sum(), ctx.stream);
   }

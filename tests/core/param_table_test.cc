@@ -233,10 +233,10 @@ TEST(ParamTable, MatricesMayKeepOneState) {
     EXPECT_EQ(matrix.adam_v.defined(), both);
     for (std::int64_t i = 0; i < 3; ++i) set(norm.adam_v, i, 7);
     const ParamRange& vectors = table.ranges()[1];
-    const Tensor v = table.flat().slice(vectors.begin, vectors.size).adam_v;
+    const Tensor v = table.of(vectors).adam_v;
     EXPECT_EQ(values(v.slice(0, 0, 3)), (std::vector<double>{7, 7, 7}));
     EXPECT_EQ(v.numel(), 128);
-    EXPECT_EQ(table.flat().slice(0, 256).adam_v.defined(), both);
+    EXPECT_EQ(table.of(table.ranges()[0]).adam_v.defined(), both);
   }
 }
 

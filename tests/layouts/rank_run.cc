@@ -68,6 +68,7 @@ class Run {
     }
     const std::string bytes_error = compare_bytes();
     parallel::sum_gradients(table, groups_, ctx.stream);
+    gather_gradients();
     const Tensor loss = engine_.model().loss_sum();
     for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
       groups_.axis(axis).all_reduce_sum(loss, ctx.stream);
@@ -98,6 +99,21 @@ class Run {
   }
 
  private:
+  /// Gives every rank the gradients that their owners have.
+  void gather_gradients() {
+    const Stream& stream = engine_.ctx().stream;
+    for (const core::Segment& segment : engine_.table().segments()) {
+      if (segment.ranks == 1) continue;
+      const Tensor all =
+          engine_.table().flat().grad.slice(0, segment.begin, segment.ranks * segment.share);
+      for (int rank = 0; rank < segment.ranks; ++rank) {
+        const Tensor share = all.slice(0, rank * segment.share, segment.share);
+        if (rank != segment.rank) kernels::launch(kernels::Fill{.x = share, .value = 0}, stream);
+      }
+      groups_.axis(segment.axis).all_reduce_sum(all, stream);
+    }
+  }
+
   /// What the ranks of the cp and tp axes sent, to the byte.
   std::string compare_bytes() {
     std::map<std::string, double> expected, counted;

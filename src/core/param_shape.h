@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/param_table.h"
+
+// Sizes on this rank, for the files that implement ParamTable.
+namespace strait::core {
+
+inline std::int64_t product(const std::vector<std::int64_t>& dims) {
+  std::int64_t n = 1;
+  for (const std::int64_t size : dims) n *= size;
+  return n;
+}
+
+/// Parameters begin at multiples of this, so that every flat tensor is aligned to 256 bytes there.
+inline constexpr std::int64_t kAlignElements = 128;
+
+inline std::int64_t padded(std::int64_t elements) {
+  return (elements + kAlignElements - 1) / kAlignElements * kAlignElements;
+}
+
+/// Shape of what this rank holds. Throws InputError when the shard does not divide it.
+std::vector<std::int64_t> local_shape_of(const ParamSpec& spec);
+
+}  // namespace strait::core
