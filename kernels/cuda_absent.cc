@@ -19,6 +19,14 @@ bool available() noexcept {
   return false;
 }
 
+int device_count() noexcept {
+  return 0;
+}
+
+void use_device(int) {
+  absent();
+}
+
 void* allocate(std::size_t) {
   absent();
 }

@@ -47,6 +47,14 @@ bool available(Device device) noexcept {
   return device != Device::cuda || cuda::available();
 }
 
+int device_count(Device device) noexcept {
+  return device == Device::cuda ? cuda::device_count() : 1;
+}
+
+void use_device(Device device, int index) {
+  if (device == Device::cuda) cuda::use_device(index);
+}
+
 void* allocate(Device device, std::size_t bytes) {
   if (device == Device::cuda) return cuda::allocate(bytes);
   if (bytes > SIZE_MAX - 2 * kPage) throw std::bad_alloc();

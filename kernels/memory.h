@@ -13,6 +13,11 @@ namespace strait::kernels {
 bool built(Device device) noexcept;
 /// Whether this build has the backend and this machine the device.
 bool available(Device device) noexcept;
+/// Devices of the kind on this machine; one cpu.
+int device_count(Device device) noexcept;
+/// Makes this thread compute on device `index` of its kind from now on. Call it before anything is
+/// allocated there. Throws DeviceError when there is no such device.
+void use_device(Device device, int index);
 
 /// The device has no room for a block.
 class DeviceMemoryError : public std::bad_alloc {

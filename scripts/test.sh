@@ -2,7 +2,8 @@
 # Installs what is missing, builds with warnings as errors, runs every test, prints the counts last.
 #
 #   scripts/test.sh [--preset PRESET]   one build (default: cpu, in build/)
-#   scripts/test.sh --all               cpu, then the same tests under asan and ubsan
+#   scripts/test.sh --all               cpu, every layout of ranks (scripts/layout_matrix.sh), then
+#                                       the same tests under asan and ubsan
 #
 # Exit 0: all passed; 1: a build or test failed, or an area has no test; 2: bad option.
 set -euo pipefail
@@ -10,9 +11,10 @@ cd "$(dirname "$0")/.."
 source scripts/mpi_env.sh
 
 presets=(cpu)
+matrix=false
 while [[ $# -gt 0 ]]; do
   case "$1" in
-    --all) presets=(cpu asan ubsan); shift ;;
+    --all) presets=(cpu asan ubsan) matrix=true; shift ;;
     --preset) presets=("${2:?test: --preset needs the name of a preset}"); shift 2 ;;
     *) echo "test: unknown option '$1'; see the head of scripts/test.sh" >&2; exit 2 ;;
   esac
@@ -47,4 +49,7 @@ for preset in "${presets[@]}"; do
   folders+=("$folder")
   run_preset "$preset" "$folder"
 done
+if $matrix; then
+  scripts/layout_matrix.sh build || { echo "test: layouts of ranks differ" >&2; exit 1; }
+fi
 python3 scripts/count_tests.py "${folders[@]}"

@@ -8,10 +8,18 @@
 namespace strait::kernels::cuda {
 
 bool available() noexcept {
+  return device_count() > 0;
+}
+
+int device_count() noexcept {
   int count = 0;
-  const bool found = cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+  const bool found = cudaGetDeviceCount(&count) == cudaSuccess;
   cudaGetLastError();  // a machine without a driver is no fault of a later launch
-  return found;
+  return found ? count : 0;
+}
+
+void use_device(int index) {
+  check_cuda(cudaSetDevice(index), "cudaSetDevice");
 }
 
 void* allocate(std::size_t bytes) {

@@ -9,6 +9,8 @@ namespace strait::kernels::cuda {
 
 /// Whether the runtime finds a device it can use.
 bool available() noexcept;
+int device_count() noexcept;
+void use_device(int index);
 /// Throws DeviceMemoryError when the device has no `bytes` left, DeviceError for other faults.
 void* allocate(std::size_t bytes);
 void release(void* pointer) noexcept;

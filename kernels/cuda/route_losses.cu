@@ -125,9 +125,9 @@ void run(const RouteFraction& op, const Stream& stream) {
       .chosen = static_cast<int>(op.expert.shape[1]),
       .length = static_cast<int>(op.sequence.defined() ? op.length : tokens / sequences)};
   const std::size_t histogram = static_cast<std::size_t>(args.experts) * sizeof(int);
-  launch_kernel({RouteFraction::kName, stream, {op.expert, op.fraction}},
-                {static_cast<unsigned>(sequences), kFractionThreads, histogram}, choice_fractions,
-                args);
+  const Call call{op.kName, stream, {op.expert, op.fraction}};
+  launch_kernel(call, {static_cast<unsigned>(sequences), kFractionThreads, histogram},
+                choice_fractions, args);
 }
 
 void run(const RouteLosses& op, const Stream& stream) {

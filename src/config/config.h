@@ -181,6 +181,7 @@ struct Parallel {
   std::int64_t tp = 1;
   std::int64_t ep = 1;
   KeyExchange cp_exchange = KeyExchange::automatic;
+  double watchdog_seconds = 25;  // a rank may let others wait; 0: for ever
 };
 
 struct Precision {

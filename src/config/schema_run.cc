@@ -137,6 +137,10 @@ void append_ranks(std::vector<Key>& keys) {
       {"",
        "how keys reach other cp ranks; gather: all at once, ring: one rank's at a time; auto: "
        "whichever sends less"}));
+  keys.push_back(make_key<&Config::parallel, &Parallel::watchdog_seconds>(
+      "parallel.watchdog_seconds",
+      {"seconds", "after which a run ends when a rank lets the others wait; 0: never",
+       between(0, kMaxCount)}));
   keys.push_back(make_key<&Config::precision, &Precision::compute>(
       "precision.compute", {"", "number format of weights and activations in a pass"}));
   keys.push_back(make_key<&Config::precision, &Precision::residual>(

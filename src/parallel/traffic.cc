@@ -7,7 +7,12 @@ void Traffic::enter(const char* what, std::int64_t bytes) {
   Count& count = counts_[what];
   ++count.calls;
   count.bytes += bytes;
-  last_ = {what, last_.call + 1, true, std::chrono::steady_clock::now()};
+  last_ = {what, last_.call + 1, last_.step, true, std::chrono::steady_clock::now()};
+}
+
+void Traffic::at_step(std::int64_t step) {
+  const std::lock_guard lock(mutex_);
+  last_.step = step;
 }
 
 void Traffic::leave() {

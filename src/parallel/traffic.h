@@ -20,10 +20,13 @@ class Traffic {
   struct Call {
     std::string what;
     std::int64_t call = 0;
+    std::int64_t step = 0;  // of the optimizer
     bool waiting = false;
     std::chrono::steady_clock::time_point since;
   };
 
+  /// The optimizer step that is under way.
+  void at_step(std::int64_t step);
   void enter(const char* what, std::int64_t bytes);
   void leave();
 

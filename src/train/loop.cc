@@ -70,6 +70,7 @@ void Loop::run(std::int64_t done, std::int64_t tokens) {
 }
 
 void Loop::enqueue(std::int64_t step) {
+  engine_.ctx().groups.traffic().at_step(step);
   out_ = step_.run({.micro_batch = [&](std::int64_t i) -> const parallel::TokenBatch& {
                       return feed_.micro_batch(step - 1, i);
                     },

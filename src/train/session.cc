@@ -13,6 +13,8 @@
 #include "kernels/device_info.h"
 #include "kernels/gemm_tuning.h"
 #include "kernels/host_threads.h"
+#include "parallel/agreement.h"
+#include "parallel/watchdog.h"
 #include "train/evaluate_all.h"
 #include "train/load_config.h"
 #include "train/loop.h"
@@ -54,6 +56,31 @@ void share_cores(Communicator& world) {
   const auto sharers = std::ranges::count(world.gather_all(mine), mine);
   if (std::getenv("OMP_NUM_THREADS")) return;
   kernels::set_host_threads(CPU_COUNT(&allowed) / static_cast<int>(sharers));
+}
+
+/// Refuses ranks of another build or config than rank 0's.
+void agree(const config::Config& config, Communicator& world) {
+  if (world.alone()) return;
+  parallel::require_same(world, "program", parallel::program_identity(),
+                         "install one build on all hosts");
+  parallel::require_same(world, "config", config::to_json(config),
+                         "give every rank the same files and options");
+}
+
+/// Gives each rank of this machine a GPU of its own, as far as there are any.
+void share_devices(Device device, Communicator& world, core::Log& log) {
+  if (device != Device::cuda) return;
+  const std::string host = core::host_name();
+  const std::vector<std::string> hosts = world.gather_all(host);
+  const auto before = std::count(hosts.begin(), hosts.begin() + world.rank(), host);
+  const auto ranks = std::ranges::count(hosts, host);
+  const int devices = kernels::device_count(device);
+  kernels::use_device(device, static_cast<int>(before) % devices);
+  if (ranks <= devices) return;
+  log.warn(std::to_string(ranks) + " ranks share " + std::to_string(devices) + " GPU" +
+           (devices == 1 ? "" : "s") + " of " + host +
+           " and meet in host memory, which is slow; for a rank a GPU: mpirun -n " +
+           std::to_string(devices) + " ./train ...");
 }
 
 /// The device that run.device asks for or, left to the program, the best one that can do it.
@@ -209,6 +236,10 @@ void train(const TrainOptions& options, Communicator& world) {
     data = open_data(config);
   });
   const Device device = choose_device(config, log);
+  agree(config, world);
+  share_devices(device, world, log);
+  const parallel::Watchdog watchdog(
+      world, std::chrono::duration<double>(config.parallel.watchdog_seconds));
   const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
   parallel::Groups groups(mesh, world);
   std::unique_ptr<Engine> engine;

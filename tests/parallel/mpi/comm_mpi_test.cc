@@ -49,6 +49,80 @@ TEST(CommMpi, SumsOverSeveralBlocks) {
   expect_rank_order_sum<float>((std::int64_t{1} << 20) + 17, DType::f32);
 }
 
+TEST(CommMpi, GathersPartsInRankOrder) {
+  const int size = g_world->size();
+  for (const std::int64_t n : {1, 5}) {
+    std::vector<double> part = values_of<double>(g_world->rank(), n), whole(n * size, -1), want;
+    for (int r = 0; r < size; ++r) {
+      const auto term = values_of<double>(r, n);
+      want.insert(want.end(), term.begin(), term.end());
+    }
+    g_world->all_gather(Tensor(part.data(), DType::f64, {n}),
+                        Tensor(whole.data(), DType::f64, {n * size}), Stream{}, "test");
+    EXPECT_EQ(whole, want);
+  }
+}
+
+TEST(CommMpi, ScattersSumsInRankOrderBitForBit) {
+  const int size = g_world->size(), rank = g_world->rank();
+  for (const std::int64_t n : {std::int64_t{1}, std::int64_t{7}, (std::int64_t{1} << 20) + 3}) {
+    std::vector<float> whole = values_of<float>(rank, n * size), part(static_cast<std::size_t>(n));
+    std::vector<float> want = values_of<float>(0, n * size);
+    for (int r = 1; r < size; ++r) {
+      const auto term = values_of<float>(r, n * size);
+      for (std::int64_t i = 0; i < n * size; ++i) want[i] += term[i];
+    }
+    g_world->reduce_scatter_sum(Tensor(whole.data(), DType::f32, {n * size}),
+                                Tensor(part.data(), DType::f32, {n}), Stream{}, "test");
+    for (std::int64_t i = 0; i < n; ++i) ASSERT_EQ(part[i], want[rank * n + i]) << i;
+  }
+}
+
+TEST(CommMpi, AddsNarrowNumbersInFloatAndRoundsOnce) {
+  const int size = g_world->size();
+  if (size == 1) GTEST_SKIP() << "a group of one sums nothing";
+  // 1 + 2^-8 + ... in bf16: each term would be lost against 1 if sums were rounded one by one.
+  const std::uint16_t one = 0x3f80, small = 0x3b80;  // 1 and 2^-8
+  std::vector<std::uint16_t> whole(static_cast<std::size_t>(size), g_world->rank() ? small : one);
+  std::uint16_t part = 0;
+  g_world->reduce_scatter_sum(Tensor(whole.data(), DType::bf16, {size}),
+                              Tensor(&part, DType::bf16, {1}), Stream{}, "test");
+  const float sum = 1.0f + static_cast<float>(size - 1) * 0.00390625f;
+  const std::uint16_t rounded[] = {0, 0, 0x3f80, 0x3f81, 0x3f82};  // ties to even
+  EXPECT_EQ(part, rounded[size]) << sum;
+}
+
+TEST(CommMpi, ExchangesInTheOrderOfMessages) {
+  const int size = g_world->size(), rank = g_world->rank();
+  const int next = (rank + 1) % size, before = (rank + size - 1) % size;
+  std::int32_t out[2] = {10 * rank, 10 * rank + 1}, in[2] = {-1, -1}, own = -1;
+  std::int32_t mine = 100 + rank;
+  const auto one = [](std::int32_t& x) { return Tensor(&x, DType::i32, {1}); };
+  const Message sends[] = {{next, one(out[0])}, {rank, one(mine)}, {next, one(out[1])}};
+  const Message receives[] = {{before, one(in[0])}, {rank, one(own)}, {before, one(in[1])}};
+  if (size > 1) {
+    g_world->exchange(sends, receives, Stream{}, "test");
+    EXPECT_EQ(own, 100 + rank);
+    EXPECT_EQ(in[0], 10 * before);
+    EXPECT_EQ(in[1], 10 * before + 1);
+  }
+}
+
+TEST(CommMpi, CountsWhatLeavesTheRank) {
+  const int size = g_world->size();
+  g_world->traffic().reset();
+  std::vector<float> part(6), whole(static_cast<std::size_t>(6 * size));
+  g_world->all_gather(Tensor(part.data(), DType::f32, {6}),
+                      Tensor(whole.data(), DType::f32, {6 * size}), Stream{}, "a");
+  g_world->reduce_scatter_sum(Tensor(whole.data(), DType::f32, {6 * size}),
+                              Tensor(part.data(), DType::f32, {6}), Stream{}, "b");
+  const auto counts = g_world->traffic().counts();
+  if (size == 1) return EXPECT_TRUE(counts.empty());
+  EXPECT_EQ(counts.at("a").bytes, 24 * (size - 1));
+  EXPECT_EQ(counts.at("b").bytes, 24 * (size - 1));
+  EXPECT_EQ(counts.at("a").calls, 1);
+}
+
 TEST(CommMpi, RefusesDtypesWithoutASum) {
   std::int32_t x = 1;
   if (g_world->size() == 1) GTEST_SKIP() << "a group of one sums nothing";
