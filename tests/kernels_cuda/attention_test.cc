@@ -58,6 +58,7 @@ struct Case {
   Spans spans;
   std::int64_t heads = 1, groups = 1, key_width = 64, value_width = 64;
   Make rows = {};
+  std::vector<DType> storages = {DType::bf16, DType::f32};
   std::int64_t tokens() const { return static_cast<std::int64_t>(spans.begin.size()); }
 };
 
@@ -132,21 +133,51 @@ std::vector<Case> cases() {
       {"offset_keys", offset, 2, 1},
       {"empty_intervals", with_empty(400), 2, 1},
       {"zigzag", zigzag(700), 2, 1},
-      {"one_token_d128", causal({1}), 2, 1, 128, 128},
       {"t113_d128", causal({113}), 3, 3, 128, 128},
-      {"t239_d128", causal({239}), 4, 2, 128, 128, kPaddedRows},
-      {"t1023_d128", causal({1023}), 4, 1, 128, 128},
-      {"t4097_d128", causal({4097}), 1, 1, 128, 128},
-      {"documents_d128", causal({150, 1, 2, 300, 1, 129, 64, 5, 256, 128}), 4, 2, 128, 128},
-      {"documents_of_one_d128", causal(std::vector<std::int64_t>(200, 1)), 2, 2, 128, 128},
-      {"many_tiles_d128", causal({640, 513}), 16, 8, 128, 128},
-      {"window_d128", causal({900, 240}, 130), 2, 2, 128, 128},
-      {"window_one_d128", causal({290}, 1), 2, 1, 128, 128},
-      {"full_d128", full(700, 517), 2, 1, 128, 128},
-      {"full_more_queries_d128", full(300, 37), 2, 2, 128, 128},
-      {"empty_intervals_d128", with_empty(400), 2, 1, 128, 128},
-      {"zigzag_d128", zigzag(700), 2, 1, 128, 128},
+      {"no_hopper_tile", causal({300, 70}), 4, 2, 96, 96},
   };
+}
+
+std::string numbered(std::string name, std::int64_t number) {
+  return name += std::to_string(number);
+}
+
+/// Every mask, length and sharing of heads in every head dim that has a Hopper tile, in bf16.
+std::vector<Case> hopper_cases() {
+  std::vector<Case> all;
+  for (const auto& [key_width, value_width] :
+       {std::pair{64, 64}, {128, 128}, {192, 128}, {256, 256}}) {
+    const auto add = [&, key = key_width, value = value_width](
+                         const std::string& name, Spans spans, std::int64_t heads,
+                         std::int64_t groups, Make rows = {}) {
+      all.push_back({name + "_k" + std::to_string(key),
+                     std::move(spans),
+                     heads,
+                     groups,
+                     key,
+                     value,
+                     rows,
+                     {DType::bf16}});
+    };
+    for (const std::int64_t tokens : {1, 113, 239, 799, 1023, 4097}) {
+      add(numbered("t", tokens), causal({tokens}), tokens > 1000 ? 1 : 2, 1);
+    }
+    for (const std::int64_t groups : {1, 2, 3, 6}) {
+      add(numbered("groups", groups), causal({190, 67}), 6, groups, kPaddedRows);
+    }
+    // As many tiles as keep all multiprocessors busy.
+    add("many_tiles", causal(std::vector<std::int64_t>(16, 70)), 32, 8);
+    add("documents", causal({150, 1, 2, 300, 1, 129, 64, 5, 256, 128}), 4, 2);
+    add("documents_of_one", causal(std::vector<std::int64_t>(200, 1)), 2, 1);
+    for (const std::int64_t window : {1, 63, 64, 65, 128, 129}) {
+      add(numbered("window", window), causal({400, 140}, window), 2, 1);
+    }
+    add("full", full(700, 517), 2, 1);
+    add("full_few_keys", full(300, 37), 2, 2);
+    add("empty_intervals", with_empty(400), 2, 1);
+    add("zigzag", zigzag(700), 2, 1);
+  }
+  return all;
 }
 
 class CudaAttention : public DeviceTest, public testing::WithParamInterface<Case> {};
@@ -168,7 +199,7 @@ void replace_infinities(strait::test::Buffers& b, std::vector<Side::Result>& res
 }
 
 TEST_P(CudaAttention, Forward) {
-  for (const DType storage : {DType::bf16, DType::f32}) {
+  for (const DType storage : GetParam().storages) {
     strait::test::Buffers b;
     compare_op(
         storage, [&](Side& s) { return forward(s, GetParam()); }, {},
@@ -181,12 +212,14 @@ TEST_P(CudaAttention, Forward) {
 }
 
 TEST_P(CudaAttention, Backward) {
-  for (const DType storage : {DType::bf16, DType::f32}) {
+  for (const DType storage : GetParam().storages) {
     const Saved saved(GetParam(), storage);
     compare_op(storage, [&](Side& s) { return backward(s, GetParam(), saved); });
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Hopper, CudaAttention, testing::ValuesIn(hopper_cases()),
+                         [](const testing::TestParamInfo<Case>& info) { return info.param.name; });
 INSTANTIATE_TEST_SUITE_P(All, CudaAttention, testing::ValuesIn(cases()),
                          [](const testing::TestParamInfo<Case>& info) { return info.param.name; });
 
