@@ -14,6 +14,8 @@ bool with_tile(std::int64_t key_width, std::int64_t value_width, Body&& body) {
   const auto are = [&](int key, int value) { return key_width == key && value_width == value; };
   if (are(64, 64)) return body(BackwardTile<64, 64, 128, 3, 4>{}), true;
   if (are(128, 128)) return body(BackwardTile<128, 128, 64, 5, 1>{}), true;
+  if (are(192, 128)) return body(BackwardTile<192, 128, 64, 0, 1>{}), true;
+  if (are(256, 256)) return body(BackwardTile<256, 256, 64, 0, 1>{}), true;
   return false;
 }
 
@@ -49,8 +51,8 @@ PrepareParams<Tile::kQueries> lay_out(const AttentionBwd& op, const Stream& stre
   const auto tiles = static_cast<std::size_t>(params.tiles);
   const auto pairs = static_cast<std::size_t>(params.heads) * tiles;
   Layout layout;
-  const std::size_t dq = layout.take(pairs * Tile::kGroups * sizeof(typename Tile::QuerySums));
-  const auto blocks = static_cast<std::size_t>(params.heads) * params.blocks * Tile::kGroups;
+  const std::size_t dq = layout.take(pairs * Tile::kStrips * sizeof(typename Tile::QuerySums));
+  const auto blocks = static_cast<std::size_t>(params.heads) * params.blocks * Tile::kKeyTiles;
   const std::size_t key_tiles = params.heads_per_group == 1 ? 0 : blocks;
   const std::size_t dk = layout.take(key_tiles * sizeof(typename Tile::KeySums));
   const std::size_t dv = layout.take(key_tiles * sizeof(typename Tile::ValueSums));
@@ -107,7 +109,7 @@ void differentiate(const AttentionBwd& op, const Call& call) {
   const auto tokens = static_cast<int>(op.q.shape[0]), keys = static_cast<int>(op.k.shape[0]);
   constexpr int kTileRows = Tile::kSplitRows ? Tile::kGroups : 1;  // of 64
   round<Tile::kQueryColumns>(call, params.tiles * kTileRows, params.heads,
-                             Tile::kSplitRows ? 1 : Tile::kGroups,
+                             Tile::kSplitRows ? 1 : Tile::kStrips,
                              {.sums = params.dq,
                               .spans = params.spans,
                               .to = packets_of(op.dq),
@@ -117,7 +119,7 @@ void differentiate(const AttentionBwd& op, const Call& call) {
                               .scale = params.scale});
   const int parts = params.heads_per_group;
   if (parts == 1) return;
-  const int key_tiles = params.blocks * Tile::kGroups,
+  const int key_tiles = params.blocks * Tile::kKeyTiles,
             groups = params.heads / params.heads_per_group;
   round<Tile::kKeyWidth>(call, key_tiles, groups, 1,
                          {.sums = params.dk_parts,

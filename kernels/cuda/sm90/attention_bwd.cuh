@@ -1,7 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/sm90/backward_steps.cuh"
-#include "kernels/cuda/sm90/staging.cuh"
+#include "kernels/cuda/sm90/backward_roles.cuh"
 
 // Attention backward on Hopper: dq, dk and dv from five products a step (arXiv 2307.08691,
 // algorithm 2). A persistent block takes a block of keys of one query head at a time and walks over
@@ -13,67 +12,62 @@
 // afterwards.
 namespace strait::kernels::cuda::sm90 {
 
-/// Hardware barriers in use beside __syncthreads.
-enum BackwardBarrierId : int { kConsumerSync = 1, kKeyGroupSync = 2 };
-
 /// A consumer warpgroup: 64 keys of each block.
 template <class Tile>
-class BackwardConsumer {
+class BackwardConsumer : BackwardWarpgroup<Tile> {
  public:
+  using Base = BackwardWarpgroup<Tile>;
+
   __device__ BackwardConsumer(const BackwardParams<Tile>& params, BackwardShared<Tile>& shared,
                               int group)
-      : params_(params),
-        shared_(shared),
-        group_(group),
-        thread_(static_cast<int>(threadIdx.x) % kWarpgroup) {}
+      : Base(params, shared, group) {}
 
   __device__ __forceinline__ void run() {
     for (;;) {
-      const BackwardStep step = await_step();
-      if (step.head < 0) return;
+      if (await_step().head < 0) return;
 #pragma unroll
       for (float& x : dk_) x = 0;
 #pragma unroll
       for (float& x : dv_) x = 0;
       shared_.keys_ready.wait_full(at_keys_);
-      load_packed<Tile::kKeys>(v_, shared_.v + group_ * Tile::kGroupKeys * kPieceColumns);
-      differentiate(step.block * Tile::kKeys + group_ * Tile::kGroupKeys);
-      write(step);
+      if constexpr (Tile::kResident > 0) {
+        load_packed<Tile::kKeys>(v_, shared_.v + key_offset());
+      }
+      if constexpr (Tile::kAhead) {
+        differentiate_ahead();
+      } else {
+        differentiate_in_turn();
+      }
+      write(step());
+      shared_.step_ready.release({at_.count});
       at_keys_.advance();
+      at_.advance();
     }
   }
 
  private:
-  __device__ __forceinline__ BackwardStep await_step() {
-    const Ring<2 * Tile::kStages> at{at_.count};
-    shared_.step_ready.wait_full(at);
-    return shared_.step[at.stage()];
-  }
+  using Base::a_, Base::at_, Base::at_keys_, Base::b_, Base::dp_, Base::group_, Base::params_;
+  using Base::await_step, Base::await_sums, Base::differentiate_scores, Base::step, Base::store;
+  using Base::s_, Base::shared_, Base::thread_;
+  using Base::weigh, Base::write_sums;
 
-  /// All steps of an item.
-  __device__ __forceinline__ void differentiate(int first_key) {
-    shared_.q_ready.wait_full(at_);
-    begin_products();
-    start_scores(at_.stage());
+  /// All steps of an item; the last one's is not freed. The next scores, and the gradients of the
+  /// weights, are under way while this step's are worked on.
+  __device__ __forceinline__ void differentiate_ahead() {
+    at_.make_uniform();
+    start_scores(at_);
     for (;;) {
-      const BackwardStep step = await_step();
-      // Weights of the scores under way, while the weights' gradients are worked out.
+      const bool masked = await_step().masked, last = step().last;
+      // Weights, while their gradients are under way.
       shared_.dout_ready.wait_full(at_);
       wait_products<0>();
       pin(s_);
-      begin_products();
       start_weight_grads();
-      weigh(step, first_key);
-      pack(a_, s_);
-      // dV += P^T dO.
-      pin(a_);
-      begin_products();
-      multiply<Tile::kValueWidth, Tile::kQueries, Along::rows>(
-          dv_, a_, operand<Tile::kQueries>(shared_.dout[at_.stage()]));
-      commit_products();
+      weigh(masked);
+      start_value_grads();
+      // Score gradients, for both warpgroups.
       wait_products<1>();
       pin(dp_);
-      // Score gradients, for both warpgroups.
       differentiate_scores();
       pack(b_, dp_);
       // dK += dS^T Q, then dQ = dS K.
@@ -82,11 +76,7 @@ class BackwardConsumer {
       multiply<Tile::kKeyWidth, Tile::kQueries, Along::rows>(
           dk_, b_, operand<Tile::kQueries>(shared_.q[at_.stage()]));
       commit_products();
-      if constexpr (Tile::kScoreStages == 1) sync_threads(kConsumerSync, Tile::kConsumers);
-      stage_packed<Tile::kKeys>(scores() + group_ * Tile::kGroupKeys * kPieceColumns, b_);
-      fence_shared_for_async();
-      sync_threads(kConsumerSync, Tile::kConsumers);
-      begin_products();
+      share_scores(b_);
       start_query_grads();
       wait_products<1>();
       pin(dk_);
@@ -97,129 +87,146 @@ class BackwardConsumer {
       // Start the next scores.
       Ring<Tile::kStages> next = at_;
       next.advance();
-      if (!step.last) shared_.q_ready.wait_full(next);
-      begin_products();
-      start_scores(next.stage());
+      next.make_uniform();
+      start_scores(next, !last);
       wait_products<1>();
-      pin(dq_);
       hand_over();
-      at_.advance();
-      if (step.last) break;
+      if (last) break;
+      shared_.step_ready.release({at_.count});
+      at_ = next;
     }
     wait_products<0>();
     pin(s_);
   }
 
-  __device__ __forceinline__ void start_scores(int stage) {
+  /// As differentiate_ahead, with one set of scores in registers at a time; their gradients go to
+  /// the products through shared memory alone.
+  __device__ __forceinline__ void differentiate_in_turn() {
+    for (;;) {
+      await_step();
+      start_scores(at_);
+      shared_.dout_ready.wait_full(at_);
+      wait_products<0>();
+      pin(s_);
+      weigh(step().masked);
+      start_weight_grads();
+      start_value_grads();
+      wait_products<1>();
+      pin(dp_);
+      differentiate_scores();
+      pack(b_, dp_);
+      share_scores(b_);
+      wait_products<0>();
+      pin(dv_);
+      pin(a_);
+      // dK += dS^T Q and dQ = dS K.
+      begin_products();
+      multiply<Tile::kKeyWidth, Tile::kQueries, Tile::kKeys, Tile::kQueries, Along::depth,
+               Along::rows>(dk_, operand<Tile::kKeys>(scores() + key_offset()),
+                            operand<Tile::kQueries>(shared_.q[at_.stage()]), true);
+      commit_products();
+      start_query_grads();
+      wait_products<1>();
+      pin(dk_);
+      free_loaded();
+      wait_products<0>();
+      hand_over();
+      if (step().last) break;
+      shared_.step_ready.release({at_.count});
+      at_.advance();
+    }
+  }
+
+  /// Past the last step of an item, without `loaded`, of what is still there.
+  __device__ __forceinline__ void start_scores(const Ring<Tile::kStages>& at, bool loaded = true) {
+    if (loaded) shared_.q_ready.wait_full(at);
+    begin_products();
     multiply<Tile::kQueries, Tile::kKeyWidth, Tile::kKeys, Tile::kQueries>(
-        s_, operand<Tile::kKeys>(shared_.k + group_ * Tile::kGroupKeys * kPieceColumns),
-        operand<Tile::kQueries>(shared_.q[stage]));
+        s_, operand<Tile::kKeys>(shared_.k + key_offset()),
+        operand<Tile::kQueries>(shared_.q[at.stage()]));
     commit_products();
   }
 
   __device__ __forceinline__ void start_weight_grads() {
-    multiply<Tile::kQueries, Tile::kQueries, Along::depth>(
-        dp_, v_, operand<Tile::kQueries>(shared_.dout[at_.stage()]), false);
+    begin_products();
+    if constexpr (Tile::kResident > 0) {
+      multiply<Tile::kQueries, Tile::kQueries, Along::depth>(
+          dp_, v_, operand<Tile::kQueries>(shared_.dout[at_.stage()]), false);
+    }
     multiply<Tile::kQueries, Tile::kValueWidth, Tile::kKeys, Tile::kQueries, Along::depth,
-             Along::depth, Tile::kResident>(
-        dp_, operand<Tile::kKeys>(shared_.v + group_ * Tile::kGroupKeys * kPieceColumns),
-        operand<Tile::kQueries>(shared_.dout[at_.stage()]), true);
+             Along::depth, Tile::kResident>(dp_, operand<Tile::kKeys>(shared_.v + key_offset()),
+                                            operand<Tile::kQueries>(shared_.dout[at_.stage()]),
+                                            Tile::kResident > 0);
     commit_products();
   }
 
-  __device__ __forceinline__ void start_query_grads() {
-    constexpr int kPiece = Tile::kKeys * kPieceColumns;
-    constexpr int kStripPieces = Tile::kSplitRows ? 0 : Tile::kQueryColumns / kPieceColumns;
-    multiply<Tile::kQueryColumns, Tile::kKeys, Tile::kKeys, Tile::kKeys, Along::rows, Along::rows>(
-        dq_, operand<Tile::kKeys>(scores() + (Tile::kSplitRows ? group_ * kPiece : 0)),
-        operand<Tile::kKeys>(shared_.k + group_ * kStripPieces * kPiece));
+  /// dV += P^T dO.
+  __device__ __forceinline__ void start_value_grads() {
+    begin_products();
+    multiply<Tile::kValueWidth, Tile::kQueries, Along::rows>(
+        dv_, a_, operand<Tile::kQueries>(shared_.dout[at_.stage()]));
     commit_products();
+  }
+
+  /// Puts this warpgroup's score gradients beside the other one's.
+  __device__ __forceinline__ void share_scores(const std::uint32_t (&ds)[Tile::kQueries / 16][4]) {
+    if constexpr (Tile::kScoreStages == 1) sync_threads(kConsumerSync, Tile::kConsumers);
+    stage_packed<Tile::kKeys>(scores() + key_offset(), ds);
+    fence_shared_for_async();
+    sync_threads(kConsumerSync, Tile::kConsumers);
+  }
+
+  __device__ __forceinline__ void start_query_grads() {
+    begin_products();
+    constexpr int kPiece = Tile::kKeys * kPieceColumns;
+    constexpr int kShift = (Tile::kKeyWidth - Tile::kMainColumns) / kPieceColumns * kPiece;
+    const std::uint64_t ds =
+        operand<Tile::kKeys>(scores() + (Tile::kSplitRows ? group_ * kPiece : 0));
+    multiply<Tile::kMainColumns, Tile::kKeys, Tile::kKeys, Tile::kKeys, Along::rows, Along::rows>(
+        dq_, ds, operand<Tile::kKeys>(shared_.k + group_ * kShift));
+    if constexpr (Tile::kRestColumns > 0) {
+      const auto* middle = shared_.k + Tile::kMainColumns / kPieceColumns * kPiece;
+      multiply<Tile::kRestColumns, Tile::kKeys, Tile::kKeys, Tile::kKeys, Along::rows, Along::rows>(
+          rest_, ds, operand<Tile::kKeys>(middle + group_ * Tile::kRestColumns));
+    }
+    commit_products();
+  }
+
+  /// Of this warpgroup's keys in a piece.
+  __device__ __forceinline__ int key_offset() const {
+    return group_ * Tile::kGroupKeys * kPieceColumns;
   }
 
   __device__ __forceinline__ __nv_bfloat16* scores() {
     return shared_.ds[at_.count % Tile::kScoreStages];
   }
 
-  /// Scores become weights. A thread has queries 8 j + 2 (lane % 4) + {0, 1} of two keys.
-  __device__ __forceinline__ void weigh(const BackwardStep& step, int first_key) {
-    const int column = thread_ % 4 * 2;
-    const auto& stats = shared_.stats[at_.stage()];
-#pragma unroll
-    for (int j = 0; j < Tile::kQueries / 8; ++j) {
-      const float2 lse = *reinterpret_cast<const float2*>(stats.lse + 8 * j + column);
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float& x = s_[4 * j + 2 * half];
-        float& y = s_[4 * j + 2 * half + 1];
-        x = exp2_fast(fmaf(x, params_.scale_log2, -lse.x));
-        y = exp2_fast(fmaf(y, params_.scale_log2, -lse.y));
-      }
-    }
-    if (!step.masked) return;
-    const int key = first_key + thread_ / kWarpLanes * 16 + thread_ % kWarpLanes / 4;
-#pragma unroll
-    for (int j = 0; j < Tile::kQueries / 8; ++j) {
-      const int4 seen =
-          *reinterpret_cast<const int4*>(shared_.row_spans[at_.stage()].row + 8 * j + column);
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int at = key + 8 * half;
-        if (at < seen.x || at >= seen.y) s_[4 * j + 2 * half] = 0;
-        if (at < seen.z || at >= seen.w) s_[4 * j + 2 * half + 1] = 0;
-      }
-    }
-  }
-
-  /// Weight gradients become score gradients, but for the factor `scale`.
-  __device__ __forceinline__ void differentiate_scores() {
-    const int column = thread_ % 4 * 2;
-    const auto& stats = shared_.stats[at_.stage()];
-#pragma unroll
-    for (int j = 0; j < Tile::kQueries / 8; ++j) {
-      const float2 delta = *reinterpret_cast<const float2*>(stats.delta + 8 * j + column);
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const std::uint32_t weights = a_[j / 2][j % 2 * 2 + half];
-        float& x = dp_[4 * j + 2 * half];
-        float& y = dp_[4 * j + 2 * half + 1];
-        x = __uint_as_float(weights << 16) * (x - delta.x);
-        y = __uint_as_float(weights & 0xffff0000u) * (y - delta.y);
-      }
-    }
-  }
-
   /// Frees what the step was loaded into.
   __device__ __forceinline__ void free_loaded() {
     shared_.q_ready.release(at_);
     shared_.dout_ready.release(at_);
-    shared_.step_ready.release({at_.count});
   }
 
   /// Hands dq over to those that add it up.
   __device__ __forceinline__ void hand_over() {
-    shared_.dq_ready.wait_empty(at_);
-    write_sums(shared_.dq[at_.stage()][group_], dq_);
-    fence_shared_for_async();
-    __syncwarp();
-    if (thread_ % kWarpLanes == 0) shared_.dq_ready.full[at_.stage()].arrive();
+    pin(dq_);
+    if constexpr (Tile::kRestColumns > 0) pin(rest_);
+    auto& to = await_sums(at_.count);
+    // The first warpgroup's strip ends, the second one's begins with what the pieces leave over.
+    write_sums(to, dq_, group_ * Tile::kRestColumns / 8);
+    if constexpr (Tile::kRestColumns > 0) {
+      write_sums(to, rest_, (1 - group_) * Tile::kMainColumns / 8);
+    }
+    Base::hand_over(at_.count);
   }
 
   /// Writes dk and dv: in bf16, or in fp32 as parts of what the group's heads add up to.
   __device__ __forceinline__ void write(const BackwardStep& step) {
     if (params_.heads_per_group == 1) return write_rounded(step);
-    const int at = (step.head * params_.blocks + step.block) * Tile::kGroups + group_;
+    const int at = (step.head * params_.blocks + step.block) * Tile::kKeyTiles + group_;
     write_sums(params_.dk_parts[at], dk_);
     write_sums(params_.dv_parts[at], dv_);
     shared_.keys_ready.release(at_keys_);
-  }
-
-  template <int kColumns>
-  __device__ __forceinline__ void write_sums(SumTile<kColumns>& to,
-                                             const float (&d)[kColumns / 2]) {
-#pragma unroll
-    for (int i = 0; i < kColumns / 8; ++i) {
-      to.packet[i][thread_] = {d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]};
-    }
   }
 
   /// Stages dk and dv over the keys and values and stores them.
@@ -228,7 +235,7 @@ class BackwardConsumer {
     scale_rows(dk_, factor);
     // Until both warpgroups have read all keys.
     sync_threads(kConsumerSync, Tile::kConsumers);
-    const int offset = group_ * Tile::kGroupKeys * kPieceColumns;
+    const int offset = key_offset();
     stage_rows<Tile::kKeys>(shared_.k + offset, dk_);
     stage_rows<Tile::kKeys>(shared_.v + offset, dv_);
     fence_shared_for_async();
@@ -243,25 +250,9 @@ class BackwardConsumer {
     shared_.keys_ready.release(at_keys_);
   }
 
-  template <int kWidth>
-  __device__ __forceinline__ void store(const CUtensorMap& map, const __nv_bfloat16* from, int row,
-                                        int head) {
-#pragma unroll
-    for (int piece = 0; piece < kWidth / kPieceColumns; ++piece) {
-      store_box(map, from + piece * Tile::kKeys * kPieceColumns, piece * kPieceColumns, row, head);
-    }
-  }
-
-  const BackwardParams<Tile>& params_;
-  BackwardShared<Tile>& shared_;
-  int group_, thread_;
-  Ring<Tile::kStages> at_;
-  Ring<1> at_keys_;
   float dk_[Tile::kKeyWidth / 2], dv_[Tile::kValueWidth / 2];
-  float s_[Tile::kQueries / 2], dp_[Tile::kQueries / 2];
-  float dq_[Tile::kQueryColumns / 2];
-  std::uint32_t a_[Tile::kQueries / 16][4], b_[Tile::kQueries / 16][4];
-  std::uint32_t v_[Tile::kResident][4];  // this warpgroup's values
+  float dq_[Tile::kMainColumns / 2], rest_[Tile::kRestColumns > 0 ? Tile::kRestColumns / 2 : 1];
+  std::uint32_t v_[Tile::kResident > 0 ? Tile::kResident : 1][4];  // this warpgroup's values
 };
 
 template <class Tile>
@@ -273,16 +264,18 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   auto& shared = *reinterpret_cast<BackwardShared<Tile>*>(memory);
   if (threadIdx.x == 0) shared.init();
   __syncthreads();
-  const int group = static_cast<int>(threadIdx.x) / kWarpgroup;
+  const int group = static_cast<int>(of_warp(threadIdx.x)) / kWarpgroup;
   if (group == 0) {
     release_registers<24>();
     if (threadIdx.x == 0) ItemLoader<Tile>(params, shared).run();
     if (threadIdx.x == kWarpLanes) load_grads(params, shared);
     if (threadIdx.x == 2 * kWarpLanes) add_query_grads(params, shared, 0);
-    if (threadIdx.x == 3 * kWarpLanes) add_query_grads(params, shared, 1);
+    if (threadIdx.x == 3 * kWarpLanes && Tile::kSumStages > 1) add_query_grads(params, shared, 1);
   } else {
     take_registers<240>();
-    BackwardConsumer<Tile>(params, shared, group - 1).run();
+    using Consumer =
+        std::conditional_t<Tile::kSplitRoles, BackwardRole<Tile>, BackwardConsumer<Tile>>;
+    Consumer(params, shared, group - 1).run();
   }
 #endif
 }

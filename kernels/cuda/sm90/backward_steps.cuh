@@ -18,13 +18,23 @@ namespace strait::kernels::cuda::sm90 {
 template <int kKeyWidth_, int kValueWidth_, int kQueries_, int kResident_, int kWaveScale_>
 struct BackwardTile {
   static constexpr int kKeyWidth = kKeyWidth_, kValueWidth = kValueWidth_;
-  static constexpr int kKeys = 128, kQueries = kQueries_;
   static constexpr int kGroups = 2;  // consumer warpgroups
-  static constexpr int kGroupKeys = kKeys / kGroups;
+  // Where dk and dv of 64 keys fill a warpgroup each (backward_roles.cuh).
+  static constexpr bool kSplitRoles = kKeyWidth + kValueWidth > 320;
+  static constexpr int kKeys = kSplitRoles ? 64 : 128, kQueries = kQueries_;
+  static constexpr int kGroupKeys = 64, kKeyTiles = kKeys / kGroupKeys;
   static constexpr bool kSplitRows = kQueries == 128;  // dq between the warpgroups, else columns
-  static constexpr int kQueryColumns = kSplitRows ? kKeyWidth : kKeyWidth / kGroups;
+  static constexpr int kSlices = kSplitRoles ? 2 : 1;  // of dq, one after the other
+  static constexpr int kStrips = kSlices * kGroups;    // of dq, or its rows
+  static constexpr int kQueryColumns = kSplitRows ? kKeyWidth : kKeyWidth / kStrips;
+  // Of these, whole pieces; what is left over of two strips makes one more piece.
+  static constexpr int kRestColumns = kQueryColumns % kPieceColumns;
+  static constexpr int kMainColumns = kQueryColumns - kRestColumns;
   static constexpr int kResident = kResident_, kWaveScale = kWaveScale_;
-  static constexpr int kStages = 2, kScoreStages = kQueries == 64 ? 2 : 1;
+  // Whether registers allow to start the next scores, and the weights' gradients, early.
+  static constexpr bool kAhead = kKeyWidth + kValueWidth <= 256;
+  static constexpr int kStages = 2, kOutStages = kSplitRoles ? 1 : 2, kSumStages = kAhead ? 2 : 1;
+  static constexpr int kScoreStages = (kAhead || kSplitRoles) && kQueries == 64 ? 2 : 1;
   static constexpr int kThreads = (1 + kGroups) * kWarpgroup;
   static constexpr int kConsumers = kGroups * kWarpgroup;
   static constexpr int kConsumerWarps = kConsumers / kWarpLanes;
@@ -46,8 +56,8 @@ struct BackwardParams {
   TileIntervals<Tile::kQueries>* row_spans = nullptr;  // [tiles]
   Span* spans = nullptr;                               // [tiles]
   KeyBlock* order = nullptr;                           // [blocks]
-  typename Tile::QuerySums* dq = nullptr;              // [heads, tiles, kGroups]
-  // Of each query head, where several share a key/value head: [heads, blocks, kGroups].
+  typename Tile::QuerySums* dq = nullptr;              // [heads, tiles, kStrips]
+  // Of each query head, where several share a key/value head: [heads, blocks, kKeyTiles].
   typename Tile::KeySums* dk_parts = nullptr;
   typename Tile::ValueSums* dv_parts = nullptr;
   int* turns = nullptr;    // [heads, tiles] additions made so far
@@ -63,19 +73,31 @@ struct BackwardStep {
   bool first, last;  // of the item
 };
 
+/// Weights on their way from one role to the other, as threads hold them.
+template <class Tile, bool = Tile::kSplitRoles>
+struct PackedWeights {
+  uint4 step[Tile::kScoreStages][Tile::kQueries / 16][kWarpgroup];
+};
+template <class Tile>
+struct PackedWeights<Tile, false> {};
+
 template <class Tile>
 struct alignas(1024) BackwardShared {
   __nv_bfloat16 k[Tile::kKeys * Tile::kKeyWidth];
   __nv_bfloat16 v[Tile::kKeys * Tile::kValueWidth];
   __nv_bfloat16 q[Tile::kStages][Tile::kQueries * Tile::kKeyWidth];
-  __nv_bfloat16 dout[Tile::kStages][Tile::kQueries * Tile::kValueWidth];
+  __nv_bfloat16 dout[Tile::kOutStages][Tile::kQueries * Tile::kValueWidth];
   __nv_bfloat16 ds[Tile::kScoreStages][Tile::kKeys * Tile::kQueries];  // [key][query]
-  typename Tile::QuerySums dq[Tile::kStages][Tile::kGroups];
+  typename Tile::QuerySums dq[Tile::kSumStages][Tile::kGroups];  // aligned as the above, for speed
+  PackedWeights<Tile> weights;
   typename Tile::Stats stats[Tile::kStages];
   TileIntervals<Tile::kQueries> row_spans[Tile::kStages];
   BackwardStep step[2 * Tile::kStages];
   RingBarriers<1> keys_ready;
-  RingBarriers<Tile::kStages> q_ready, dout_ready, dq_ready;
+  RingBarriers<Tile::kStages> q_ready;
+  RingBarriers<Tile::kOutStages> dout_ready;
+  RingBarriers<Tile::kSumStages> dq_ready;
+  RingBarriers<Tile::kScoreStages> weights_ready, ds_ready;  // between roles
   RingBarriers<2 * Tile::kStages> step_ready;  // ahead of the others: steps are known early
 
   __device__ __forceinline__ void init() {
@@ -83,6 +105,8 @@ struct alignas(1024) BackwardShared {
     q_ready.init(1, Tile::kConsumerWarps);
     dout_ready.init(1, Tile::kConsumerWarps);
     dq_ready.init(Tile::kConsumerWarps, 1);
+    weights_ready.init(Tile::kConsumerWarps / 2, Tile::kConsumerWarps / 2);
+    ds_ready.init(Tile::kConsumerWarps / 2, Tile::kConsumerWarps);
     step_ready.init(1, Tile::kConsumerWarps + 2);
     fence_barrier_init();
   }
@@ -181,7 +205,7 @@ __device__ __forceinline__ BackwardStep receive(BackwardShared<Tile>& shared, un
 template <class Tile>
 __device__ __forceinline__ void load_grads(const BackwardParams<Tile>& params,
                                            BackwardShared<Tile>& shared) {
-  for (Ring<Tile::kStages> at;; at.advance()) {
+  for (Ring<Tile::kOutStages> at;; at.advance()) {
     const BackwardStep step = receive(shared, at.count);
     if (step.head < 0) return;
     Barrier& full = shared.dout_ready.full[at.stage()];
@@ -210,24 +234,28 @@ __device__ __forceinline__ void pass_turn(int* turn, int rank) {
   asm volatile("st.release.gpu.global.s32 [%0], %1;\n" ::"l"(turn), "r"(rank + 1) : "memory");
 }
 
-/// A thread that adds the consumers' dq to global memory, of the steps `first`, first + kStages,
+/// A thread that adds the consumers' dq to global memory, of the steps `first`, first + kSumStages,
 /// ..., each once the items before this one have added theirs.
 template <class Tile>
 __device__ __forceinline__ void add_query_grads(const BackwardParams<Tile>& params,
                                                 BackwardShared<Tile>& shared, unsigned first) {
-  for (Ring<Tile::kStages> at{first};; at.count += Tile::kStages) {
+  for (Ring<Tile::kSumStages> at{first};; at.count += Tile::kSumStages) {
     const BackwardStep step = receive(shared, at.count);
     if (step.head < 0) return;
     const int tile = step.head * params.tiles + step.tile;
     wait_for_turn(params.turns + tile, step.rank);
-    shared.dq_ready.wait_full(at);
-    auto* const from = shared.dq[at.stage()];
-    auto* const to = params.dq + tile * Tile::kGroups;
-    if (step.rank == 0) store_bytes(to, from, sizeof(shared.dq[0]));
-    if (step.rank > 0) add_floats(to, from, sizeof(shared.dq[0]));
-    commit_stores();
-    wait_stores_read();
-    shared.dq_ready.empty[at.stage()].arrive();
+#pragma unroll
+    for (int slice = 0; slice < Tile::kSlices; ++slice) {
+      const Ring<Tile::kSumStages> sums{at.count * Tile::kSlices + slice};
+      shared.dq_ready.wait_full(sums);
+      auto* const from = shared.dq[sums.stage()];
+      auto* const to = params.dq + tile * Tile::kStrips + slice * Tile::kGroups;
+      if (step.rank == 0) store_bytes(to, from, sizeof(shared.dq[0]));
+      if (step.rank > 0) add_floats(to, from, sizeof(shared.dq[0]));
+      commit_stores();
+      wait_stores_read();
+      shared.dq_ready.empty[sums.stage()].arrive();
+    }
     wait_stores();
     if (step.rank >= 0) pass_turn(params.turns + tile, step.rank);
   }

@@ -94,6 +94,12 @@ __device__ __forceinline__ void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(kCount));
 }
 
+/// A number that is the same in all lanes, in a way that the assembler knows it.
+template <class T>
+__device__ __forceinline__ T of_warp(T x) {
+  return __shfl_sync(kFullWarp, x, 0);
+}
+
 /// A position in a ring of kStages buffers (a power of two), each with a "full" and an "empty"
 /// barrier.
 template <int kStages>
@@ -104,6 +110,8 @@ struct Ring {
   __device__ __forceinline__ int stage() const { return static_cast<int>(count % kStages); }
   __device__ __forceinline__ int phase() const { return static_cast<int>(count / kStages % 2); }
   __device__ __forceinline__ void advance() { ++count; }
+  /// Once in a loop: addresses that follow from the position then stay in uniform registers.
+  __device__ __forceinline__ void make_uniform() { count = of_warp(count); }
 };
 
 /// The two barriers of each buffer of a ring. The producer waits for empty and fills; the consumer

@@ -24,33 +24,34 @@ __device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], std::uint32
                : "memory");
 }
 
+/// Where this thread's row of the first 16 columns stands, in a buffer of stage_packed: its chunk
+/// of 16 bytes permuted by the row (tma.cuh). The next columns' differ in bits 5 and 6 alone.
+__device__ __forceinline__ std::uint32_t staged_address(const void* buffer) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+  const int warp = static_cast<int>(threadIdx.x) % kWarpgroup / kWarpLanes;
+  const int row = 16 * warp + lane % 16, chunk = lane / 16;
+  return shared_address(buffer) + row * kPieceRowBytes + ((chunk ^ (row % 8)) << 4);
+}
+
 /// Writes the 64 rows of a warpgroup, already packed as a first operand, to pieces of kRows rows at
 /// `to`: the first of the 64 rows, a multiple of 8, in a 1024-byte aligned buffer.
 template <int kRows = 64, int kSteps>
 __device__ __forceinline__ void stage_packed(void* to, const std::uint32_t (&a)[kSteps][4]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-  const int warp = static_cast<int>(threadIdx.x) % kWarpgroup / kWarpLanes;
-  const int row = 16 * warp + lane % 16, chunk = lane / 16;
-  const std::uint32_t at = shared_address(to) + row * kPieceRowBytes;
+  const std::uint32_t at = staged_address(to);
 #pragma unroll
   for (int i = 0; i < kSteps; ++i) {
-    const int piece = i / 4, column = 2 * (i % 4) + chunk;
-    store_matrices(at + piece * kRows * kPieceRowBytes + ((column ^ (row % 8)) << 4), a[i][0],
-                   a[i][1], a[i][2], a[i][3]);
+    store_matrices((at ^ (i % 4 << 5)) + i / 4 * kRows * kPieceRowBytes, a[i][0], a[i][1], a[i][2],
+                   a[i][3]);
   }
 }
 
 /// The reverse of stage_packed.
 template <int kRows = 64, int kSteps>
 __device__ __forceinline__ void load_packed(std::uint32_t (&a)[kSteps][4], const void* from) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-  const int warp = static_cast<int>(threadIdx.x) % kWarpgroup / kWarpLanes;
-  const int row = 16 * warp + lane % 16, chunk = lane / 16;
-  const std::uint32_t at = shared_address(from) + row * kPieceRowBytes;
+  const std::uint32_t at = staged_address(from);
 #pragma unroll
   for (int i = 0; i < kSteps; ++i) {
-    const int piece = i / 4, column = 2 * (i % 4) + chunk;
-    load_matrices(a[i], at + piece * kRows * kPieceRowBytes + ((column ^ (row % 8)) << 4));
+    load_matrices(a[i], (at ^ (i % 4 << 5)) + i / 4 * kRows * kPieceRowBytes);
   }
 }
 

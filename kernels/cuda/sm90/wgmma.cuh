@@ -77,6 +77,7 @@ __device__ __forceinline__ void pin(std::uint32_t (&a)[kSteps][4]) {
 #define STRAIT_R32(i) STRAIT_R16(i), STRAIT_R16(i + 16)
 #define STRAIT_R48(i) STRAIT_R32(i), STRAIT_R16(i + 32)
 #define STRAIT_R64(i) STRAIT_R32(i), STRAIT_R32(i + 32)
+#define STRAIT_R96(i) STRAIT_R64(i), STRAIT_R32(i + 64)
 #define STRAIT_R128(i) STRAIT_R64(i), STRAIT_R64(i + 64)
 
 /// d = a b^T, or d += a b^T when `add`: the instruction for kColumns columns.
@@ -111,10 +112,13 @@ struct Product;
     }                                                                                              \
   }
 
+STRAIT_PRODUCT(32, STRAIT_D0, STRAIT_R16(0), 16, 17, 18, 19, 20, 21, 22);
 STRAIT_PRODUCT(64, STRAIT_D0 STRAIT_D1, STRAIT_R32(0), 32, 33, 34, 35, 36, 37, 38);
 STRAIT_PRODUCT(96, STRAIT_D0 STRAIT_D1 STRAIT_D2, STRAIT_R48(0), 48, 49, 50, 51, 52, 53, 54);
 STRAIT_PRODUCT(128, STRAIT_D0 STRAIT_D1 STRAIT_D2 STRAIT_D3, STRAIT_R64(0), 64, 65, 66, 67, 68, 69,
                70);
+STRAIT_PRODUCT(192, STRAIT_D0 STRAIT_D1 STRAIT_D2 STRAIT_D3 STRAIT_D4 STRAIT_D5, STRAIT_R96(0), 96,
+               97, 98, 99, 100, 101, 102);
 STRAIT_PRODUCT(256, STRAIT_D0 STRAIT_D1 STRAIT_D2 STRAIT_D3 STRAIT_D4 STRAIT_D5 STRAIT_D6 STRAIT_D7,
                STRAIT_R128(0), 128, 129, 130, 131, 132, 133, 134);
 
@@ -132,6 +136,7 @@ STRAIT_PRODUCT(256, STRAIT_D0 STRAIT_D1 STRAIT_D2 STRAIT_D3 STRAIT_D4 STRAIT_D5 
 #undef STRAIT_R32
 #undef STRAIT_R48
 #undef STRAIT_R64
+#undef STRAIT_R96
 #undef STRAIT_R128
 
 /// d = a b^T over kDepth, both in shared memory, in pieces of kARows and kBRows; d += with `add`.
