@@ -32,7 +32,7 @@ class Context {
  public:
   /// First size of a stream's workspace: also what cuBLASLt may use for one product.
   static constexpr std::size_t kWorkspace = kWorkspaceBytes;
-  static constexpr std::size_t kZeros = 256;
+  static constexpr std::size_t kZeros = 16 << 10;
 
   /// Of the current device, made at first use.
   static Context& current();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/sm90/forward_parts.cuh"
 #include "kernels/cuda/sm90/schedule.cuh"
 #include "kernels/cuda/sm90/staging.cuh"
 
@@ -34,24 +35,23 @@ struct ForwardParams {
   float* lse;           // [heads, tokens]
   RowIntervals intervals;
   ItemCounters* counters;
+  ForwardParts parts;
   int heads, heads_per_group, sections;
   float scale_log2;
   float2 unit;  // nats in a unit of the scaled scores: .x + .y
 };
 
-/// One tile of queries. head < 0 ends the kernel.
+/// One tile of queries, or a part of its keys. head < 0 ends the kernel.
 struct ForwardWork {
   int head, row;
-  Span span;
+  Span span;          // of the tile
+  int part, parts;    // which of how many
+  int first, blocks;  // blocks of keys, counted from the last keys
 
-  template <class Tile>
-  __device__ __forceinline__ int blocks() const {
-    return span.empty() ? 0 : (span.end - span.begin + Tile::kKeys - 1) / Tile::kKeys;
-  }
-  /// First key of the index-th block, counted from the last keys; negative keys read as zero.
+  /// First key of the index-th block; negative keys read as zero.
   template <class Tile>
   __device__ __forceinline__ int key(int index) const {
-    return span.end - (index + 1) * Tile::kKeys;
+    return span.end - (first + index + 1) * Tile::kKeys;
   }
 };
 
@@ -65,6 +65,7 @@ struct alignas(1024) ForwardShared {
   RingBarriers<2> work_ready;
   Barrier claim;  // the next tile is to be claimed
   ForwardWork work[2];
+  int arrived[Tile::kGroups];  // parts of the tile that others have left
   TileOrder<Tile::kMaxTiles> order;
 };
 
@@ -75,31 +76,55 @@ __device__ __forceinline__ bool is_leader() {
 /// The warp that claims tiles and finds their spans. It does so as late as loading allows, for the
 /// blocks of the grid to end together.
 template <class Tile>
-__device__ __forceinline__ void schedule(const ForwardParams& params, ForwardShared<Tile>& shared) {
-  const int tiles = (params.intervals.tokens + Tile::kRows - 1) / Tile::kRows;
-  Ring<2> at;
-  ItemQueue queue{params.counters, tiles * params.heads};
-  Sections sections{params.heads / params.heads_per_group, params.sections, params.heads_per_group,
-                    tiles};
-  for (Ring<1> claim;; claim.advance()) {
-    if (claim.count > 0) shared.claim.wait(claim.phase() ^ 1);
-    const int item = queue.next();
-    ForwardWork work{-1, 0, {}};
-    if (item >= 0) {
-      const int2 place = sections.place_of(item);
-      work.head = place.x;
-      work.row = shared.order.at(place.y, tiles) * Tile::kRows;
-      work.span = span_of_rows<Tile::kRows>(params.intervals, work.row);
+class ForwardScheduler {
+ public:
+  __device__ ForwardScheduler(const ForwardParams& params, ForwardShared<Tile>& shared)
+      : params_(params),
+        shared_(shared),
+        tiles_((params.intervals.tokens + Tile::kRows - 1) / Tile::kRows),
+        queue_{params.counters, tiles_ * params.parts.most * params.heads},
+        sections_{params.heads / params.heads_per_group, params.sections, params.heads_per_group,
+                  tiles_ * params.parts.most} {}
+
+  __device__ __forceinline__ void run() {
+    Ring<2> at;
+    for (Ring<1> claim;; claim.advance()) {
+      if (claim.count > 0) shared_.claim.wait(claim.phase() ^ 1);
+      const ForwardWork work = next();
+      shared_.work_ready.wait_empty(at);
+      if (is_leader()) {
+        shared_.work[at.stage()] = work;
+        shared_.work_ready.full[at.stage()].arrive();
+      }
+      at.advance();
+      if (work.head < 0) return;
     }
-    shared.work_ready.wait_empty(at);
-    if (is_leader()) {
-      shared.work[at.stage()] = work;
-      shared.work_ready.full[at.stage()].arrive();
-    }
-    at.advance();
-    if (item < 0) return;
   }
-}
+
+ private:
+  /// The next part that the tile at its place in the order has.
+  __device__ __forceinline__ ForwardWork next() {
+    for (;;) {
+      const int item = queue_.next();
+      if (item < 0) return {.head = -1};
+      const int2 place = sections_.place_of(item);
+      const int rank = place.y / params_.parts.most, part = place.y % params_.parts.most;
+      const int row = shared_.order.at(rank, tiles_) * Tile::kRows;
+      const Span span = span_of_rows<Tile::kRows>(params_.intervals, row);
+      const int blocks = span.empty() ? 0 : (span.end - span.begin + Tile::kKeys - 1) / Tile::kKeys;
+      const int parts = params_.parts.count(blocks);
+      if (part >= parts) continue;
+      const int first = blocks * part / parts, last = blocks * (part + 1) / parts;
+      return {place.x, row, span, part, parts, first, last - first};
+    }
+  }
+
+  const ForwardParams& params_;
+  ForwardShared<Tile>& shared_;
+  int tiles_;
+  ItemQueue queue_;
+  Sections sections_;
+};
 
 /// The warp that loads what the tiles need; one of its threads does.
 template <class Tile>
@@ -124,7 +149,7 @@ class ForwardLoader {
 
   /// Keys run a block ahead of values, as their products do.
   __device__ __forceinline__ void load(const ForwardWork& work) {
-    const int blocks = work.blocks<Tile>(), group = work.head / params_.heads_per_group;
+    const int blocks = work.blocks, group = work.head / params_.heads_per_group;
     shared_.q_ready.wait_empty(at_q_);
     Barrier& q_full = shared_.q_ready.full[at_q_.stage()];
     q_full.arrive_expecting(sizeof(shared_.q[0]));
@@ -219,7 +244,7 @@ class ForwardConsumer {
   }
 
   __device__ __forceinline__ void attend(const ForwardWork& work) {
-    const int blocks = work.blocks<Tile>();
+    const int blocks = work.blocks;
     const int row = work.row + group_ * Tile::kGroupRows + row_;
     const int2 interval[2] = {params_.intervals.at(row), params_.intervals.at(row + 8)};
     Softmax softmax(params_.scale_log2);
@@ -242,6 +267,8 @@ class ForwardConsumer {
     }
     for (int i = 1; i < blocks; ++i) {
       // Start the scores of the next keys and the product with these values.
+      at_k_.make_uniform();
+      at_v_.make_uniform();
       await_turn();
       pin(p_);
       pin(o_);
@@ -276,7 +303,12 @@ class ForwardConsumer {
       pin(o_);
       release_values();
     }
-    write(work, softmax);
+    if (work.parts == 1 || gather(work, softmax)) {
+      write(work, softmax);
+    } else {
+      free_queries();
+    }
+    at_q_.advance();
   }
 
   __device__ __forceinline__ void await_keys(bool more) {
@@ -289,6 +321,36 @@ class ForwardConsumer {
   __device__ __forceinline__ void release_values() {
     shared_.v_ready.release(at_v_);
     at_v_.advance();
+  }
+
+  /// Leaves this part's sums to the warpgroup that comes last, and returns true with the sums of
+  /// all parts if it is this one.
+  __device__ __forceinline__ bool gather(const ForwardWork& work, Softmax& softmax) {
+    using Part = ForwardPart<Tile::kValueWidth>;
+    const int tiles = (params_.intervals.tokens + Tile::kRows - 1) / Tile::kRows;
+    const int tile = work.head * tiles + work.row / Tile::kRows;
+    Part* const parts =
+        static_cast<Part*>(params_.parts.sums) + tile * params_.parts.most * Tile::kGroups + group_;
+    leave_part(parts[work.part * Tile::kGroups], o_, softmax.state());
+    __threadfence();
+    sync_threads(kGroupSync + group_, kWarpgroup);
+    if (thread_ == 0) {
+      int* const arrived = params_.parts.arrived + tile * Tile::kGroups + group_;
+      shared_.arrived[group_] = atomicAdd(arrived, 1);
+      if (shared_.arrived[group_] + 1 == work.parts) *arrived = 0;
+    }
+    sync_threads(kGroupSync + group_, kWarpgroup);
+    if (shared_.arrived[group_] + 1 < work.parts) return false;
+    __threadfence();
+    softmax = Softmax(params_.scale_log2);
+    add_parts(parts, work.parts, Tile::kGroups, o_, softmax);
+    return true;
+  }
+
+  /// Frees the queries of a part whose result others write; its warps have met in gather().
+  __device__ __forceinline__ void free_queries() {
+    free_stored();
+    if (thread_ == 0) shared_.q_ready.empty[at_q_.stage()].arrive();
   }
 
   /// Normalises, stages the 64 rows in shared memory and stores them.
@@ -327,7 +389,6 @@ class ForwardConsumer {
     stored_ = true;
     stored_stage_ = at_q_.stage();
     if constexpr (Tile::kQueryStages == 1) free_stored();
-    at_q_.advance();
   }
 
   /// Frees the query buffer that the last tile was stored from.
@@ -372,12 +433,15 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     shared.claim.init(1);
     fence_barrier_init();
   }
-  shared.order.template sort<Tile::kRows, Tile::kThreads>(params.intervals);
+  // What costs is a tile's longest part.
+  shared.order.template sort<Tile::kRows, Tile::kThreads>(params.intervals, [&](int keys) {
+    return keys / params.parts.count((keys + Tile::kKeys - 1) / Tile::kKeys);
+  });
   __syncthreads();
-  const int group = static_cast<int>(threadIdx.x) / kWarpgroup;
+  const int group = static_cast<int>(of_warp(threadIdx.x)) / kWarpgroup;
   if (group == 0) {
     release_registers<Tile::kLoaderRegisters>();
-    if (threadIdx.x < kWarpLanes) schedule(params, shared);
+    if (threadIdx.x < kWarpLanes) ForwardScheduler<Tile>(params, shared).run();
     if (threadIdx.x == kWarpLanes) ForwardLoader<Tile>(params, shared).run();
   } else {
     take_registers<Tile::kConsumerRegisters>();

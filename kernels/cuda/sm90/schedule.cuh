@@ -12,15 +12,15 @@ struct TileOrder {
   int cost[kMaxTiles];
   std::uint16_t tile[kMaxTiles];
 
-  /// Collective over the block; the caller synchronises before at(). Beyond kMaxTiles the last
-  /// tiles come first, unsorted.
-  template <int kRows, int kThreads>
-  __device__ void sort(const RowIntervals& intervals) {
+  /// Collective over the block; the caller synchronises before at(). `cost_of`: of as many keys.
+  /// Beyond kMaxTiles the last tiles come first, unsorted.
+  template <int kRows, int kThreads, class Cost>
+  __device__ void sort(const RowIntervals& intervals, const Cost& cost_of) {
     const int tiles = (intervals.tokens + kRows - 1) / kRows;
     if (tiles > kMaxTiles) return;
     for (int i = static_cast<int>(threadIdx.x); i < tiles; i += kThreads) {
       const int first = i * kRows, last = min(first + kRows, intervals.tokens) - 1;
-      cost[i] = intervals.k_end[last] - intervals.k_begin[first];
+      cost[i] = cost_of(intervals.k_end[last] - intervals.k_begin[first]);
     }
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < tiles; i += kThreads) {

@@ -69,6 +69,28 @@ class Softmax {
     }
   }
 
+  /// Maxima and sums of both rows as they stand.
+  __device__ __forceinline__ float4 state() const {
+    return {max_[0], max_[1], sum_[0], sum_[1]};
+  }
+
+  /// Takes over the maxima of a state of the same rows and other keys; all of them before add().
+  __device__ __forceinline__ void raise(const float4& state) {
+    max_[0] = fmaxf(max_[0], state.x);
+    max_[1] = fmaxf(max_[1], state.y);
+  }
+
+  /// Adds the sums of such a state; `factor` receives what its weights must be multiplied by.
+  __device__ __forceinline__ void add(const float4& state, float (&factor)[2]) {
+    const float most[2] = {state.x, state.y}, sum[2] = {state.z, state.w};
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float base = max_[half] == -INFINITY ? 0.0f : __fmul_rn(max_[half], scale_);
+      factor[half] = exp2_fast(__fmul_rn(most[half], scale_) - base);
+      sum_[half] = fmaf(sum[half], factor[half], sum_[half]);
+    }
+  }
+
   /// Adds up the rows' sums; `inverse` and `lse` (natural) of both rows, 0 and -inf of empty rows.
   /// `unit`: nats in a unit of the scaled scores, the sum of both.
   __device__ __forceinline__ void finish(float2 unit, float (&inverse)[2], float (&lse)[2]) {
