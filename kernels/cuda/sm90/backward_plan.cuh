@@ -42,10 +42,16 @@ struct ItemPlace {
   bool upwards;
 };
 
-/// As many heads as have `grid` items form a wave, in which they alternate item by item; every
-/// second wave takes blocks of keys, and tiles of queries, in the other direction.
-__device__ __forceinline__ ItemPlace place_of(int item, int heads, int blocks, int grid) {
-  const int wave_heads = max(1, grid / blocks);
+/// Heads in a wave: as many as have `scale` times the items that the grid works on at once, but two
+/// waves at least where it does not work on all of them at once.
+__device__ __forceinline__ int heads_of_wave(int heads, int blocks, int grid, int scale) {
+  const int filling = max(1, grid * scale / blocks);
+  return heads * blocks <= grid ? filling : min(filling, (heads + 1) / 2);
+}
+
+/// The heads of a wave alternate item by item; every second wave takes blocks of keys, and tiles of
+/// queries, in the other direction.
+__device__ __forceinline__ ItemPlace place_of(int item, int heads, int blocks, int wave_heads) {
   const int wave = item / (wave_heads * blocks), in_wave = item % (wave_heads * blocks);
   const int size = min(wave_heads, heads - wave * wave_heads);
   const bool upwards = wave % 2 == 0;

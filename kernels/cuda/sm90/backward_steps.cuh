@@ -121,9 +121,10 @@ class ItemLoader {
 
   __device__ __forceinline__ void run() {
     const int items = params_.heads * params_.blocks;
+    const int wave_heads =
+        heads_of_wave(params_.heads, params_.blocks, static_cast<int>(gridDim.x), Tile::kWaveScale);
     for (int item = claim(); item < items; item = claim()) {
-      const ItemPlace place = place_of(item, params_.heads, params_.blocks,
-                                       static_cast<int>(gridDim.x) * Tile::kWaveScale);
+      const ItemPlace place = place_of(item, params_.heads, params_.blocks, wave_heads);
       walk(place, params_.order[place.at]);
     }
     // One end for each of the threads that add dq.
