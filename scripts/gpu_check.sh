@@ -85,7 +85,7 @@ sanitized() {
 
 # All but the largest sizes.
 memcheck() {
-  sanitized 4 memcheck '*:-*/t799*:*/deepseek'
+  sanitized 4 memcheck '*:-*/t799*:*/t1023*:*/t4097*:*/deepseek'
 }
 
 # racecheck slows a kernel down a hundredfold: small cases that together launch every kernel.
@@ -94,7 +94,7 @@ racecheck() {
     'CudaSwiglu.*' 'CudaCrossEntropy.*' 'CudaElementwise.*' 'CudaEmbedding.*' 'CudaNorm.*'
     'CudaOptimizer.*' 'CudaQkNormRope.*' 'CudaRouting.*'
     '*CudaAttention.*/'{golden_8,wide_values,mla_odd_rows,wide_odd}        # portable tiles
-    '*CudaAttention.*/'{documents_of_one,t113_d128,mla,wide}               # Hopper tiles
+    'Hopper/CudaAttention.*/'{groups2_k64,groups2_k128,groups2_k192,groups2_k256,full_k128}
     '*CudaCcaMix.*/'{golden_8,odd_width,width_72,taps4x3,chunks_of_one_row}
     '*CudaCcaMix.*/fused_'{halos,documents}
     '*CudaGroupedGemm.*/'{one_row,odd_rows,all_on_one_expert}
