@@ -249,9 +249,9 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     prefetch_map(params.v);
     prefetch_map(params.o);
     shared.q_ready.init(1, Tile::kGroups);
-    shared.k_ready.init(1, Tile::kConsumerWarps);
-    shared.v_ready.init(1, Tile::kConsumerWarps);
-    shared.work_ready.init(1, Tile::kConsumerWarps + 1);
+    shared.k_ready.init(1, Tile::kConsumers);
+    shared.v_ready.init(1, Tile::kConsumers);
+    shared.work_ready.init(1, Tile::kConsumers + 1);
     shared.claim.init(1);
     fence_barrier_init();
   }

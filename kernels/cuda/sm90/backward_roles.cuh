@@ -120,8 +120,7 @@ class BackwardRole : BackwardWarpgroup<Tile> {
     for (int i = 0; i < Tile::kQueries / 16; ++i) {
       shared_.weights.step[at.stage()][i][thread_] = {a_[i][0], a_[i][1], a_[i][2], a_[i][3]};
     }
-    __syncwarp();
-    if (thread_ % kWarpLanes == 0) shared_.weights_ready.full[at.stage()].arrive();
+    shared_.weights_ready.fill(at);
   }
 
   __device__ __forceinline__ void receive_weights() {
@@ -141,8 +140,7 @@ class BackwardRole : BackwardWarpgroup<Tile> {
     shared_.ds_ready.wait_empty(at);
     stage_packed<Tile::kKeys>(shared_.ds[at.stage()], b_);
     fence_shared_for_async();
-    __syncwarp();
-    if (thread_ % kWarpLanes == 0) shared_.ds_ready.full[at.stage()].arrive();
+    shared_.ds_ready.fill(at);
   }
 
   /// dQ = dS K in slices; waits for all products under way. Frees what the step was loaded into.

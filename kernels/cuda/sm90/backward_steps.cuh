@@ -37,7 +37,6 @@ struct BackwardTile {
   static constexpr int kScoreStages = (kAhead || kSplitRoles) && kQueries == 64 ? 2 : 1;
   static constexpr int kThreads = (1 + kGroups) * kWarpgroup;
   static constexpr int kConsumers = kGroups * kWarpgroup;
-  static constexpr int kConsumerWarps = kConsumers / kWarpLanes;
   using Stats = RowStats<kQueries>;
   using QuerySums = SumTile<kQueryColumns>;
   using KeySums = SumTile<kKeyWidth>;
@@ -101,13 +100,13 @@ struct alignas(1024) BackwardShared {
   RingBarriers<2 * Tile::kStages> step_ready;  // ahead of the others: steps are known early
 
   __device__ __forceinline__ void init() {
-    keys_ready.init(1, Tile::kConsumerWarps);
-    q_ready.init(1, Tile::kConsumerWarps);
-    dout_ready.init(1, Tile::kConsumerWarps);
-    dq_ready.init(Tile::kConsumerWarps, 1);
-    weights_ready.init(Tile::kConsumerWarps / 2, Tile::kConsumerWarps / 2);
-    ds_ready.init(Tile::kConsumerWarps / 2, Tile::kConsumerWarps);
-    step_ready.init(1, Tile::kConsumerWarps + 2);
+    keys_ready.init(1, Tile::kConsumers);
+    q_ready.init(1, Tile::kConsumers);
+    dout_ready.init(1, Tile::kConsumers);
+    dq_ready.init(Tile::kConsumers, 1);
+    weights_ready.init(kWarpgroup, kWarpgroup);
+    ds_ready.init(kWarpgroup, Tile::kConsumers);
+    step_ready.init(1, Tile::kConsumers + 2);
     fence_barrier_init();
   }
 };

@@ -105,10 +105,7 @@ class BackwardWarpgroup {
   /// Hands it over to those that add it up.
   __device__ __forceinline__ void hand_over(unsigned count) {
     fence_shared_for_async();
-    __syncwarp();
-    if (thread_ % kWarpLanes == 0) {
-      shared_.dq_ready.full[Ring<Tile::kSumStages>{count}.stage()].arrive();
-    }
+    shared_.dq_ready.fill({count});
   }
 
   /// To the packets from `first` on.

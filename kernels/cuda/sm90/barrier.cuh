@@ -115,7 +115,8 @@ struct Ring {
 };
 
 /// The two barriers of each buffer of a ring. The producer waits for empty and fills; the consumer
-/// waits for full and, when done, a lane of each of its warps arrives at empty.
+/// waits for full and, when done, arrives at empty. Every thread that wrote, or read, a buffer
+/// arrives itself: racecheck does not see accesses of one lane ordered by the arrival of another.
 template <int kStages>
 struct RingBarriers {
   Barrier full[kStages];
@@ -133,11 +134,9 @@ struct RingBarriers {
   __device__ __forceinline__ void wait_full(const Ring<kStages>& at) {
     full[at.stage()].wait(at.phase());
   }
-  /// Call in every lane of a warp that read the buffer.
-  __device__ __forceinline__ void release(const Ring<kStages>& at) {
-    __syncwarp();
-    if (threadIdx.x % kWarpLanes == 0) empty[at.stage()].arrive();
-  }
+  /// Says that this thread has filled its share of the buffer, or has read it.
+  __device__ __forceinline__ void fill(const Ring<kStages>& at) { full[at.stage()].arrive(); }
+  __device__ __forceinline__ void release(const Ring<kStages>& at) { empty[at.stage()].arrive(); }
 };
 
 }  // namespace strait::kernels::cuda::sm90

@@ -20,7 +20,7 @@ struct ForwardTile {
   static constexpr int kGroupRows = 64, kRows = kGroups * kGroupRows;
   static constexpr int kQueryStages = kQueryStages_, kStages = 2, kResident = kResident_;
   static constexpr int kThreads = (1 + kGroups) * kWarpgroup;
-  static constexpr int kConsumerWarps = kGroups * kWarpgroup / kWarpLanes;
+  static constexpr int kConsumers = kGroups * kWarpgroup;
   static constexpr int kConsumerRegisters = kGroups == 2 ? 240 : 160;
   static constexpr int kLoaderRegisters = kGroups == 2 ? 24 : 32;
   static constexpr int kMaxTiles = 1024;
