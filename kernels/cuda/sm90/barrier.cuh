@@ -34,6 +34,13 @@ struct Barrier {
                  : "memory");
   }
 
+  /// Arrives for `count` threads.
+  __device__ __forceinline__ void arrive(int count) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;\n" ::"r"(shared_address(this)),
+                 "r"(count)
+                 : "memory");
+  }
+
   /// Arrives and announces `bytes` that TMA will write.
   __device__ __forceinline__ void arrive_expecting(int bytes) {
     asm volatile(
@@ -100,11 +107,10 @@ __device__ __forceinline__ T of_warp(T x) {
   return __shfl_sync(kFullWarp, x, 0);
 }
 
-/// A position in a ring of kStages buffers (a power of two), each with a "full" and an "empty"
-/// barrier.
+/// A position in a ring of kStages buffers, each with a "full" and an "empty" barrier. Counts up to
+/// 2^32 uses, or without end when kStages is a power of two.
 template <int kStages>
 struct Ring {
-  static_assert(kStages > 0 && (kStages & (kStages - 1)) == 0);
   unsigned count = 0;
 
   __device__ __forceinline__ int stage() const { return static_cast<int>(count % kStages); }

@@ -28,6 +28,31 @@ Encode encode_function() {
   return encode;
 }
 
+/// Map of {column, row, head} and, with rank 4, chunk of `chunk_rows`.
+CUtensorMap encode(const TensorLayout& tensor, std::int64_t chunk_rows, cuuint32_t rank,
+                   int box_rows) {
+  CUtensorMap map;
+  const auto size = [](std::int64_t n) { return static_cast<cuuint64_t>(n); };
+  const cuuint64_t dims[4] = {size(tensor.width), size(chunk_rows), size(tensor.heads),
+                              size(tensor.rows / chunk_rows)};
+  const cuuint64_t strides[3] = {size(tensor.row_stride * kElement),
+                                 size(tensor.head_stride * kElement),
+                                 size(chunk_rows * tensor.row_stride * kElement)};
+  const cuuint32_t box[4] = {kBoxColumns, static_cast<cuuint32_t>(box_rows), 1, 1};
+  const cuuint32_t steps[4] = {1, 1, 1, 1};
+  const CUresult result = encode_function()(
+      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, rank, const_cast<void*>(tensor.data), dims, strides,
+      box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (result != CUDA_SUCCESS) {
+    throw std::runtime_error("tensor map: cuTensorMapEncodeTiled refused a tensor of " +
+                             std::to_string(tensor.rows) + " rows, " +
+                             std::to_string(tensor.heads) + " heads of " +
+                             std::to_string(tensor.width) + ", error " + std::to_string(result));
+  }
+  return map;
+}
+
 }  // namespace
 
 bool addressable(const TensorLayout& tensor) {
@@ -41,25 +66,11 @@ bool addressable(const TensorLayout& tensor) {
 }
 
 CUtensorMap make_map(const TensorLayout& tensor, int box_rows) {
-  CUtensorMap map;
-  const cuuint64_t dims[3] = {static_cast<cuuint64_t>(tensor.width),
-                              static_cast<cuuint64_t>(tensor.rows),
-                              static_cast<cuuint64_t>(tensor.heads)};
-  const cuuint64_t strides[2] = {static_cast<cuuint64_t>(tensor.row_stride * kElement),
-                                 static_cast<cuuint64_t>(tensor.head_stride * kElement)};
-  const cuuint32_t box[3] = {kBoxColumns, static_cast<cuuint32_t>(box_rows), 1};
-  const cuuint32_t steps[3] = {1, 1, 1};
-  const CUresult result = encode_function()(
-      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(tensor.data), dims, strides, box,
-      steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (result != CUDA_SUCCESS) {
-    throw std::runtime_error("tensor map: cuTensorMapEncodeTiled refused a tensor of " +
-                             std::to_string(tensor.rows) + " rows, " +
-                             std::to_string(tensor.heads) + " heads of " +
-                             std::to_string(tensor.width) + ", error " + std::to_string(result));
-  }
-  return map;
+  return encode(tensor, tensor.rows, 3, box_rows);
+}
+
+CUtensorMap make_chunked_map(const TensorLayout& tensor, std::int64_t chunk_rows, int box_rows) {
+  return encode(tensor, chunk_rows, 4, box_rows);
 }
 
 }  // namespace strait::kernels::cuda::sm90

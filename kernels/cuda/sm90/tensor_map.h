@@ -21,4 +21,8 @@ bool addressable(const TensorLayout& tensor);
 /// with the driver's code when it refuses. Precondition: addressable, box_rows <= 256.
 CUtensorMap make_map(const TensorLayout& tensor, int box_rows);
 
+/// The same with the rows cut into chunks of `chunk_rows`, which divide them: boxes end with their
+/// chunk, which is the fourth coordinate.
+CUtensorMap make_chunked_map(const TensorLayout& tensor, std::int64_t chunk_rows, int box_rows);
+
 }  // namespace strait::kernels::cuda::sm90

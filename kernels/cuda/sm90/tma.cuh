@@ -38,6 +38,25 @@ __device__ __forceinline__ void store_box(const CUtensorMap& map, const void* fr
       : "memory");
 }
 
+/// The same for a tensor in chunks of rows, whose map has a fourth coordinate.
+__device__ __forceinline__ void load_box(const CUtensorMap& map, Barrier& full, void* to,
+                                         int column, int row, int head, int chunk) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%3, %4, %5, %6}], [%2];\n" ::"r"(shared_address(to)),
+      "l"(&map), "r"(shared_address(&full)), "r"(column), "r"(row), "r"(head), "r"(chunk)
+      : "memory");
+}
+
+__device__ __forceinline__ void store_box(const CUtensorMap& map, const void* from, int column,
+                                          int row, int head, int chunk) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5}], [%1];\n" ::"l"(
+          &map),
+      "r"(shared_address(from)), "r"(column), "r"(row), "r"(head), "r"(chunk)
+      : "memory");
+}
+
 /// Starts copying `bytes` (a multiple of 16) from global to shared memory, both aligned to 16.
 __device__ __forceinline__ void load_bytes(const void* from, Barrier& full, void* to, int bytes) {
   asm volatile(
@@ -71,9 +90,10 @@ __device__ __forceinline__ void wait_stores_read() {
   asm volatile("cp.async.bulk.wait_group.read 0;\n" ::: "memory");
 }
 
-/// Waits until this thread's stores have been made.
+/// Waits until this thread's stores have been made, all but the last kPending groups.
+template <int kPending = 0>
 __device__ __forceinline__ void wait_stores() {
-  asm volatile("cp.async.bulk.wait_group 0;\n" ::: "memory");
+  asm volatile("cp.async.bulk.wait_group %0;\n" ::"n"(kPending) : "memory");
 }
 
 /// Starts loading kRows rows of kWidth columns as kWidth / 64 pieces, one behind the other.

@@ -73,7 +73,8 @@ __device__ __forceinline__ void pin(std::uint32_t (&a)[kSteps][4]) {
   ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, " \
   "%127"
 #define STRAIT_R4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define STRAIT_R16(i) STRAIT_R4(i), STRAIT_R4(i + 4), STRAIT_R4(i + 8), STRAIT_R4(i + 12)
+#define STRAIT_R8(i) STRAIT_R4(i), STRAIT_R4(i + 4)
+#define STRAIT_R16(i) STRAIT_R8(i), STRAIT_R8(i + 8)
 #define STRAIT_R32(i) STRAIT_R16(i), STRAIT_R16(i + 16)
 #define STRAIT_R48(i) STRAIT_R32(i), STRAIT_R16(i + 32)
 #define STRAIT_R64(i) STRAIT_R32(i), STRAIT_R32(i + 32)
@@ -112,6 +113,7 @@ struct Product;
     }                                                                                              \
   }
 
+STRAIT_PRODUCT(16, "%0, %1, %2, %3, %4, %5, %6, %7", STRAIT_R8(0), 8, 9, 10, 11, 12, 13, 14);
 STRAIT_PRODUCT(32, STRAIT_D0, STRAIT_R16(0), 16, 17, 18, 19, 20, 21, 22);
 STRAIT_PRODUCT(64, STRAIT_D0 STRAIT_D1, STRAIT_R32(0), 32, 33, 34, 35, 36, 37, 38);
 STRAIT_PRODUCT(96, STRAIT_D0 STRAIT_D1 STRAIT_D2, STRAIT_R48(0), 48, 49, 50, 51, 52, 53, 54);
@@ -132,6 +134,7 @@ STRAIT_PRODUCT(256, STRAIT_D0 STRAIT_D1 STRAIT_D2 STRAIT_D3 STRAIT_D4 STRAIT_D5 
 #undef STRAIT_D6
 #undef STRAIT_D7
 #undef STRAIT_R4
+#undef STRAIT_R8
 #undef STRAIT_R16
 #undef STRAIT_R32
 #undef STRAIT_R48
