@@ -7,52 +7,101 @@
 namespace strait::kernels::cuda::cca {
 namespace {
 
-/// du of every head, [T, heads d], and the partial sums, in the workspace.
+/// Blocks of each head in the three kernels that follow each other, in proportion to the time that
+/// they were measured to need, which grows with the group in the first two. With many blocks to a
+/// head they run side by side; with few the first has the device to itself.
+struct Parts {
+  unsigned undo, back, correlate;
+
+  explicit Parts(const Inputs<bf16>& in) {
+    constexpr unsigned kUndo = 6, kFewest = 12;
+    const bool alone = in.group_size() == 1;
+    const unsigned for_back = alone ? 5 : 4, for_correlate = alone ? 5 : 3;
+    const unsigned all = std::max(Context::current().multiprocessors() / in.heads, 1u);
+    const auto most = static_cast<unsigned>(TileCut(in, 0).count);
+    if (all >= kFewest) {
+      const unsigned shares = kUndo + for_back + for_correlate;
+      back = all * for_back / shares;
+      correlate = all * for_correlate / shares;
+      undo = all - back - correlate;
+    } else {
+      const unsigned shares = for_back + for_correlate;
+      back = blocks_for(all * for_back, shares);
+      correlate = blocks_for(all * for_correlate, shares);
+      undo = all;
+    }
+    undo = std::min(undo, most);
+    back = std::min(back, most);
+    correlate = std::min(correlate, most);
+  }
+};
+
+/// du of every head, [T, heads, d], and the partial sums, in the workspace.
 struct Workspace {
-  Workspace(const Call& call, const Inputs<bf16>& in, unsigned parts) {
+  Workspace(const Call& call, const Inputs<bf16>& in, const Parts& parts) {
     const PartialLayout layout(in.heads);
     Layout pieces;
     const std::size_t du_at =
         pieces.take(static_cast<std::size_t>(in.tokens) * in.heads * kHead * sizeof(bf16));
-    const std::size_t sums_at = pieces.take(parts * layout.size * sizeof(float));
-    const std::size_t dtemp_at = pieces.take(parts * in.groups * sizeof(float));
+    const std::size_t sums_at = pieces.take(parts.correlate * layout.size * sizeof(float));
+    const std::size_t dtemp_at = pieces.take(parts.undo * in.groups * sizeof(float));
     void* base = Context::current().workspace(call.stream, pieces.bytes());
-    du = at<bf16>(base, du_at);
+    du = {at<bf16>(base, du_at), DType::bf16, {in.tokens, in.heads, kHead}};
     sums = at<float>(base, sums_at);
     dtemp = at<float>(base, dtemp_at);
+    done = {static_cast<int*>(Context::current().zeros(call.stream)), static_cast<int>(parts.undo)};
   }
 
-  bf16* du;
+  ConstTensor du;
   float *sums, *dtemp;
+  Progress done;
 };
 
+void output_gradients(const CcaMixBwd& op, const Call& call, const Inputs<bf16>& in,
+                      const Workspace& space, unsigned parts) {
+  const ConstTensor queries = space.du.slice(1, 0, in.query_heads);
+  const ConstTensor keys = space.du.slice(1, in.query_heads, in.groups);
+  const auto values = value_args(op.dv, op.dv_cur, op.dv_del, op.dhalo_v, op.doc_pos, op.chunk, 16);
+  launch_forward<true>(
+      call, in, parts,
+      {.z = heads_map(op.z.split_last(in.heads, kHead), op.chunk, kBoxRows),
+       .out = {heads_map(queries, op.chunk, kTile), heads_map(keys, op.chunk, kTile)},
+       .dout = {heads_map(op.dq, op.chunk, kBoxRows), heads_map(op.dk, op.chunk, kBoxRows)},
+       .dtemp = space.dtemp,
+       .done = space.done,
+       .values = values},
+      op.rope);
+}
+
 void input_gradients(const CcaMixBwd& op, const Call& call, const Inputs<bf16>& in,
-                     const Workspace& space) {
-  BackwardArgs args{
-      .du = space.du,
-      .dz = mix_rows<bf16>(op.dz, op.dhalo_z, op.chunk),
-      .values = value_args(op.dv, op.dv_cur, op.dv_del, op.dhalo_v, op.doc_pos, op.chunk, 16),
-      .value_share = 0};
-  args.value_share = value_share(args.values, in.heads);
-  const unsigned parts = parts_of(in.heads, fused_tiles(in, in.halo_rows));
+                     const Workspace& space, unsigned parts) {
+  const BackwardArgs args{.du = heads_map(space.du, op.chunk, kBoxRows),
+                          .dz = heads_map(op.dz.split_last(in.heads, kHead), op.chunk, kTile),
+                          .dz_rows = mix_rows<bf16>(op.dz, op.dhalo_z, op.chunk),
+                          .done = space.done};
   const Grid grid{dim3(static_cast<unsigned>(in.heads), parts), kFusedThreads,
                   sizeof(BackwardShared)};
-  static_assert(sizeof(BackwardShared) <= 227 << 10, "the shared memory of a block");
-  launch_kernel(call, grid, fused_backward, in, args);
+  static_assert(sizeof(BackwardShared) <= sm90::kSharedLimit);
+  launch_overlapping(call, grid, fused_backward, in, args);
 }
 
 void weight_gradients(const CcaMixBwd& op, const Call& call, const Inputs<bf16>& in,
-                      const Workspace& space, unsigned parts) {
+                      const Workspace& space, const Parts& parts) {
   const auto heads = static_cast<unsigned>(in.heads);
-  const Grid grid{dim3(heads, parts), kCorrelateThreads, sizeof(CorrelationShared)};
-  launch_kernel(call, grid, correlate, in, space.du, space.sums);
+  const CorrelationArgs args{.z = heads_map(op.z.split_last(in.heads, kHead), op.chunk, kBoxRows),
+                             .du = heads_map(space.du, op.chunk, kBoxRows),
+                             .partials = space.sums,
+                             .done = space.done};
+  const Grid grid{dim3(heads, parts.correlate), kCorrelateThreads, sizeof(CorrelationShared)};
+  static_assert(sizeof(CorrelationShared) <= sm90::kSharedLimit);
+  launch_overlapping(call, grid, correlate, in, args);
   const WeightTargets targets{.dw0 = op.dw0.as<float>(),
                               .db0 = op.db0.as<float>(),
                               .dw1 = op.dw1.as<float>(),
                               .db1 = op.db1.as<float>(),
                               .dtemp = op.dtemp.as<float>()};
-  launch_kernel(call, {dim3(kHead, heads), kHead}, finish_weights, in, targets, space.sums,
-                space.dtemp, static_cast<int>(parts));
+  launch_overlapping(call, {dim3(kHead, heads), kHead}, finish_weights, in, targets, space.sums,
+                     static_cast<int>(parts.correlate), space.dtemp, space.done);
 }
 
 }  // namespace
@@ -64,18 +113,10 @@ bool fused_covers(const CcaMixBwd& op) {
 
 void run_fused(const CcaMixBwd& op, const Call& call) {
   const auto in = inputs<bf16>(op, op.dq, op.dk, true);
-  const unsigned parts = parts_of(in.heads, fused_tiles(in, 0));
+  const Parts parts(in);
   const Workspace space(call, in, parts);
-  const std::int64_t token = in.heads * kHead, keys = in.query_heads * kHead;
-  const HeadPair<bf16> du{space.du, space.du + keys, token, kHead, token, kHead};
-  launch_forward<true>(call, in,
-                       {.out = du,
-                        .dout = head_pair<const bf16>(op.dq, op.dk),
-                        .dtemp = space.dtemp,
-                        .values = {},
-                        .value_share = 0},
-                       op.rope);
-  input_gradients(op, call, in, space);
+  output_gradients(op, call, in, space, parts.undo);
+  input_gradients(op, call, in, space, parts.back);
   weight_gradients(op, call, in, space, parts);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/cca_fused_fwd.cuh"
+#include "kernels/cuda/cca_progress.cuh"
 
 // From du to dz: back through the convolutions and the qk-mean. A row collects what later rows owe
 // it, so that every output has one owner:
@@ -9,93 +9,138 @@
 namespace strait::kernels::cuda::cca {
 
 struct BackwardArgs {
-  const bf16* du;  // [T, heads d]
-  MixRows<bf16> dz;
-  ValueArgs values;  // in units of 16 bytes
-  int value_share;   // units that a tile of a head moves
+  CUtensorMap du;  // boxes of kBoxRows rows
+  CUtensorMap dz;  // boxes of kTile rows
+  MixRows<bf16> dz_rows;
+  Progress done;
 };
 
 struct BackwardShared {
   alignas(1024) bf16 weights[kComposedRows * kHead];
-  alignas(256) bf16 zeros[kHead];
-  ValueUnits units;
-  Turnstile turnstile;
-  alignas(256) FusedGroup group[kGroups];
+  WorkerSlots slots[kWorkers];
+  UnitMatrix unit;
 };
 
-/// Grid: (heads, parts), as fused_forward.
+/// Loads what the tiles need, in the order of use: the other heads' rows of du, then this one's.
+/// One warp.
+__device__ __forceinline__ void load_grads(const Inputs<bf16>& in, const BackwardArgs& args,
+                                           const BlockTiles& tiles, const OtherHeads& others,
+                                           WorkerSlots (&slots)[kWorkers]) {
+  const unsigned per_tile = 1 + others.count;
+  Frontier frontier{args.done, tiles.head, others.first, others.count};
+  for (int i = 0; i < tiles.count(); ++i) {
+    const TileSpot at = tiles.at(in, i);
+    WorkerSlots& to = slots[i % kWorkers];
+    WorkerSlots::Ring ring{i / kWorkers * per_tile};
+    frontier.wait(in, at.chunk, at.first + kBoxRows);
+    if (lane_id() == 0) {
+      for (int h = 0; h < others.count; ++h) {
+        to.load(ring, args.du, at.first, others.first + h, at.chunk);
+      }
+      to.load(ring, args.du, at.first, tiles.head, at.chunk);
+    }
+    __syncwarp();
+  }
+}
+
+/// How far back the rows of a thread's first operand and the kReach after them reach, all of them
+/// as far as that row or not.
+struct GradFacts {
+  int doc_pos[kComposedTaps];
+
+  __device__ GradFacts(const Inputs<bf16>& in, const TileSpot& at) {
+    const int i = operand_row();
+    const std::int64_t chunk = static_cast<std::int64_t>(at.chunk) * in.chunk_rows;
+#pragma unroll
+    for (int s = 0; s < kComposedTaps; ++s) {
+      const int row = min(max(at.first + i + s, 0), in.chunk_rows - 1);
+      doc_pos[s] = in.doc_pos[chunk + row];
+    }
+  }
+  __device__ bool reaches(int s) const {
+    return doc_pos[s] >= s;
+  }
+};
+
+/// Stores a tile that begins with halo columns, which TMA cannot: it has no negative rows.
+__device__ __forceinline__ bool store_halo(const BackwardArgs& args, const TileSpot& at, int head,
+                                           Slot& staged) {
+  if (at.first >= 0) return false;
+  for (int row = lane_id() / 16; row < at.rows; row += kWarp / 16) {
+    const int packet = lane_id() % 16;
+    bf16* to = args.dz_rows.at(at.chunk, at.first + row) + head * kHead + packet * 8;
+    *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(staged.at(row, packet));
+  }
+  return true;
+}
+
+/// A worker's tiles.
+__device__ __forceinline__ void work_back(const Inputs<bf16>& in, const BackwardArgs& args,
+                                          const BlockTiles& tiles, const OtherHeads& others,
+                                          BackwardShared& shared) {
+  const int thread = worker_thread(), worker = thread / kWarpgroup;
+  WorkerSlots& slots = shared.slots[worker];
+  WorkerSlots::Ring ring;
+  WorkerSlots::Turn turn;
+
+  // Weights.
+  GradFacts facts(in, tiles.at(in, worker));
+  compose_weights<kWorkerThreads>(in, tiles.head, thread, shared.weights, nullptr, nullptr);
+  shared.unit.fill(thread);
+  sm90::fence_shared_for_async();
+  sm90::sync_threads(1, kWorkerThreads);
+
+  for (int index = worker; index < tiles.count(); index += kWorkers) {
+    const TileSpot at = tiles.at(in, index);
+    const GradFacts next_facts(in, tiles.at(in, index + kWorkers));
+
+    // Mean, then both convolutions.
+    ChannelSums sums = {};
+    float dz[kHead / 2];
+    sum_others(sums, others, slots, ring, shared.unit);
+#pragma unroll
+    for (int i = 0; i < kHead / 2; ++i) dz[i] = others.share * sums[i / 8][i % 8];
+    const Slot& du = slots.wait(ring);
+    const int i = operand_row();
+    std::uint32_t taps[kComposedTaps];
+#pragma unroll
+    for (int s = 0; s < kComposedTaps; ++s) {
+      taps[s] = slot_row(du, facts.reaches(s) ? i + s : kZeroRow);
+    }
+    add_taps<Along::depth>(dz, taps, shared.weights);
+    sync_group();
+    slots.stage(ring, turn, dz);
+    turn.advance();
+    facts = next_facts;
+  }
+}
+
+/// Grid: (heads, parts).
 __global__ void __launch_bounds__(kFusedThreads, 1)
     fused_backward(const __grid_constant__ Inputs<bf16> in,
                    const __grid_constant__ BackwardArgs args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(1024) unsigned char memory[];
   auto& shared = *reinterpret_cast<BackwardShared*>(memory);
-  const int group = static_cast<int>(threadIdx.x) / kWarpgroup;
-  FusedGroup& mine = shared.group[group];
-  const Tile<kHead> tile_rows{mine.rows}, other{mine.other};
-  const int head = static_cast<int>(blockIdx.x), channels = in.channels();
-  const OtherHeads others(in, head, false);
-  const int per_chunk = (in.halo_rows + in.chunk_rows + kTile - 1) / kTile;
-  const TileRange tiles(per_chunk * in.chunks, blockIdx.y, gridDim.y);
-  TileSpot at(in, tiles.begin + group, per_chunk, in.halo_rows);
-
-  // Weights; facts of the first tile.
-  compose_weights<kFusedThreads>(in, head, shared.weights, nullptr, nullptr);
-  shared.units.fill(args.values, args.value_share, head);
-  if (threadIdx.x < kHead) shared.zeros[threadIdx.x] = from_float<bf16>(0.0f);
-  if (threadIdx.x == 0) shared.turnstile.taken = 0;
-  RowFacts(in, at).store(in, at, mine.facts[0]);
-  sm90::fence_shared_for_async();
+  allow_next_launch();
+  const BlockTiles tiles(in, in.halo_rows);
+  const OtherHeads others(in, tiles.head, false);
+  for (WorkerSlots& of_worker : shared.slots) of_worker.init();
   __syncthreads();
-  int turn = 0;
-  for (int tile = tiles.begin + group; tile < tiles.end; tile += kGroups, turn ^= 1) {
-    const TileFacts& facts = mine.facts[turn];
-    const bf16* const rows = args.du + at.token(in) * channels;
-
-    // Rows of du and values set out, and what the next tile needs.
-    const int begin = max(-at.first, 0), end = in.chunk_rows - at.first;
-    const auto stage_other = [&](int of, Tile<kHead> to) {
-      stage_rows<kTile>(to, rows + of * kHead, channels, begin, end);
-    };
-    stage_rows<kTile + kReach>(tile_rows, rows + head * kHead, channels, begin, end);
-    if (others.count > 0) stage_other(others.first, other);
-    cp_async_commit();
-    load_unshifted(args.values, at, facts, shared.units, mine.values);
-    const TileSpot next = at.after(in, kGroups, per_chunk, in.halo_rows);
-    const RowFacts next_facts(in, next);
-    const std::int64_t ahead = next.token(in) + max(-next.first, 0);
-    prefetch_lines(args.du + ahead * channels + head * kHead, channels,
-                   min(kTile, in.chunk_rows - max(next.first, 0)));
-    cp_async_wait<1>();
-    if (group_thread() == 0) shared.turnstile.enter();
-    sync_group();
-
-    // Both convolutions.
-    float dz[kHead / 2];
-    std::uint32_t taps[kComposedTaps];
-    const int lane = fresh(lane_id()), i = group_thread() / kWarp * 16 + lane % 16;
-#pragma unroll
-    for (int s = 0; s < kComposedTaps; ++s) {
-      taps[s] = facts.reaches(i + s, s) ? operand_row(mine.rows, i + s, lane)
-                                        : operand_row(shared.zeros, 0, lane);
+  if (threadIdx.x >= kWarpgroup) {
+    work_back(in, args, tiles, others, shared);
+  } else {
+    if (warp_id() == 0) load_grads(in, args, tiles, others, shared.slots);
+    if (warp_id() == 1) {
+      store_tiles(
+          args.dz, in, tiles, tiles.head, 1 + others.count, shared.slots,
+          [&](const TileSpot& at, Slot& staged) {
+            return store_halo(args, at, tiles.head, staged);
+          },
+          [](int) {});
     }
-    multiply_taps<Along::depth>(dz, taps, shared.weights);
-    next_facts.store(in, next, mine.facts[turn ^ 1]);
-    sync_group();
-    if (group_thread() == 0) shared.turnstile.leave();
-
-    // Mean; rows and values to their end.
-    add_others(others, other, tile_rows, dz, stage_other);
-    if (others.count > 1) sync_group();
-    put_rows(tile_rows, dz);
-    const TileRows<bf16> out(args.dz, at);
-    store_rows(tile_rows,
-               [&](int row) { return row < at.rows ? out.at(row) + head * kHead : nullptr; });
-    cp_async_wait<0>();
-    store_unshifted(args.values, at, shared.units, mine.values);
-    at = next;
-    sync_group();
   }
+  wait_for_last_launch();
 #endif
 }
 

@@ -1,138 +1,221 @@
 #pragma once
 
 #include "kernels/cuda/cca_fused_norm.cuh"
-#include "kernels/cuda/cca_fused_values.cuh"
+#include "kernels/cuda/cca_progress.cuh"
+#include "kernels/cuda/cca_values.cuh"
 
-// From z to normalised, rotated q and k (kUndo: from z, dq and dk to du, the gradient of the
-// convolutions' output).
+// From z to normalised, rotated q and k and shifted v (kUndo: from z, dq, dk and dv to du, the
+// gradient of the convolutions' output, and the gradients of the values). Beside the warps that
+// load and store tiles, two move values.
 namespace strait::kernels::cuda::cca {
 
-/// A tensor over query heads and one over key heads.
-template <class T>
-struct HeadPair {
-  T *query, *key;
-  std::int64_t query_token, query_head, key_token, key_head;
-};
-
-/// The rows of one head from a token on.
-template <class T>
-struct HeadRows {
-  T* rows;
-  int stride;
-
-  __device__ HeadRows(const HeadPair<T>& of, std::int64_t token, int head, int query_heads) {
-    const bool is_query = head < query_heads;
-    rows = is_query ? of.query + token * of.query_token + head * of.query_head
-                    : of.key + token * of.key_token + (head - query_heads) * of.key_head;
-    stride = static_cast<int>(is_query ? of.query_token : of.key_token);
-  }
+/// Maps of a tensor over query heads and of one over key heads.
+struct HeadMaps {
+  CUtensorMap query, key;
 };
 
 struct ForwardArgs {
-  HeadPair<bf16> out;         // q and k, or du
-  HeadPair<const bf16> dout;  // dq and dk
-  float* dtemp;               // [parts][groups] partial sums
-  ValueArgs values;           // in units of 16 bytes
-  int value_share;            // units that a tile of a head moves
+  CUtensorMap z;     // boxes of kBoxRows rows
+  HeadMaps out;      // q and k, or du; boxes of kTile rows
+  HeadMaps dout;     // dq and dk; boxes of kBoxRows rows
+  float* dtemp;      // [parts][groups] partial sums
+  Progress done;     // of du
+  ValueArgs values;  // in units of 16 bytes
 };
 
 struct ForwardShared {
   alignas(1024) bf16 weights[kComposedRows * kHead];
-  alignas(256) bf16 zeros[kHead];
+  WorkerSlots slots[kWorkers];
+  UnitMatrix unit;
+  sm90::Barrier loaded;  // or on its way
   alignas(16) float bias[kHead];
   PairFrequencies frequencies;
-  ValueUnits units;
-  Turnstile turnstile;
-  float dtau[kFusedThreads / kWarp];
-  alignas(256) FusedGroup group[kGroups];
+  float scratch[kWorkerThreads / 16 * kHead];
+  float dtau[kWorkerThreads / kWarp];
+
+  /// What needs nothing from memory; the whole block.
+  __device__ void init(const RopeTable& table) {
+    if (threadIdx.x == 0) loaded.init(1);
+    for (WorkerSlots& of_worker : slots) of_worker.init();
+    unit.fill(worker_thread());
+    frequencies.fill(table, worker_thread());
+    __syncthreads();
+  }
 };
 
-/// Starts copying this head's rows of z, those before a chunk from its halo. What lies before a
-/// document is copied too, and not used; rows that do not exist are not copied, nor used.
-__device__ __forceinline__ void stage_inputs(const Inputs<bf16>& in, const TileSpot& at, int head,
-                                             Tile<kHead> to) {
-  const TileRows<const bf16> from(in.z, at);
-  const bf16* const rows = from.rows + head * kHead;
-  const int before = at.first > 0 ? kReach : 0, stride = from.stride;
-  stage_rows<kTile + kReach, false>(to, rows - kReach * stride, stride, kReach - before,
-                                    kReach + at.rows);
-  if (before == 0 && in.halo_rows > 0 && group_thread() < 16 * kReach) {
-    const int place = group_thread() / 16, packet = group_thread() % 16;
-    const bf16* row = from.at(place - kReach) + (head * kHead + packet * 8);
-    cp_async_16(to.at(place, packet), row, true);
+/// The doc_pos of a thread's row of the first operand, as read: nobody waits for the next tile's.
+__device__ __forceinline__ int load_doc_pos(const Inputs<bf16>& in, const TileSpot& at) {
+  return in.doc_pos[at.token(in) + min(operand_row(), at.rows - 1)];
+}
+
+/// Rope positions of a thread's two rows of sums.
+struct Positions {
+  int of[2];
+
+  __device__ Positions(const Inputs<bf16>& in, const TileSpot& at) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      of[half] = in.positions[at.token(in) + min(thread_row() + 8 * half, at.rows - 1)];
+    }
+  }
+  __device__ float at(int half) const {
+    return static_cast<float>(of[half]);
+  }
+};
+
+/// Slots that a tile takes.
+template <bool kUndo>
+__device__ __forceinline__ unsigned tile_slots(const OtherHeads& others) {
+  return 1 + others.count + (kUndo ? 1 : 0);
+}
+
+/// Loads what the tiles need, in the order of use: the other heads' rows, this one's from kReach
+/// before the tile on, with kUndo those of the output's gradient. One thread.
+template <bool kUndo>
+__device__ __forceinline__ void load_tiles(const Inputs<bf16>& in, const ForwardArgs& args,
+                                           const BlockTiles& tiles, const OtherHeads& others,
+                                           WorkerSlots (&slots)[kWorkers]) {
+  const unsigned per_tile = tile_slots<kUndo>(others);
+  const int head = tiles.head, key = head - in.query_heads;
+  for (int i = 0; i < tiles.count(); ++i) {
+    const TileSpot at = tiles.at(in, i);
+    WorkerSlots& to = slots[i % kWorkers];
+    WorkerSlots::Ring ring{i / kWorkers * per_tile};
+    for (int h = 0; h < others.count; ++h) {
+      to.load(ring, args.z, at.first, others.first + h, at.chunk);
+    }
+    to.load(ring, args.z, at.first - kReach, head, at.chunk);
+    if (kUndo && key < 0) to.load(ring, args.dout.query, at.first, head, at.chunk);
+    if (kUndo && key >= 0) to.load(ring, args.dout.key, at.first, key, at.chunk);
   }
 }
 
-/// Starts copying the tile's rows of another head.
-__device__ __forceinline__ void stage_other(const Inputs<bf16>& in, const TileSpot& at, int head,
-                                            Tile<kHead> to) {
-  const TileRows<const bf16> from(in.z, at);
-  stage_rows<kTile>(to, from.rows + head * kHead, from.stride, 0, at.rows);
-}
-
-/// Where this lane's row of the tile begins for each tap.
-__device__ __forceinline__ void find_rows(const TileFacts& facts, const bf16* z, const bf16* zeros,
-                                          std::uint32_t (&rows)[kComposedTaps]) {
-  const int lane = fresh(lane_id()), i = group_thread() / kWarp * 16 + lane % 16;
-  const int reach = facts.history(i);
+/// y = the head's rows before their norm: the others' part of the qk-mean, then both convolutions.
+__device__ __forceinline__ void mix_rows_of(const Inputs<bf16>& in, const TileSpot& at, int head,
+                                            int doc_pos, const OtherHeads& others,
+                                            ForwardShared& shared, WorkerSlots& slots,
+                                            WorkerSlots::Ring& ring, float (&y)[kHead / 2]) {
+  ChannelSums sums = {};
+  sum_others(sums, others, slots, ring, shared.unit);
+#pragma unroll
+  for (int s = 0; s < kStrips; ++s) {
+    const float2 b = *reinterpret_cast<const float2*>(shared.bias + 8 * s + 2 * (lane_id() % 4));
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      y[4 * s + i] = fmaf(others.share, sums[s / 2][s % 2 * 4 + i], i % 2 ? b.y : b.x);
+    }
+  }
+  Slot& z = slots.wait(ring);
+  if (in.halo_rows > 0 && at.first == 0) {
+    load_halo(in, at.chunk, head, z, group_thread());
+    sync_group();
+  }
+  const int i = operand_row(), history = min(doc_pos, at.first + i + in.halo_rows);
+  std::uint32_t taps[kComposedTaps];
 #pragma unroll
   for (int back = 0; back < kComposedTaps; ++back) {
-    rows[back] =
-        back <= reach ? operand_row(z, i + kReach - back, lane) : operand_row(zeros, 0, lane);
+    taps[back] = slot_row(z, back <= history ? i + kReach - back : kZeroRow);
   }
-}
-
-/// Sets out the copies that a tile needs before its products, and those of the next tile to L2;
-/// returns once the rows are there and the warpgroup has the tensor cores.
-template <bool kUndo>
-__device__ __forceinline__ void begin_tile(const Inputs<bf16>& in, const ForwardArgs& args,
-                                           const TileSpot& at, const TileSpot& next, int head,
-                                           const OtherHeads& others, const TileFacts& facts,
-                                           ForwardShared& shared, FusedGroup& mine) {
-  stage_inputs(in, at, head, {mine.rows});
-  if (others.count > 0) stage_other(in, at, others.first, {mine.other});
-  cp_async_commit();
-  if constexpr (kUndo) {
-    const HeadRows<const bf16> dout(args.dout, at.token(in), head, in.query_heads);
-    prefetch_lines(dout.rows, dout.stride, at.rows);
-  } else {
-    load_shifted(args.values, at, facts, shared.units, mine.values);
-  }
-  prefetch_rows(in, next, head);
-  cp_async_wait<kUndo ? 0 : 1>();
-  if (group_thread() == 0) shared.turnstile.enter();
-  sync_group();
-}
-
-/// Puts du in the place of y, given dq or dk; returns this thread's share of the gradient of tau.
-template <int kPairStrips>
-__device__ __forceinline__ float undo_rows(const TileSpot& at, const TileFacts& facts, float tau,
-                                           const PairFrequencies& frequencies, Tile<kHead> dout,
-                                           float (&y)[kHead / 2]) {
-  float dtau = 0;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const bool inside = thread_row() + 8 * half < at.rows;
-    dtau += undo_row<kPairStrips>(facts, tau, inside, frequencies, dout, half, y);
-    __syncwarp();  // one row's values at a time fit the registers
-  }
-  return dtau;
+  add_taps<Along::rows>(y, taps, shared.weights);
 }
 
 /// The block's partial sum of dtemp; each row's share is in its four lanes.
 __device__ __forceinline__ void store_dtemp(const Inputs<bf16>& in, const ForwardArgs& args,
                                             int key, float tau, float dtau, ForwardShared& shared) {
+  const int thread = worker_thread();
   dtau = warp_reduce(lane_id() % 4 == 0 ? dtau : 0.0f);
-  if (lane_id() == 0) shared.dtau[warp_id()] = dtau;
-  __syncthreads();
-  if (key < 0 || threadIdx.x != 0) return;
+  if (lane_id() == 0) shared.dtau[thread / kWarp] = dtau;
+  sm90::sync_threads(1, kWorkerThreads);
+  if (key < 0 || thread != 0) return;
   double sum = 0;
-  for (int w = 0; w < kFusedThreads / kWarp; ++w) sum += shared.dtau[w];
+  for (float x : shared.dtau) sum += x;
   args.dtemp[blockIdx.y * in.groups + key] = static_cast<float>(in.exponential ? sum * tau : sum);
 }
 
-/// Grid: (heads, parts); a block walks its part of the tiles of its head, so that the heads of a
-/// group meet the same rows of z at about the same time.
+/// A worker's tiles.
+template <int kPairStrips, bool kUndo>
+__device__ __forceinline__ void work_on_tiles(const Inputs<bf16>& in, const ForwardArgs& args,
+                                              const BlockTiles& tiles, const OtherHeads& others,
+                                              ForwardShared& shared) {
+  const int thread = worker_thread(), worker = thread / kWarpgroup;
+  const int head = tiles.head, key = head - in.query_heads;
+  const float tau = key >= 0 ? in.key_factor(key) : 1.0f;
+
+  // Weights and the like.
+  TileSpot at = tiles.at(in, worker);
+  int doc_pos = load_doc_pos(in, at);
+  compose_weights<kWorkerThreads>(in, head, thread, shared.weights, shared.bias, shared.scratch);
+  sm90::fence_shared_for_async();
+  sm90::sync_threads(1, kWorkerThreads);
+
+  WorkerSlots& slots = shared.slots[worker];
+  WorkerSlots::Ring ring;
+  WorkerSlots::Turn turn;
+  float dtau = 0;
+  for (int index = worker; index < tiles.count(); index += kWorkers) {
+    const TileSpot next = tiles.at(in, index + kWorkers);
+    const int next_doc_pos = load_doc_pos(in, next);
+    const Positions positions(in, at);
+
+    // Convolutions and mean, then norm and rotation, or back through them.
+    float y[kHead / 2];
+    mix_rows_of(in, at, head, doc_pos, others, shared, slots, ring, y);
+    if constexpr (kUndo) {
+      slots.release(ring);
+      Slot& dout = slots.wait(ring);
+      const bool inside[2] = {thread_row() < at.rows, thread_row() + 8 < at.rows};
+      float turned[kHead / 2];
+      turn_back<kPairStrips>({positions.at(0), positions.at(1)}, shared.frequencies, SlotRows(dout),
+                             turned);
+      dtau += undo_norm(turned, tau, inside, y);
+      __syncwarp();
+    } else {
+      turn_rows<kPairStrips>({positions.at(0), positions.at(1)}, tau, shared.frequencies, y);
+      sync_group();
+    }
+    slots.stage(ring, turn, y);
+    turn.advance();
+    at = next;
+    doc_pos = next_doc_pos;
+  }
+  if constexpr (kUndo) store_dtemp(in, args, key, tau, dtau, shared);
+}
+
+/// A block's share of the values, by two warps. A quarter waits until the block's last load is on
+/// its way, so that memory has something to do while the last tiles are worked on.
+template <bool kForward>
+__device__ __forceinline__ void move_block_values(const ValueArgs& args, sm90::Barrier& loaded) {
+  const std::int64_t block = blockIdx.y * gridDim.x + blockIdx.x, blocks = gridDim.x * gridDim.y;
+  const std::int64_t begin = args.tokens * block / blocks, end = args.tokens * (block + 1) / blocks;
+  const std::int64_t cut = end - (end - begin) / 4;
+  move_rows<kForward>(args, begin, cut, warp_id() - 2, kWorkerWarps - 2);
+  loaded.wait(0);
+  move_rows<kForward>(args, cut, end, warp_id() - 2, kWorkerWarps - 2);
+}
+
+/// The other warps of a block: one loads, one stores, two move values.
+template <bool kUndo>
+__device__ __forceinline__ void help_with_tiles(const Inputs<bf16>& in, const ForwardArgs& args,
+                                                const BlockTiles& tiles, const OtherHeads& others,
+                                                ForwardShared& shared) {
+  if (warp_id() == 0) {
+    if (lane_id() != 0) return;
+    load_tiles<kUndo>(in, args, tiles, others, shared.slots);
+    shared.loaded.arrive();
+  } else if (warp_id() == 1) {
+    const int key = tiles.head - in.query_heads;
+    store_tiles(
+        key < 0 ? args.out.query : args.out.key, in, tiles, key < 0 ? tiles.head : key,
+        tile_slots<kUndo>(others), shared.slots, [](const TileSpot&, Slot&) { return false; },
+        [&](int count) {
+          if constexpr (kUndo) args.done.tell(tiles, count);
+        });
+  } else {
+    move_block_values<!kUndo>(args.values, shared.loaded);
+  }
+}
+
+/// Grid: (heads, parts).
 template <int kPairStrips, bool kUndo>
 __global__ void __launch_bounds__(kFusedThreads, 1)
     fused_forward(const __grid_constant__ Inputs<bf16> in, const __grid_constant__ ForwardArgs args,
@@ -140,76 +223,19 @@ __global__ void __launch_bounds__(kFusedThreads, 1)
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(1024) unsigned char memory[];
   auto& shared = *reinterpret_cast<ForwardShared*>(memory);
-  const int group = static_cast<int>(threadIdx.x) / kWarpgroup;
-  FusedGroup& mine = shared.group[group];
-  const Tile<kHead> z{mine.rows}, other{mine.other};
-  const int head = static_cast<int>(blockIdx.x), key = head - in.query_heads;
-  const float tau = key >= 0 ? in.key_factor(key) : 1.0f;
-  const OtherHeads others(in, head, true);
-  const int per_chunk = (in.chunk_rows + kTile - 1) / kTile;
-  const TileRange tiles(per_chunk * in.chunks, blockIdx.y, gridDim.y);
-  TileSpot at(in, tiles.begin + group, per_chunk, 0);
-  float dtau = 0;
-
-  // Weights; facts of the first tile.
-  prefetch_rows(in, at, head);
-  compose_weights<kFusedThreads>(in, head, shared.weights, shared.bias,
-                                 reinterpret_cast<float*>(shared.group[0].rows));
-  shared.frequencies.fill(table, threadIdx.x);
-  if constexpr (!kUndo) shared.units.fill(args.values, args.value_share, head);
-  if (threadIdx.x < kHead) shared.zeros[threadIdx.x] = from_float<bf16>(0.0f);
-  if (threadIdx.x == 0) shared.turnstile.taken = 0;
-  RowFacts(in, at).store(in, at, mine.facts[0]);
-  sm90::fence_shared_for_async();
-  __syncthreads();
-  int turn = 0;
-  for (int tile = tiles.begin + group; tile < tiles.end; tile += kGroups, turn ^= 1) {
-    const TileFacts& facts = mine.facts[turn];
-    const TileSpot next = at.after(in, kGroups, per_chunk, 0);
-    const RowFacts next_facts(in, next);
-    begin_tile<kUndo>(in, args, at, next, head, others, facts, shared, mine);
-
-    // Both convolutions.
-    float y[kHead / 2];
-    std::uint32_t taps[kComposedTaps];
-    find_rows(facts, mine.rows, shared.zeros, taps);
-    multiply_taps<Along::rows>(y, taps, shared.weights);
-    next_facts.store(in, next, mine.facts[turn ^ 1]);
-    sync_group();
-    if (group_thread() == 0) shared.turnstile.leave();
-
-    // Mean, then norm and rotation, or back through them.
-    const auto stage_dout = [&] {
-      const HeadRows<const bf16> dout(args.dout, at.token(in), head, in.query_heads);
-      stage_rows<kTile>(z, dout.rows, dout.stride, 0, at.rows);
-      cp_async_commit();
-    };
-    const bool both_tiles = others.count > 1;  // the mean needs z's place, too
-    if (kUndo && !both_tiles) stage_dout();
-    add_bias(shared.bias, y);
-    add_others(others, other, z, y, [&](int h, Tile<kHead> to) { stage_other(in, at, h, to); });
-    if (both_tiles) sync_group();
-    if constexpr (kUndo) {
-      if (both_tiles) stage_dout();
-      cp_async_wait<0>();
-      sync_group();
-      dtau += undo_rows<kPairStrips>(at, facts, tau, shared.frequencies, z, y);
-    } else {
-      turn_rows<kPairStrips>(facts, tau, shared.frequencies, y);
-    }
-
-    // Rows and values to their end.
-    put_rows(z, y);
-    const HeadRows<bf16> out(args.out, at.token(in), head, in.query_heads);
-    store_rows(z, [&](int i) { return i < at.rows ? out.rows + i * out.stride : nullptr; });
-    if constexpr (!kUndo) {
-      cp_async_wait<0>();
-      store_shifted(args.values, at, shared.units, mine.values);
-    }
-    at = next;
-    sync_group();
+  shared.init(table);
+  if (kUndo) {
+    allow_next_launch();
+  } else {
+    wait_for_last_launch();
   }
-  if constexpr (kUndo) store_dtemp(in, args, key, tau, dtau, shared);
+  const BlockTiles tiles(in, 0);
+  const OtherHeads others(in, tiles.head, true);
+  if (threadIdx.x >= kWarpgroup) {
+    work_on_tiles<kPairStrips, kUndo>(in, args, tiles, others, shared);
+  } else {
+    help_with_tiles<kUndo>(in, args, tiles, others, shared);
+  }
 #endif
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/cca_fused.cuh"
+#include "kernels/cuda/cca_slots.cuh"
 
 // Norm and rotation of rows as the fused path keeps them (cca_fused.cuh), there and back.
 namespace strait::kernels::cuda::cca {
@@ -9,8 +9,9 @@ namespace strait::kernels::cuda::cca {
 struct PairFrequencies {
   float4 of[kStrips / 2][4];  // high, high, low, low
 
+  /// Threads 0 .. 63 of some, others do nothing.
   __device__ void fill(const RopeTable& table, int c) {
-    if (c >= table.pairs) return;
+    if (c < 0 || c >= table.pairs) return;
     const double f = 0.5 * table.half_turns[c];
     const auto high = static_cast<float>(f);
     float* to = reinterpret_cast<float*>(&of[c / 8][c % 8 / 2]) + c % 2;
@@ -41,31 +42,14 @@ __device__ __forceinline__ float row_factor(const float (&y)[kHead / 2], int hal
   return 11.3137085f * rsqrtf(group_reduce(square, 4) + kNormEps);
 }
 
-/// Adds the bias of u.
-__device__ __forceinline__ void add_bias(const float* bias, float (&y)[kHead / 2]) {
-#pragma unroll
-  for (int s = 0; s < kStrips; ++s) {
-    const float2 b = *reinterpret_cast<const float2*>(bias + 8 * s + 2 * (lane_id() % 4));
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      y[4 * s + 2 * half] += b.x;
-      y[4 * s + 2 * half + 1] += b.y;
-    }
-  }
-}
-
 /// Norm and temperature, then the rotation of channels c and c + 8 kPairStrips.
 template <int kPairStrips>
-__device__ __forceinline__ void turn_rows(const TileFacts& facts, float tau,
+__device__ __forceinline__ void turn_rows(const float (&position)[2], float tau,
                                           const PairFrequencies& frequencies,
                                           float (&y)[kHead / 2]) {
-  const int row = thread_row();
-  float factor[2], position[2];
+  float factor[2];
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    factor[half] = row_factor(y, half) * tau;
-    position[half] = facts.position_of[row + 8 * half];
-  }
+  for (int half = 0; half < 2; ++half) factor[half] = row_factor(y, half) * tau;
 #pragma unroll
   for (int s = 0; s < kPairStrips; ++s) {
     const float4 f = frequencies.of[s][lane_id() % 4];
@@ -89,48 +73,73 @@ __device__ __forceinline__ void turn_rows(const TileFacts& facts, float tau,
   }
 }
 
-/// Puts the gradient of a row's y in its place, given that of its output in the staged tile; 0 when
-/// not `inside`. Returns the gradient of tau.
+/// Gradients of a thread's rows in a slot, laid out as its sums: strips s and s + 1 in four words.
+struct SlotRows {
+  std::uint32_t at;
+
+  __device__ explicit SlotRows(const Slot& slot) : at(slot_row(slot, operand_row())) {}
+  __device__ void load(int strip, std::uint32_t (&x)[4]) const {
+    load_matrices_at(x, slot_step(at, strip / 2));
+  }
+};
+
+/// The first or second of two bf16.
+__device__ __forceinline__ float half_of(std::uint32_t pair, int e) {
+  return __uint_as_float(e ? pair & 0xffff0000u : pair << 16);
+}
+
+/// turned = the gradient of the rows before their rotation, laid out as y.
 template <int kPairStrips>
-__device__ __forceinline__ float undo_row(const TileFacts& facts, float tau, bool inside,
-                                          const PairFrequencies& frequencies, Tile<kHead> dout,
-                                          int half, float (&y)[kHead / 2]) {
-  const int row = thread_row() + 8 * half, c = 2 * (lane_id() % 4);
-  const float factor = row_factor(y, half), position = facts.position_of[row];
-  float turned[2 * kStrips], along = 0;
+__device__ __forceinline__ void turn_back(const float (&position)[2],
+                                          const PairFrequencies& frequencies, const SlotRows& dout,
+                                          float (&turned)[kHead / 2]) {
 #pragma unroll
-  for (int s = 0; s < kPairStrips; ++s) {
-    const float4 f = frequencies.of[s][lane_id() % 4];
-    const auto first = Packet<bf16, 2>::load(dout.at(row, s) + c);
-    const auto second = Packet<bf16, 2>::load(dout.at(row, s + kPairStrips) + c);
+  for (int s = 0; s < kPairStrips; s += 2) {
+    std::uint32_t first[4], second[4];
+    dout.load(s, first);
+    dout.load(s + kPairStrips, second);
 #pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const float2 angle = fast_angle(position, e ? f.y : f.x, e ? f.w : f.z);
-      const float a = first.get(e), b = second.get(e);
-      turned[2 * s + e] = fmaf(angle.y, b, angle.x * a);
-      turned[2 * (s + kPairStrips) + e] = fmaf(-angle.y, a, angle.x * b);
+    for (int i = 0; i < 8; ++i) {
+      const int strip = s + i / 4, half = i / 2 % 2, e = i % 2, word = i / 4 * 2 + half;
+      const float4 f = frequencies.of[strip][lane_id() % 4];
+      const float2 angle = fast_angle(position[half], e ? f.y : f.x, e ? f.w : f.z);
+      const float a = half_of(first[word], e), b = half_of(second[word], e);
+      turned[4 * strip + i % 4] = fmaf(angle.y, b, angle.x * a);
+      turned[4 * (strip + kPairStrips) + i % 4] = fmaf(-angle.y, a, angle.x * b);
     }
   }
 #pragma unroll
-  for (int s = 2 * kPairStrips; s < kStrips; ++s) {
-    const auto x = Packet<bf16, 2>::load(dout.at(row, s) + c);
+  for (int s = 2 * kPairStrips; s < kStrips; s += 2) {
+    std::uint32_t x[4];
+    dout.load(s, x);
 #pragma unroll
-    for (int e = 0; e < 2; ++e) turned[2 * s + e] = x.get(e);
+    for (int i = 0; i < 8; ++i) turned[4 * s + i] = half_of(x[i / 4 * 2 + i / 2 % 2], i % 2);
   }
+}
+
+/// Puts the gradient of the rows' y in its place, given that before the rotation; 0 in rows that
+/// are not `inside`. Returns the gradient of tau.
+__device__ __forceinline__ float undo_norm(const float (&turned)[kHead / 2], float tau,
+                                           const bool (&inside)[2], float (&y)[kHead / 2]) {
+  float along[2] = {}, dtau = 0;
 #pragma unroll
-  for (int i = 0; i < 2 * kStrips; ++i) {
-    along = fmaf(turned[i], y[i / 2 * 4 + 2 * half + i % 2], along);
-  }
-  along = group_reduce(along, 4);
-  // factor = sqrt(d) / n, so d factor / dy = -factor y / n^2 with 1 / n^2 = factor^2 / d.
-  const float scale = inside ? tau * factor : 0.0f;
-  const float back = scale * along * factor * factor * (1.0f / kHead);
+  for (int i = 0; i < kHead / 2; ++i) along[i / 2 % 2] = fmaf(turned[i], y[i], along[i / 2 % 2]);
 #pragma unroll
-  for (int i = 0; i < 2 * kStrips; ++i) {
-    float& to = y[i / 2 * 4 + 2 * half + i % 2];
-    to = fmaf(scale, turned[i], -back * to);
+  for (int half = 0; half < 2; ++half) {
+    // factor = sqrt(d) / n, so d factor / dy = -factor y / n^2 with 1 / n^2 = factor^2 / d.
+    const float factor = row_factor(y, half), sum = group_reduce(along[half], 4);
+    const float scale = inside[half] ? tau * factor : 0.0f;
+    const float back = scale * sum * factor * factor * (1.0f / kHead);
+#pragma unroll
+    for (int s = 0; s < kStrips; ++s) {
+#pragma unroll
+      for (int i = 4 * s + 2 * half; i < 4 * s + 2 * half + 2; ++i) {
+        y[i] = fmaf(scale, turned[i], -back * y[i]);
+      }
+    }
+    dtau += inside[half] ? factor * sum : 0.0f;
   }
-  return inside ? factor * along : 0.0f;
+  return dtau;
 }
 
 }  // namespace strait::kernels::cuda::cca

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/attention_sm90.h"
 #include "kernels/cuda/cca_fused_fwd.cuh"
 #include "kernels/cuda/cca_views.h"
 
@@ -18,40 +19,27 @@ bool fused_covers(const Op& op, const ConstTensor& query, bool others_aligned, s
          Context::current().hopper();
 }
 
-/// Blocks of each head when every multiprocessor holds one; none without a tile.
-inline unsigned parts_of(int heads, int tiles) {
-  const auto blocks = static_cast<int>(Context::current().multiprocessors());
-  return static_cast<unsigned>(std::clamp(blocks / heads, 1, tiles));
+/// Map of x [T, heads, kHead] in chunks of rows, for boxes of `box_rows` rows of a head.
+inline CUtensorMap heads_map(const ConstTensor& x, std::int64_t chunk_rows, int box_rows) {
+  sm90::TensorLayout layout = layout_of(x);
+  // Strides that lead nowhere need not be aligned, but TMA asks.
+  if (layout.rows == 1) layout.row_stride = kHead;
+  if (layout.heads == 1) layout.head_stride = kHead;
+  return sm90::make_chunked_map(layout, chunk_rows, box_rows);
 }
 
-/// Tiles of all chunks that cover `before` rows ahead of each chunk and the chunk's own.
-inline int fused_tiles(const Inputs<bf16>& in, int before) {
-  return static_cast<int>(blocks_for(before + in.chunk_rows, kTile)) * in.chunks;
-}
-
-template <class T, class Pointer>
-HeadPair<T> head_pair(const BasicTensor<Pointer>& query, const BasicTensor<Pointer>& key) {
-  return {.query = static_cast<T*>(query.data),
-          .key = static_cast<T*>(key.data),
-          .query_token = query.stride[0],
-          .query_head = query.stride[1],
-          .key_token = key.stride[0],
-          .key_head = key.stride[1]};
-}
-
-/// Returns how many parts there are sums of.
+/// `parts`: blocks of each head.
 template <bool kUndo>
-unsigned launch_forward(const Call& call, const Inputs<bf16>& in, const ForwardArgs& args,
-                        const Rope& rope) {
-  const unsigned parts = parts_of(in.heads, fused_tiles(in, 0));
+void launch_forward(const Call& call, const Inputs<bf16>& in, unsigned parts,
+                    const ForwardArgs& args, const Rope& rope) {
   const Grid grid{dim3(static_cast<unsigned>(in.heads), parts), kFusedThreads,
                   sizeof(ForwardShared)};
-  static_assert(sizeof(ForwardShared) <= 227 << 10, "the shared memory of a block");
+  static_assert(sizeof(ForwardShared) <= sm90::kSharedLimit);
   const auto kernel = rope.dims == kHead       ? fused_forward<kStrips / 2, kUndo>
                       : rope.dims == kHead / 2 ? fused_forward<kStrips / 4, kUndo>
                                                : fused_forward<0, kUndo>;
-  launch_kernel(call, grid, kernel, in, args, make_rope_table(rope));
-  return parts;
+  if (kUndo) return launch_kernel(call, grid, kernel, in, args, make_rope_table(rope));
+  launch_overlapping(call, grid, kernel, in, args, make_rope_table(rope));
 }
 
 }  // namespace strait::kernels::cuda::cca

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/cca_fused.cuh"
+#include "kernels/cuda/cca_progress.cuh"
 
 // Gradients of the fused path's parameters. All of them follow from db1, the sum of du, and from
 // three correlations of a head, C_s[c][o] = sum over t of z_{t-s}[c] du_t[o] where t reaches back
@@ -15,124 +15,145 @@ struct PartialLayout {
       : db1(static_cast<std::int64_t>(heads) * kComposedRows * kHead), size(db1 + heads * kHead) {}
 };
 
-inline constexpr int kStages = 3;
-inline constexpr int kCorrelateThreads = 2 * kWarpgroup;  // a warpgroup has half of the inputs
+/// One warpgroup has a warp that loads and three for db1, each of the others half of the inputs.
+inline constexpr int kPairThreads = 2 * kWarpgroup;
+inline constexpr int kCorrelateThreads = kWarpgroup + kPairThreads;
+inline constexpr int kBiasWarps = 3, kBiasThreads = kBiasWarps * kWarp;
 
-/// A tile on its way to the products.
-struct CorrelationStage {
-  alignas(1024) bf16 du[2][kTile * kPieceColumns];  // in pieces (see sm90::operand)
-  alignas(256) bf16 z[(kTile + kReach) * kHead];    // row i of the tile at i + kReach
+/// Place among the threads that multiply.
+__device__ __forceinline__ int pair_thread() {
+  return fresh(threadIdx.x) - kWarpgroup;
+}
+
+struct CorrelationArgs {
+  CUtensorMap z, du;  // boxes of kBoxRows rows
+  float* partials;
+  Progress done;
 };
 
 struct CorrelationShared {
-  CorrelationStage stage[kStages];
-  alignas(256) bf16 zeros[kHead];
-  TileFacts facts[2];
-  float2 db1[kCorrelateThreads];
+  Slots<8, kPairThreads / kWarp + kBiasWarps> slots;
+  float db1[kBiasThreads / 16][kHead];
 };
+using CorrelationSlots = decltype(CorrelationShared::slots);
 
-/// Starts copying a tile's rows of z and du; zeros behind the chunk. What lies before a document is
-/// copied too, and not used.
-__device__ __forceinline__ void stage_tile(const Inputs<bf16>& in, const bf16* du,
-                                           const TileSpot& at, int head, bool wanted,
-                                           CorrelationStage& to) {
-  constexpr int kAtOnce = kCorrelateThreads / 16;
-  if (wanted) {
-    const TileRows<const bf16> z(in.z, at);
-    const int thread = fresh(threadIdx.x), packet = thread % 16, first = thread / 16;
-    const int channel = head * kHead + packet * 8;
-    const bf16* z_row = z.rows + ((first - kReach) * z.stride + channel);
-    const bf16* du_row =
-        du + at.token(in) * in.channels() + ((first - kReach) * in.channels() + channel);
-    bf16* z_place = Tile<kHead>{to.z}.at(first, packet);
-    const Tile<kPieceColumns> piece{to.du[packet / 8]};
+/// Loads the tiles' rows of z from kReach before them on and of du. One warp.
+__device__ __forceinline__ void load_pairs(const Inputs<bf16>& in, const CorrelationArgs& args,
+                                           const BlockTiles& tiles, CorrelationSlots& slots) {
+  CorrelationSlots::Ring ring;
+  Frontier frontier{args.done, tiles.head, 0, 0};
+  for (int i = 0; i < tiles.count(); ++i) {
+    const TileSpot at = tiles.at(in, i);
+    if (lane_id() == 0) slots.load(ring, args.z, at.first - kReach, tiles.head, at.chunk);
+    frontier.wait(in, at.chunk, at.first + kTile);
+    if (lane_id() == 0) slots.load(ring, args.du, at.first, tiles.head, at.chunk);
+    __syncwarp();
+  }
+}
+
+/// Which of the rows of z that a thread reads count: how many of the kReach rows before it every
+/// row of du reaches, two bits for each 16 rows of a tile.
+struct PairFacts {
+  static constexpr int kSteps = kTile / 16;
+  int reach = 0;
+
+  __device__ PairFacts(const Inputs<bf16>& in, const TileSpot& at) {
+    const int lane = fresh(lane_id());
 #pragma unroll
-    for (int step = 0; step < (kTile + kReach + kAtOnce - 1) / kAtOnce; ++step) {
-      const int i = first - kReach + step * kAtOnce;
-      if (i >= kTile) break;
-      const bool exists = i < at.rows && at.first + i + in.halo_rows >= 0;
-      const bf16* from = at.first + i >= 0 ? z_row : z.at(i) + channel;
-      cp_async_16(z_place + step * kAtOnce * kHead, exists ? from : in.z.rows, exists);
-      if (i >= 0) cp_async_16(piece.at(i, packet % 8), exists ? du_row : du, exists);
-      z_row += kAtOnce * z.stride;
-      du_row += kAtOnce * in.channels();
+    for (int step = 0; step < kSteps; ++step) {
+      const int i = min(16 * step + lane % 8 + lane / 16 * 8, at.rows - 1);
+      const int history = min(in.doc_pos[at.token(in) + i], at.first + i + in.halo_rows);
+      reach |= min(history, kReach) << 2 * step;
     }
   }
-  cp_async_commit();
-}
+  __device__ bool reaches(int step, int back) const {
+    return (reach >> 2 * step & 3) >= back;
+  }
+};
 
-/// Adds a tile to this warpgroup's half of the inputs of every C_s.
-__device__ __forceinline__ void add_products(const TileFacts& facts, const CorrelationStage& stage,
-                                             const bf16* zeros,
-                                             float (&sums)[kComposedTaps][kHead / 2]) {
-  const Tile<kHead> z{const_cast<bf16*>(stage.z)};
-  const int lane = fresh(lane_id()), chunk = warp_id() * 2 + lane / 8 % 2;
-  const std::uint64_t b = uniform_operand<kTile>(stage.du[0]);
+/// Adds a tile to this warpgroup's half of the inputs of every C_s. While a product runs, the
+/// operand of the next is loaded.
+__device__ __forceinline__ void add_pairs(const PairFacts& facts, Slot& z, Slot& du,
+                                          float (&sums)[kComposedTaps][kHead / 2]) {
+  const int lane = fresh(lane_id()), chunk = pair_thread() / kWarp * 2 + lane / 8 % 2;
+  const int first = lane % 8 + lane / 16 * 8 + kReach;
+  const bf16* const zeros = z.at(kZeroRow, chunk);
+  const bf16* rows[kComposedTaps];  // of the first 16; those behind have the same permutation
 #pragma unroll
-  for (int back = 0; back < kComposedTaps; ++back) {
-    multiply_steps<kTile / 16, Along::rows>(
-        sums[back], true,
-        [&](int step, std::uint32_t(&a)[4]) {
-          const int i = 16 * step + lane % 8 + lane / 16 * 8;
-          const bf16* row = z.at(i + kReach - back, chunk);
-          load_matrices_transposed(a, facts.reaches(i, back) ? row : zeros);
-        },
-        [&](int step) { return b + sm90::depth_offset<Along::rows, kTile>(step); });
+  for (int back = 0; back < kComposedTaps; ++back) rows[back] = z.at(first - back, chunk);
+  const std::uint64_t b = uniform_operand<Slot::kRows>(du.piece[0]);
+  std::uint32_t a[2][4];
+#pragma unroll
+  for (int n = 0; n < PairFacts::kSteps * kComposedTaps; ++n) {
+    const int step = n / kComposedTaps, back = n % kComposedTaps;
+    const bf16* const from = rows[back] + 16 * step * kPieceColumns;
+    if (n >= 2) sm90::wait_products<1>();
+    load_matrices_transposed(a[n % 2], facts.reaches(step, back) ? from : zeros);
+    sm90::begin_products();
+    sm90::Product<kHead>::registers<Along::rows>(
+        sums[back], a[n % 2], b + sm90::depth_offset<Along::rows, Slot::kRows>(step), true);
+    sm90::commit_products();
+  }
+  sm90::wait_products<0>();
+}
+
+/// Sums of du over the tiles, to the part's db1: eight channels a lane. kBiasWarps warps.
+__device__ __forceinline__ void sum_bias(const BlockTiles& tiles, CorrelationShared& shared,
+                                         float* db1) {
+  const int thread = static_cast<int>(threadIdx.x) - kWarp, packet = thread % 16;
+  const int first = thread / 16;
+  Floats<8> sum = {};
+  CorrelationSlots::Ring ring;
+  for (int index = 0; index < tiles.count(); ++index) {
+    CorrelationSlots::Ring z_ring = ring;
+    ring.advance();
+    Slot& du = shared.slots.wait(ring);  // then those of z are there, too
+#pragma unroll 2
+    for (int row = first; row < kTile; row += kBiasThreads / 16) {
+      const auto x = Packet<bf16, 8>::load(du.at(row, packet));
+#pragma unroll
+      for (int j = 0; j < 8; ++j) sum[j] += x.get(j);
+    }
+    shared.slots.release(z_ring);
+    shared.slots.release(ring);
+  }
+#pragma unroll
+  for (int j = 0; j < 8; ++j) shared.db1[first][packet * 8 + j] = sum[j];
+  sm90::sync_threads(4, kBiasThreads);
+  for (int c = thread; c < kHead; c += kBiasThreads) {
+    float total = 0;
+    for (const auto& rows : shared.db1) total += rows[c];
+    db1[c] = total;
   }
 }
 
-/// Two channels of db1, every fourth row.
-__device__ __forceinline__ void add_rows(const CorrelationStage& stage, float2& sum) {
-  const int thread = fresh(threadIdx.x), pair = thread % 64, first = thread / 64;
-  const Tile<kPieceColumns> piece{const_cast<bf16*>(stage.du[pair / 32])};
-#pragma unroll 4
-  for (int i = first; i < kTile; i += kCorrelateThreads / 64) {
-    const auto x = Packet<bf16, 2>::load(piece.at(i, pair % 32 / 4) + pair % 4 * 2);
-    sum.x += x.get(0);
-    sum.y += x.get(1);
-  }
-}
-
-/// Grid: (heads, parts); a block walks its part of the tiles of its head.
-__global__ void __launch_bounds__(kCorrelateThreads, 1)
-    correlate(const __grid_constant__ Inputs<bf16> in, const bf16* du, float* partials) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  extern __shared__ __align__(1024) unsigned char memory[];
-  auto& shared = *reinterpret_cast<CorrelationShared*>(memory);
-  const int head = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
-  const int per_chunk = (in.chunk_rows + kTile - 1) / kTile;
-  const TileRange tiles(per_chunk * in.chunks, blockIdx.y, gridDim.y);
+/// Sums over the tiles of a block, to its part of the partial sums.
+__device__ __forceinline__ void sum_pairs(const Inputs<bf16>& in, const CorrelationArgs& args,
+                                          const BlockTiles& tiles, CorrelationShared& shared) {
+  const int thread = pair_thread(), head = tiles.head;
   float sums[kComposedTaps][kHead / 2] = {};
-  float2 db1 = {};
-
-  if (thread < kHead) shared.zeros[thread] = from_float<bf16>(0.0f);
-  const auto tile_at = [&](int tile) { return TileSpot(in, tile, per_chunk, 0); };
-  if (thread < kWarpgroup) {
-    const TileSpot at = tile_at(tiles.begin);
-    RowFacts(in, at).store(in, at, shared.facts[0]);
-  }
-  for (int s = 0; s < kStages - 1; ++s) {
-    const int tile = tiles.begin + s;
-    stage_tile(in, du, tile_at(tile), head, tile < tiles.end, shared.stage[s]);
-  }
-  int turn = 0, slot = 0;
-  for (int tile = tiles.begin; tile < tiles.end; ++tile, turn ^= 1) {
-    const TileSpot next = tile_at(tile + 1);
-    const RowFacts next_facts(in, next);
-    cp_async_wait<kStages - 2>();
-    sm90::fence_shared_for_async();
-    __syncthreads();
-    const int free_slot = slot == 0 ? kStages - 1 : slot - 1, ahead = tile + kStages - 1;
-    stage_tile(in, du, tile_at(ahead), head, ahead < tiles.end, shared.stage[free_slot]);
-    add_products(shared.facts[turn], shared.stage[slot], shared.zeros, sums);
-    add_rows(shared.stage[slot], db1);
-    if (thread < kWarpgroup) next_facts.store(in, next, shared.facts[turn ^ 1]);
-    slot = slot + 1 == kStages ? 0 : slot + 1;
+  CorrelationSlots::Ring ring;
+  PairFacts facts(in, tiles.at(in, 0));
+  for (int index = 0; index < tiles.count(); ++index) {
+    const TileSpot at = tiles.at(in, index);
+    const PairFacts next_facts(in, tiles.at(in, index + 1));
+    Slot& z = shared.slots.wait(ring);
+    if (in.halo_rows > 0 && at.first == 0) {
+      load_halo(in, at.chunk, head, z, thread);
+      sm90::sync_threads(1, kPairThreads);
+    }
+    CorrelationSlots::Ring z_ring = ring;
+    ring.advance();
+    Slot& du = shared.slots.wait(ring);
+    add_pairs(facts, z, du, sums);
+    facts = next_facts;
+    shared.slots.release(z_ring);
+    shared.slots.release(ring);
   }
 
   // Store the part's sums.
   const PartialLayout layout(in.heads);
-  float* const out = partials + blockIdx.y * layout.size;
+  float* const out = args.partials + tiles.part * layout.size;
   const int input = thread / kWarpgroup * 64 + thread_row();
 #pragma unroll
   for (int back = 0; back < kComposedTaps; ++back) {
@@ -147,14 +168,30 @@ __global__ void __launch_bounds__(kCorrelateThreads, 1)
       }
     }
   }
-  shared.db1[thread] = db1;
+}
+
+/// Grid: (heads, parts).
+__global__ void __launch_bounds__(kCorrelateThreads, 1)
+    correlate(const __grid_constant__ Inputs<bf16> in,
+              const __grid_constant__ CorrelationArgs args) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ __align__(1024) unsigned char memory[];
+  auto& shared = *reinterpret_cast<CorrelationShared*>(memory);
+  allow_next_launch();
+  const BlockTiles tiles(in, 0);
+  shared.slots.init();
   __syncthreads();
-  if (thread >= 64) return;
-  for (int i = 1; i < kCorrelateThreads / 64; ++i) {
-    db1.x += shared.db1[i * 64 + thread].x;
-    db1.y += shared.db1[i * 64 + thread].y;
+  if (threadIdx.x < kWarpgroup) {
+    sm90::release_registers<40>();
+    const PartialLayout layout(in.heads);
+    float* const db1 = args.partials + tiles.part * layout.size + layout.db1 + tiles.head * kHead;
+    if (warp_id() == 0) load_pairs(in, args, tiles, shared.slots);
+    if (warp_id() > 0) sum_bias(tiles, shared, db1);
+  } else {
+    sm90::take_registers<232>();
+    sum_pairs(in, args, tiles, shared);
   }
-  *reinterpret_cast<float2*>(out + layout.db1 + head * kHead + 2 * thread) = db1;
+  wait_for_last_launch();
 #endif
 }
 
@@ -163,43 +200,44 @@ struct WeightTargets {
   float *dw0, *db0, *dw1, *db1, *dtemp;
 };
 
-/// Partial sums in the order of the parts, in double.
-__device__ __forceinline__ double sum_parts(const float* partials, std::int64_t stride, int parts) {
-  double sum = 0;
-#pragma unroll 8
-  for (int p = 0; p < parts; ++p) sum += partials[p * stride];
-  return sum;
-}
-
 __device__ __forceinline__ void accumulate(float& to, double x) {
   to = static_cast<float>(to + x);
 }
 
-/// Grid: (inputs of a head, heads), a thread an output: the chain rule from C and db1 on.
+/// Grid: (inputs of a head, heads), a thread an output: the chain rule from C and db1 on. Sums of
+/// parts in their order, in double.
 __global__ void __launch_bounds__(kHead)
     finish_weights(const __grid_constant__ Inputs<bf16> in, const WeightTargets targets,
-                   const float* partials, const float* dtemp, int parts) {
+                   const float* partials, int parts, const float* dtemp, Progress undone) {
   __shared__ double totals[3][kHead / kWarp];
   const int head = static_cast<int>(blockIdx.y), c = static_cast<int>(blockIdx.x);
   const int o = static_cast<int>(threadIdx.x), channel = head * kHead + c;
-  const PartialLayout layout(in.heads);
-  double sums[kComposedTaps];
-  for (int s = 0; s < kComposedTaps; ++s) {
-    const std::int64_t row = (static_cast<std::int64_t>(head) * kComposedTaps + s) * kHead + c;
-    sums[s] = sum_parts(partials + row * kHead + o, layout.size, parts);
-  }
-  const double db1 = sum_parts(partials + layout.db1 + head * kHead + o, layout.size, parts);
-
-  // dw1, oldest tap first.
-  const double b0 = in.b0.at(channel), w_old = to_float(in.w0[channel]),
-               w_new = to_float(in.w0[in.channels() + channel]);
   const std::int64_t old_at = (static_cast<std::int64_t>(head) * 2 * kHead + c) * kHead + o;
   const std::int64_t new_at = old_at + kHead * kHead;
-  accumulate(targets.dw1[old_at], b0 * db1 + w_new * sums[1] + w_old * sums[2]);
-  accumulate(targets.dw1[new_at], b0 * db1 + w_new * sums[0] + w_old * sums[1]);
+  const double b0 = in.b0.at(channel), w_old = to_float(in.w0[channel]),
+               w_new = to_float(in.w0[in.channels() + channel]);
+  const double v_old = to_float(in.w1[old_at]), v_new = to_float(in.w1[new_at]);
+  const float dw1_old = targets.dw1[old_at], dw1_new = targets.dw1[new_at];
+  wait_for_last_launch();
+
+  const PartialLayout layout(in.heads);
+  const float* from = partials + (head * kComposedRows + c) * kHead + o;
+  const float* bias = partials + layout.db1 + head * kHead + o;
+  double sums[kComposedTaps] = {}, db1 = 0;
+#pragma unroll 4
+  for (int p = 0; p < parts; ++p) {
+#pragma unroll
+    for (int s = 0; s < kComposedTaps; ++s) sums[s] += from[s * kHead * kHead];
+    db1 += *bias;
+    from += layout.size;
+    bias += layout.size;
+  }
+
+  // dw1, oldest tap first.
+  targets.dw1[old_at] = static_cast<float>(dw1_old + b0 * db1 + w_new * sums[1] + w_old * sums[2]);
+  targets.dw1[new_at] = static_cast<float>(dw1_new + b0 * db1 + w_new * sums[0] + w_old * sums[1]);
 
   // dw0 and db0, sums over the outputs.
-  const double v_old = to_float(in.w1[old_at]), v_new = to_float(in.w1[new_at]);
   const double shares[3] = {v_new * sums[1] + v_old * sums[2], v_new * sums[0] + v_old * sums[1],
                             (v_new + v_old) * db1};
   for (int i = 0; i < 3; ++i) {
@@ -214,9 +252,12 @@ __global__ void __launch_bounds__(kHead)
   }
   if (c == 0) accumulate(targets.db1[channel + o], db1);
   const int key = head - in.query_heads;
-  if (c == 0 && o == 0 && key >= 0) {
-    accumulate(targets.dtemp[key], sum_parts(dtemp + key, in.groups, parts));
+  if (c == 1 && o == 0 && key >= 0) {
+    double sum = 0;
+    for (int p = 0; p < undone.parts; ++p) sum += dtemp[p * in.groups + key];
+    accumulate(targets.dtemp[key], sum);
   }
+  if (c == 2) undone.clear(head);
 }
 
 }  // namespace strait::kernels::cuda::cca

@@ -82,7 +82,7 @@ struct Inputs {
   /// Floats between rows of the convolutions' output in shared memory.
   __host__ __device__ int pitch() const { return padded() + 4; }
   __device__ int channels() const { return heads * width; }
-  __device__ int group_size() const { return query_heads / groups; }
+  __host__ __device__ int group_size() const { return query_heads / groups; }
 
   /// Rows before this one that belong to its document and are at hand; negative when the row
   /// itself is a halo column of another document.

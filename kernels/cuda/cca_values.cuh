@@ -52,40 +52,52 @@ inline Grid value_grid(const ValueArgs& args) {
   return {blocks_for(units, kValueThreads), kValueThreads};
 }
 
-/// v[t] = concat(current[t], delayed[t - 1]), zeros before the first row of a document: one unit.
-template <class Unit>
-__device__ __forceinline__ void shift_unit(const ValueArgs& args, std::int64_t t, int c) {
-  const int back = c - args.current_width;
-  Unit value = {};
-  if (back < 0) {
-    value = static_cast<const Unit*>(args.current)[t * args.current_stride + c];
-  } else if (args.doc_pos[t] > 0) {
-    if (t % args.chunk_rows != 0) {
-      value = static_cast<const Unit*>(args.delayed)[(t - 1) * args.delayed_stride + back];
-    } else if (args.halo) {
-      value = static_cast<const Unit*>(args.halo)[t / args.chunk_rows * args.halo_stride + back];
-    }
-  }
-  static_cast<Unit*>(args.values)[t * args.values_stride + c] = value;
-}
+/// A place in v: row t, which is the row-th of its chunk, unit c of the row.
+struct ValuePlace {
+  std::int64_t t;
+  int chunk, row, c;
+};
 
-/// The mirror image: the delayed half goes to the row before, or to the halo.
-template <class Unit>
-__device__ __forceinline__ void unshift_unit(const ValueArgs& args, std::int64_t t, int c) {
-  const int back = c - args.current_width;
-  const Unit* values = static_cast<const Unit*>(args.values) + c;
-  if (back < 0) {
-    static_cast<Unit*>(args.current)[t * args.current_stride + c] = values[t * args.values_stride];
-    return;
+/// v[t] = concat(current[t], delayed[t - 1]), zeros before the first row of a document: one unit.
+/// kForward: read and written as a unit of v, else as the unit of the halves' gradients that has
+/// its place there.
+template <class Unit, bool kForward>
+struct ValueUnit {
+  const ValueArgs& args;
+  const ValuePlace at;
+  const int back = at.c - args.current_width;  // in the delayed half, when not negative
+
+  __device__ Unit* whole(std::int64_t row) const {
+    return static_cast<Unit*>(args.values) + row * args.values_stride + at.c;
   }
-  const bool reached = (t + 1) % args.chunk_rows != 0 && args.doc_pos[t + 1] > 0;
-  static_cast<Unit*>(args.delayed)[t * args.delayed_stride + back] =
-      reached ? values[(t + 1) * args.values_stride] : Unit{};
-  if (args.halo && t % args.chunk_rows == 0) {
-    static_cast<Unit*>(args.halo)[t / args.chunk_rows * args.halo_stride + back] =
-        args.doc_pos[t] > 0 ? values[t * args.values_stride] : Unit{};
+  __device__ Unit* half(std::int64_t row) const {
+    if (back < 0) return static_cast<Unit*>(args.current) + row * args.current_stride + at.c;
+    return static_cast<Unit*>(args.delayed) + row * args.delayed_stride + back;
   }
-}
+  /// Of the row before the chunk.
+  __device__ Unit* halo() const {
+    return static_cast<Unit*>(args.halo) + at.chunk * args.halo_stride + back;
+  }
+
+  __device__ Unit load() const {
+    const Unit* from = kForward ? half(at.t) : whole(at.t);
+    bool valid = true;
+    if (kForward && back >= 0) {
+      from = at.row == 0 ? halo() : half(at.t - 1);
+      valid = args.doc_pos[at.t] > 0 && (at.row > 0 || args.halo);
+    } else if (back >= 0) {
+      from = whole(at.t + 1);
+      valid = at.row + 1 < args.chunk_rows && args.doc_pos[at.t + 1] > 0;
+    }
+    return valid ? *from : Unit{};
+  }
+
+  __device__ void store(const Unit& unit) const {
+    *(kForward ? whole(at.t) : half(at.t)) = unit;
+    if (kForward || back < 0 || !args.halo || at.row > 0) return;
+    *halo() = args.doc_pos[at.t] > 0 ? *whole(at.t) : Unit{};
+  }
+};
 
 /// kForward: v from its halves, else the gradients of the halves from that of v.
 template <class Unit, bool kForward>
@@ -94,11 +106,67 @@ __global__ void __launch_bounds__(kValueThreads) move_values(const ValueArgs arg
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kValueThreads + threadIdx.x;
   if (index >= args.tokens * width) return;
   const std::int64_t t = index / width;
-  const int c = static_cast<int>(index - t * width);
-  if constexpr (kForward) {
-    shift_unit<Unit>(args, t, c);
-  } else {
-    unshift_unit<Unit>(args, t, c);
+  const ValuePlace at{t, static_cast<int>(t / args.chunk_rows),
+                      static_cast<int>(t % args.chunk_rows), static_cast<int>(index % width)};
+  const ValueUnit<Unit, kForward> unit{args, at};
+  unit.store(unit.load());
+}
+
+/// Unit c of rows [begin, end) of a chunk, none of them its first, every step-th: many at a time.
+template <bool kForward, bool kDelayed>
+__device__ __forceinline__ void move_column(const ValueArgs& args, const ValuePlace& at, int end,
+                                            int step) {
+  constexpr int kAtOnce = 16, kLater = kForward ? 0 : 1;  // the row that has the value's history
+  const ValueUnit<uint4, kForward> unit{args, at};
+  const uint4* from = kForward ? unit.half(at.t - kDelayed) : unit.whole(at.t + kDelayed);
+  uint4* to = kForward ? unit.whole(at.t) : unit.half(at.t);
+  const std::int64_t half_stride = kDelayed ? args.delayed_stride : args.current_stride;
+  const std::int64_t from_step = step * (kForward ? half_stride : args.values_stride);
+  const std::int64_t to_step = step * (kForward ? args.values_stride : half_stride);
+  const std::int32_t* doc_pos = args.doc_pos + at.t + kLater;
+#pragma unroll 1
+  for (int row = at.row; row < end; row += kAtOnce * step) {
+    uint4 units[kAtOnce];
+    std::int32_t history[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int at_row = row + i * step;
+      const bool there = at_row < end && (!kDelayed || at_row + kLater < args.chunk_rows);
+      units[i] = there ? *from : uint4{};
+      history[i] = kDelayed && there ? doc_pos[i * step] : 1;
+      from += from_step;
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (row + i * step < end) *to = history[i] > 0 ? units[i] : uint4{};
+      to += to_step;
+    }
+    doc_pos += kAtOnce * step;
+  }
+}
+
+/// The same for rows [begin, end) by some warps of a block.
+template <bool kForward>
+__device__ __forceinline__ void move_rows(const ValueArgs& args, std::int64_t begin,
+                                          std::int64_t end, int warp, int warps) {
+  const std::int64_t rows = args.chunk_rows;
+  for (int chunk = static_cast<int>(begin / rows); chunk * rows < end; ++chunk) {
+    const std::int64_t start = chunk * rows;
+    const int low = static_cast<int>(max(begin - start, std::int64_t{0}));
+    const int high = static_cast<int>(min(end - start, rows));
+    for (int c = lane_id(); c < args.current_width + args.delayed_width; c += kWarp) {
+      if (low == 0 && warp == 0) {
+        const ValueUnit<uint4, kForward> unit{args, {start, chunk, 0, c}};
+        unit.store(unit.load());
+      }
+      const int row = max(low, 1) + warp;
+      const ValuePlace at{start + row, chunk, row, c};
+      if (c < args.current_width) {
+        move_column<kForward, false>(args, at, high, warps);
+      } else {
+        move_column<kForward, true>(args, at, high, warps);
+      }
+    }
   }
 }
 

@@ -1,0 +1,66 @@
+#pragma once
+
+#include "kernels/cuda/cca_slots.cuh"
+
+// How the kernels of the fused backward run side by side. The one that works out du tells how far
+// its workers are; the others, launched as soon as all its blocks run, follow it through L2.
+namespace strait::kernels::cuda::cca {
+
+/// Lets the next launch on the stream begin, if it was made to overlap, as soon as every block of
+/// this one has called this.
+__device__ __forceinline__ void allow_next_launch() {
+  asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
+}
+
+/// Waits until the launch before this one is over and its writes are to be seen.
+__device__ __forceinline__ void wait_for_last_launch() {
+  asm volatile("griddepcontrol.wait;\n" ::: "memory");
+}
+
+/// How many of its tiles each block has done, in order; zeros at the beginning.
+struct Progress {
+  int* done;  // [heads, parts]
+  int parts;  // blocks of a head
+
+  /// One thread: the first `count` tiles of this block are in memory.
+  __device__ void tell(const BlockTiles& tiles, int count) const {
+    int* to = done + tiles.head * parts + tiles.part;
+    sm90::fence_global_for_async();
+    asm volatile("st.release.gpu.global.s32 [%0], %1;\n" ::"l"(to), "r"(count) : "memory");
+  }
+
+  /// A block, once nobody looks any more.
+  __device__ void clear(int head) const {
+    for (int i = threadIdx.x; i < parts; i += blockDim.x) done[head * parts + i] = 0;
+  }
+};
+
+/// What a warp knows of the progress of a head and the others of its group.
+struct Frontier {
+  const Progress& progress;
+  int head, others, count;  // this head, the first other one and how many
+  int tiles = 0;            // all tiles of these heads before this one are done
+
+  /// Waits until the rows before row `end` of a chunk are done; what TMA loads then sees them. The
+  /// whole warp.
+  __device__ void wait(const Inputs<bf16>& in, int chunk, int end) {
+    const TileCut cut(in, 0);
+    const int last = chunk * cut.per_chunk + (min(end, in.chunk_rows) - 1) / kTile;
+    if (tiles > last) return;
+    while (tiles <= last) {
+      int first = cut.count;
+      for (int i = lane_id(); i < (1 + count) * progress.parts; i += kWarp) {
+        const int part = i % progress.parts, h = i / progress.parts;
+        const int* from = progress.done + (h == 0 ? head : others + h - 1) * progress.parts + part;
+        int done;
+        asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];\n" : "=r"(done) : "l"(from) : "memory");
+        first = min(first, done * progress.parts + part);
+      }
+      tiles = __reduce_min_sync(sm90::kFullWarp, first);
+    }
+    __threadfence();
+    sm90::fence_global_for_async();
+  }
+};
+
+}  // namespace strait::kernels::cuda::cca
