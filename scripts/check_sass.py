@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the machine code of the Hopper attention kernels: their products are tensor-core
-instructions that run asynchronously, and their loops do not touch local memory.
+"""Checks the machine code of the Hopper kernels of attention and the CCA mix: their products are
+tensor-core instructions that run asynchronously, and their loops do not touch local memory.
 
   scripts/check_sass.py FILE...     objects, libraries or programs with sm_90a code
 
@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import sys
 
-KERNEL = re.compile(r"\tFunction : (\S*sm90\S*attention_(?:forward|backward)\S*)")
+KERNEL = re.compile(r"\tFunction : (\S*(?:sm90\S*attention_(?:forward|backward)|3cca\d+"
+                    r"(?:fused_(?:forward|backward)|correlate))\S*)")
 INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(.*?);")
 BRANCH = re.compile(r"\bBRA\b.*?0x([0-9a-f]+)")
 
@@ -56,7 +57,7 @@ def product_loops(code):
 def faults_of(code):
     """What is wrong with a kernel, and a summary."""
     products = sum("HGMMA" in text for _, text in code)
-    waits = sum("WARPGROUP.DEPBAR" in text for _, text in code)
+    waits = sum("WARPGROUP.DEPBAR.LE gsb0, 0x0" in text for _, text in code)
     loops = product_loops(code)
     local = sum(bool(re.search(r"\b(LDL|STL)\b", text)) for body in loops for text in body)
     faults = []
