@@ -58,11 +58,21 @@ std::vector<Case> fused_cases() {
       {.name = "chunks_without_halos", .documents = {130, 126}, .heads = 6, .chunks = 4},
       {.name = "half_rotated", .documents = {129}, .groups = 1, .rope = {1e4, 64}},
       {.name = "no_rope_no_delay", .documents = {62, 65}, .delayed = 0, .rope = {}}};
+  for (Case& c : all) c.switches.qk_mean = c.documents.size() != 1;
+  // Odd lengths, every kind of group, documents of one row, many tiles a block.
+  const std::vector<Case> odd = {
+      {.name = "t113_4over4", .documents = {113}, .groups = 4},
+      {.name = "t239_4over1", .documents = {239}, .groups = 1},
+      {.name = "t799_6over2", .documents = {1, 1, 500, 1, 296}, .heads = 6, .delayed = 128},
+      {.name = "t1023_8over8", .documents = {1023}, .heads = 8, .groups = 8, .delayed = 512},
+      {.name = "t4097_2over2", .documents = {4097}, .heads = 2, .delayed = 128},
+      {.name = "t4097_4over2", .documents = {2048, 1, 2048}},
+      {.name = "ones", .documents = std::vector<std::int64_t>(150, 1), .rows = kPaddedRows}};
+  all.insert(all.end(), odd.begin(), odd.end());
   for (Case& c : all) {
     c.name = "fused_" + c.name;
     c.width = 128;
     if (c.rope.dims == 32) c.rope.dims = 128;
-    c.switches.qk_mean = c.documents.size() != 1;
     c.switches.temperature = c.halos ? KeyTemperature::linear : KeyTemperature::exp;
   }
   return all;
