@@ -7,6 +7,7 @@
 #include "kernels/cuda/matrix_cut.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/run.h"
+#include "kernels/cuda/square_sum.cuh"
 #include "kernels/cuda/support.h"
 #include "kernels/stochastic.h"
 
@@ -91,20 +92,9 @@ constexpr std::int64_t kMaxSums = 64;
 template <class T, int kWidth>
 __global__ __launch_bounds__(kCutThreads) void matrix_squares(FlatMatrices cut, const T* x,
                                                               double* sums) {
-  __shared__ double partials[kWarp];
   const std::int64_t matrix = blockIdx.x / cut.sums, piece = blockIdx.x - matrix * cut.sums;
-  const T* values = x + matrix * cut.size;
-  const std::int64_t step = cut.sums * kCutThreads * kWidth;
-  double sum = 0;
-  for (std::int64_t i = (piece * kCutThreads + threadIdx.x) * kWidth; i < cut.size; i += step) {
-    const auto packet = Packet<T, kWidth>::load(values + i, cut.size - i);
-#pragma unroll
-    for (int j = 0; j < kWidth; ++j) {
-      const double value = packet.get(j);
-      sum = fma(value, value, sum);
-    }
-  }
-  sum = block_reduce(sum, partials);
+  const double sum =
+      square_sum<T, kWidth, kCutThreads>(x + matrix * cut.size, cut.size, piece, cut.sums);
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 

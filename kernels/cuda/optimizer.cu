@@ -6,6 +6,7 @@
 #include "kernels/cuda/matrix_cut.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/run.h"
+#include "kernels/cuda/square_sum.cuh"
 #include "kernels/cuda/support.h"
 #include "kernels/stochastic.h"
 
@@ -111,21 +112,7 @@ constexpr std::int64_t kMaxSumBlocks = 1024;
 template <class T, int kWidth>
 __global__ __launch_bounds__(kCutThreads) void sum_squares(const T* x, std::int64_t n,
                                                            double* sums) {
-  __shared__ double partials[kWarp];
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * kCutThreads * kWidth;
-  double sum = 0;
-#pragma unroll 4
-  for (std::int64_t i =
-           (blockIdx.x * static_cast<std::int64_t>(kCutThreads) + threadIdx.x) * kWidth;
-       i < n; i += step) {
-    const Packet<T, kWidth> packet = Packet<T, kWidth>::load(x + i, n - i);
-#pragma unroll
-    for (int j = 0; j < kWidth; ++j) {
-      const double value = packet.get(j);
-      sum = fma(value, value, sum);
-    }
-  }
-  sum = block_reduce(sum, partials);
+  const double sum = square_sum<T, kWidth, kCutThreads>(x, n, blockIdx.x, gridDim.x);
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
