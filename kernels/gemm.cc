@@ -66,6 +66,10 @@ void check(const GroupedGemm& op) {
   c.dtype("b", op.b, op.a.dtype);
   c.wide_dtype("c", op.c, op.a.dtype);
   c.dtype("offsets", op.offsets, DType::i32);
+  c.optional_shape("to", op.to, {op.a.shape[0]});
+  c.dtype("to", op.to, DType::i32);
+  c.optional_shape("scale", op.scale, {op.a.shape[0]});
+  c.dtype("scale", op.scale, stat_dtype(op.a.dtype));
   check_rows(c, "a", op.a);
   check_rows(c, "b", op.b);
   check_rows(c, "c", op.c);
@@ -101,13 +105,15 @@ Work work(const Gemm& op) {
 }
 
 Work work(const GroupedGemm& op) {
+  const double read = op.accumulate ? bytes_of({op.c}) : 0.0;
   return {matmul_flops(op.c.shape[0], op.c.shape[1], op.a.shape[1]),
-          bytes_of({op.a, op.b, op.offsets, op.c})};
+          bytes_of({op.a, op.b, op.offsets, op.to, op.scale, op.c}) + read};
 }
 
 Work work(const GroupedGemmWgrad& op) {
+  const double read = op.accumulate ? bytes_of({op.dw}) : 0.0;
   return {matmul_flops(op.a.shape[0], op.a.shape[1], op.b.shape[1]),
-          bytes_of({op.a, op.b, op.offsets, op.dw, op.dw})};
+          bytes_of({op.a, op.b, op.offsets, op.dw}) + read};
 }
 
 }  // namespace strait::kernels

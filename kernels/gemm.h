@@ -20,24 +20,29 @@ struct Gemm {
 };
 
 /// Rows of one expert times that expert's matrix; rows are sorted by expert.
-/// c[r] = a[r] op(b[e]) for offsets[e] <= r < offsets[e + 1]; empty experts are fine. Rows from
-/// offsets[E] on belong to no expert: they are not read, and c is left alone there.
+/// c[to[r]] = scale[to[r]] a[r] op(b[e]) for offsets[e] <= r < offsets[e + 1], or += with
+/// `accumulate`; empty experts are fine. Rows from offsets[E] on belong to no expert: they are not
+/// read, and c is left alone there.
 struct GroupedGemm {
   static constexpr const char* kName = "GroupedGemm";
-  ConstTensor a;        // [N, I]
-  ConstTensor b;        // [E, I, O], or [E, O, I] with trans_b
-  ConstTensor offsets;  // [E + 1] i32, offsets[0] = 0, offsets[E] <= N
-  Tensor c;             // [N, O]
+  ConstTensor a;           // [N, I]
+  ConstTensor b;           // [E, I, O], or [E, O, I] with trans_b
+  ConstTensor offsets;     // [E + 1] i32, offsets[0] = 0, offsets[E] <= N
+  ConstTensor to = {};     // [N] i32: rows of c, each once; absent: r
+  ConstTensor scale = {};  // [N] stat dtype, by rows of c; absent: 1
+  Tensor c;                // [N, O]
   bool trans_b = false;
+  bool accumulate = false;
 };
 
-/// dw[e] += a[rows of e]^T b[rows of e].
+/// dw[e] += a[rows of e]^T b[rows of e], or dw[e] = without `accumulate`: zeros for empty experts.
 struct GroupedGemmWgrad {
   static constexpr const char* kName = "GroupedGemmWgrad";
   ConstTensor a;        // [N, O]
   ConstTensor b;        // [N, I]
   ConstTensor offsets;  // [E + 1] i32
-  Tensor dw;            // [E, O, I], accumulated
+  Tensor dw;            // [E, O, I]
+  bool accumulate = true;
 };
 
 void check(const Gemm& op);

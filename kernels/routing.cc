@@ -83,6 +83,10 @@ void check(const RouteFwd& op) {
   check_rule(c, op.rule, experts, chosen);
   c.optional_shape("sequence", op.sequence, {tokens});
   c.dtype("sequence", op.sequence, DType::i32);
+  c.that(op.rule.forced >= 0 && op.rule.forced <= experts, "rule.forced must be in 0..E (", experts,
+         "), got ", op.rule.forced);
+  c.that(op.rule.forced == 0 || op.rule.forced >= chosen, "rule.forced must be 0 or at least K (",
+         chosen, "), got ", op.rule.forced);
   c.disjoint("scores", op.scores, "logits", op.logits);
   c.disjoint("weight", op.weight, "scores", op.scores);
 }
@@ -137,6 +141,25 @@ void check(const RouterBiasUpdate& op) {
   c.that(std::isfinite(op.rate), "rate must be finite, got ", op.rate);
 }
 
+void check(const RouterBiasAdamW& op) {
+  const Checker c(RouterBiasAdamW::kName);
+  c.shape("counts", op.counts, {Checker::kAny});
+  c.dtype("counts", op.counts, DType::i64);
+  check_real(c, "bias", op.bias);
+  const std::int64_t experts = op.counts.shape[0];
+  const auto check_state = [&](const char* field, const Tensor& t, std::int64_t size) {
+    c.shape(field, t, {size});
+    c.dtype(field, t, op.bias.dtype);
+  };
+  check_state("bias", op.bias, experts);
+  check_state("m", op.m, experts);
+  check_state("v", op.v, experts);
+  check_state("steps", op.steps, 1);
+  c.that(std::isfinite(op.rate), "rate must be finite, got ", op.rate);
+  c.that(op.beta1 >= 0 && op.beta1 < 1 && op.beta2 >= 0 && op.beta2 < 1,
+         "beta1 and beta2 must be in [0, 1), got ", op.beta1, " and ", op.beta2);
+}
+
 Work work(const RouteFwd& op) {
   return {0, bytes_of({op.logits, op.bias, op.scores, op.expert, op.weight, op.counts, op.counts})};
 }
@@ -155,6 +178,10 @@ Work work(const RouteBwd& op) {
 
 Work work(const RouterBiasUpdate& op) {
   return {0, bytes_of({op.counts, op.bias, op.bias})};
+}
+
+Work work(const RouterBiasAdamW& op) {
+  return {0, bytes_of({op.counts, op.bias, op.bias, op.m, op.m, op.v, op.v})};
 }
 
 }  // namespace strait::kernels

@@ -18,6 +18,7 @@ struct RouterRule {
   std::int64_t groups = 1;      // experts form this many equal groups; 1: no grouping
   std::int64_t top_groups = 1;  // groups kept; a group's score is the sum of its two best choices
   double scale = 1.0;           // multiplies the weights at the end
+  std::int64_t forced = 0;  // > 0: token t takes experts (t K + k) % forced, whatever its scores
 };
 
 /// scores = softmax or sigmoid of logits; choice = scores + bias (selection only); the K best of
@@ -87,15 +88,31 @@ struct RouterBiasUpdate {
   double rate = 1e-3;
 };
 
+/// ZAYA1's rule (arXiv 2605.05365): AdamW without decay moves the bias against the gradient
+/// counts / total - 1 / E. Nothing moves where total is 0.
+struct RouterBiasAdamW {
+  static constexpr const char* kName = "RouterBiasAdamW";
+  ConstTensor counts;  // [E] i64, as RouterBiasUpdate
+  Tensor bias;         // [E]
+  Tensor m, v;         // [E] dtype of bias: means of the gradient and its square
+  Tensor steps;        // [1] dtype of bias: updates so far, counted on
+  double rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+};
+
 void check(const RouteFwd& op);
 void check(const RouteFraction& op);
 void check(const RouteLosses& op);
 void check(const RouteBwd& op);
 void check(const RouterBiasUpdate& op);
+void check(const RouterBiasAdamW& op);
 Work work(const RouteFwd& op);
 Work work(const RouteFraction& op);
 Work work(const RouteLosses& op);
 Work work(const RouteBwd& op);
 Work work(const RouterBiasUpdate& op);
+Work work(const RouterBiasAdamW& op);
 
 }  // namespace strait::kernels

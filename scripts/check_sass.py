@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Checks the machine code of the Hopper kernels of attention and the CCA mix: their products are
-tensor-core instructions that run asynchronously, and their loops do not touch local memory.
+"""Checks the machine code of the Hopper kernels of attention, the CCA mix and the products of
+experts: their products are tensor-core instructions that run asynchronously, and their loops do not
+touch local memory.
 
   scripts/check_sass.py FILE...     objects, libraries or programs with sm_90a code
 
@@ -13,14 +14,14 @@ import shutil
 import subprocess
 import sys
 
-KERNEL = re.compile(r"\tFunction : (\S*(?:sm90\S*attention_(?:forward|backward)|3cca\d+"
-                    r"(?:fused_(?:forward|backward)|correlate))\S*)")
+KERNEL = re.compile(r"\tFunction : (\S*(?:sm90\S*(?:attention_(?:forward|backward)|"
+                    r"grouped_gemm)|3cca\d+(?:fused_(?:forward|backward)|correlate))\S*)")
 INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(.*?);")
 BRANCH = re.compile(r"\bBRA\b.*?0x([0-9a-f]+)")
 
 
 def kernels_of(tool, path):
-    """[(name, [(address, instruction)])] of every attention kernel in a file."""
+    """[(name, [(address, instruction)])] of every Hopper kernel in a file."""
     text = subprocess.run([tool, "-sass", path], capture_output=True, text=True, check=True).stdout
     kernels, code = [], None
     for line in text.split("\n"):
@@ -65,7 +66,7 @@ def faults_of(code):
         faults.append("no HGMMA")
     if not loops:
         faults.append("no loop with products")
-    if waits * 4 > products:
+    if waits * 2 > products:
         faults.append("products are serialised")
     if local:
         faults.append(f"{local} accesses to local memory in loops with products")

@@ -38,6 +38,21 @@ void check_offsets(const char* op, const ConstTensor& offsets, std::int64_t rows
   }
 }
 
+/// Writes the tile's products, [tile.count, columns], where they belong.
+template <class T>
+void place_rows(const GroupedGemm& op, const Tile& tile, const T* sums) {
+  const std::int64_t columns = op.c.shape[1];
+  for (std::int64_t i = 0; i < tile.count; ++i, sums += columns) {
+    const std::int64_t from = tile.begin + i;
+    const std::int64_t row = op.to.defined() ? op.to.as<std::int32_t>()[from] : from;
+    const T scale = op.scale.defined() ? op.scale.as<T>()[row] : T(1);
+    T* c = op.c.as<T>() + row * op.c.stride[0];
+    for (std::int64_t j = 0; j < columns; ++j) {
+      c[j] = scale * sums[j] + (op.accumulate ? c[j] : T(0));
+    }
+  }
+}
+
 /// Runs body(tile) in parallel for tiles that cut [begin(e), end(e)) of every expert. The products
 /// of experts are too small to share one among threads, and their sizes too uneven to share whole
 /// experts; inside a parallel region CBLAS runs each tile on one thread.
@@ -75,11 +90,17 @@ void run(const GroupedGemm& op) {
     using T = decltype(real);
     auto first = [&](std::int64_t e) -> std::int64_t { return offsets[e]; };
     auto last = [&](std::int64_t e) -> std::int64_t { return offsets[e + 1]; };
+    const bool plain = !op.to.defined() && !op.scale.defined();
     for_each_tile(op.b.shape[0], first, last, [&](const Tile& tile) {
-      gemm<T>(tile.count, op.c.shape[1], op.a.shape[1], T(1),
+      const std::int64_t columns = op.c.shape[1];
+      std::vector<T> sums(plain ? 0 : tile.count * columns);
+      gemm<T>(tile.count, columns, op.a.shape[1], T(1),
               {op.a.as<T>() + tile.begin * op.a.stride[0], op.a.stride[0], false},
-              {op.b.as<T>() + tile.expert * op.b.stride[0], op.b.stride[1], op.trans_b}, T(0),
-              op.c.as<T>() + tile.begin * op.c.stride[0], op.c.stride[0]);
+              {op.b.as<T>() + tile.expert * op.b.stride[0], op.b.stride[1], op.trans_b},
+              T(plain && op.accumulate ? 1 : 0),
+              plain ? op.c.as<T>() + tile.begin * op.c.stride[0] : sums.data(),
+              plain ? op.c.stride[0] : columns);
+      if (!plain) place_rows<T>(op, tile, sums.data());
     });
   });
 }
@@ -96,7 +117,8 @@ void run(const GroupedGemmWgrad& op) {
       const std::int64_t row = offsets[tile.expert], rows = offsets[tile.expert + 1] - row;
       gemm<T>(tile.count, in, rows, T(1),
               {op.a.as<T>() + row * op.a.stride[0] + tile.begin, op.a.stride[0], true},
-              {op.b.as<T>() + row * op.b.stride[0], op.b.stride[0], false}, T(1),
+              {op.b.as<T>() + row * op.b.stride[0], op.b.stride[0], false},
+              T(op.accumulate ? 1 : 0),
               op.dw.as<T>() + tile.expert * op.dw.stride[0] + tile.begin * op.dw.stride[1],
               op.dw.stride[1]);
     });

@@ -102,6 +102,12 @@ class Selector {
   std::vector<char> kept_;
 };
 
+void force(std::int64_t experts, std::int64_t token, std::int64_t chosen, std::int32_t* expert) {
+  for (std::int64_t k = 0; k < chosen; ++k) {
+    expert[k] = static_cast<std::int32_t>((token * chosen + k) % experts);
+  }
+}
+
 template <class Real>
 void weigh(const RouterRule& rule, const Real* scores, const std::int32_t* expert,
            std::int64_t chosen, Real* weight) {
@@ -126,7 +132,11 @@ void route(const RouteFwd& op) {
     for (std::int64_t t = 0; t < tokens; ++t) {
       Real* scores = op.scores.as<Real>() + t * experts;
       score(op.rule.score, op.logits.as<Real>() + t * experts, experts, scores);
-      selector.select(scores, bias, chosen, expert + t * chosen);
+      if (op.rule.forced > 0) {
+        force(op.rule.forced, t, chosen, expert + t * chosen);
+      } else {
+        selector.select(scores, bias, chosen, expert + t * chosen);
+      }
       weigh(op.rule, scores, expert + t * chosen, chosen, op.weight.as<Real>() + t * chosen);
     }
   }
@@ -295,6 +305,29 @@ void update_bias(const RouterBiasUpdate& op) {
   }
 }
 
+template <class Real>
+void update_bias(const RouterBiasAdamW& op) {
+  const std::int64_t experts = op.counts.shape[0];
+  const auto* counts = op.counts.as<std::int64_t>();
+  std::int64_t total = 0;
+  for (std::int64_t e = 0; e < experts; ++e) total += counts[e];
+  if (total == 0) return;
+  const Real steps = op.steps.as<Real>()[0] += 1;
+  const Real b1 = op.beta1, b2 = op.beta2;
+  const Real unbias1 = 1 - std::pow(b1, steps), unbias2 = 1 - std::pow(b2, steps);
+  for (std::int64_t e = 0; e < experts; ++e) {
+    // In whole numbers first: nothing is rounded near balance.
+    const Real g = static_cast<Real>(experts * counts[e] - total) / static_cast<Real>(experts) /
+                   static_cast<Real>(total);
+    Real& m = op.m.as<Real>()[e];
+    Real& v = op.v.as<Real>()[e];
+    m = b1 * m + (1 - b1) * g;
+    v = b2 * v + (1 - b2) * g * g;
+    op.bias.as<Real>()[e] -= static_cast<Real>(op.rate) * (m / unbias1) /
+                             (std::sqrt(v / unbias2) + static_cast<Real>(op.eps));
+  }
+}
+
 }  // namespace
 
 void run(const RouteFwd& op) {
@@ -317,6 +350,11 @@ void run(const RouteBwd& op) {
 
 void run(const RouterBiasUpdate& op) {
   with_real(op.bias.dtype, RouterBiasUpdate::kName,
+            [&](auto real) { update_bias<decltype(real)>(op); });
+}
+
+void run(const RouterBiasAdamW& op) {
+  with_real(op.bias.dtype, RouterBiasAdamW::kName,
             [&](auto real) { update_bias<decltype(real)>(op); });
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/depth_average.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "kernels/expert_swiglu.h"
 #include "kernels/gemm.h"
 #include "kernels/mla.h"
 #include "kernels/muon.h"
@@ -17,6 +18,7 @@
 #include "kernels/qk_norm_rope.h"
 #include "kernels/residual_scale.h"
 #include "kernels/routing.h"
+#include "kernels/wide_linear.h"
 
 // The CPU backend: the executable specification, in float and double. Blocking; OpenMP inside.
 // run() trusts check(): launch() is the entry.
@@ -25,6 +27,8 @@ namespace strait::kernels::cpu {
 void run(const Gemm& op);
 void run(const GroupedGemm& op);
 void run(const GroupedGemmWgrad& op);
+void run(const WideLinearFwd& op);
+void run(const WideLinearBwd& op);
 void run(const EmbeddingFwd& op);
 void run(const EmbeddingBwd& op);
 void run(const RmsNormFwd& op);
@@ -37,6 +41,7 @@ void run(const MlaAssembleFwd& op);
 void run(const MlaAssembleBwd& op);
 void run(const SwigluFwd& op);
 void run(const SwigluBwd& op);
+void run(const ExpertSwigluBwd& op);
 void run(const GeluFwd& op);
 void run(const GeluBwd& op);
 void run(const AttentionFwd& op);
@@ -49,6 +54,7 @@ void run(const RouteFraction& op);
 void run(const RouteLosses& op);
 void run(const RouteBwd& op);
 void run(const RouterBiasUpdate& op);
+void run(const RouterBiasAdamW& op);
 void run(const DepthAverageFwd& op);
 void run(const DepthAverageBwd& op);
 void run(const MoeSort& op);

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/grouped_gemm_f32.cuh"
+#include "kernels/cuda/grouped_gemm_sm90.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/run.h"
 #include "kernels/cuda/support.h"
@@ -29,6 +30,8 @@ grouped::Args<T> arguments(const GroupedGemm& op) {
           .b = op.b.as<T>(),
           .c = op.c.data,
           .offsets = op.offsets.as<std::int32_t>(),
+          .to = op.to.as<std::int32_t>(),
+          .scale = op.scale.as<float>(),
           .a_stride = op.a.stride[0],
           .b_stride = op.b.stride[1],
           .b_expert = op.b.stride[0],
@@ -39,6 +42,7 @@ grouped::Args<T> arguments(const GroupedGemm& op) {
           .columns = static_cast<int>(op.c.shape[1]),
           .depth = static_cast<int>(op.a.shape[1]),
           .trans_b = op.trans_b,
+          .accumulate = op.accumulate,
           .c_bf16 = op.c.dtype == DType::bf16,
           .vector = vector_rows<T>(op.a) && vector_rows<T>(op.b),
           .c_pairs = pair_rows(op.c)};
@@ -50,6 +54,8 @@ grouped::Args<T> arguments(const GroupedGemmWgrad& op) {
           .b = op.b.as<T>(),
           .c = op.dw.data,
           .offsets = op.offsets.as<std::int32_t>(),
+          .to = nullptr,
+          .scale = nullptr,
           .a_stride = op.a.stride[0],
           .b_stride = op.b.stride[0],
           .b_expert = 0,
@@ -60,6 +66,7 @@ grouped::Args<T> arguments(const GroupedGemmWgrad& op) {
           .columns = static_cast<int>(op.b.shape[1]),
           .depth = 0,
           .trans_b = false,
+          .accumulate = op.accumulate,
           .c_bf16 = op.dw.dtype == DType::bf16,
           .vector = vector_rows<T>(op.a) && vector_rows<T>(op.b),
           .c_pairs = pair_rows(op.dw)};
@@ -94,6 +101,7 @@ void run(const GroupedGemm& op, const Stream& stream) {
                   grouped::product_plain_kernel<false>, arguments<float>(op));
     return;
   }
+  if (takes_hopper(op)) return multiply_hopper(op, call);
   const auto kernel =
       op.trans_b ? grouped::product_kernel<false, true> : grouped::product_kernel<false, false>;
   launch_kernel(call,
@@ -108,6 +116,7 @@ void run(const GroupedGemmWgrad& op, const Stream& stream) {
                   grouped::product_plain_kernel<true>, arguments<float>(op));
     return;
   }
+  if (takes_hopper(op)) return multiply_hopper(op, call);
   launch_kernel(call,
                 {gradient_blocks(op, grouped::kRows), grouped::kThreads, grouped::kSharedBytes},
                 grouped::product_kernel<true, false>, arguments<bf16>(op));

@@ -6,13 +6,16 @@
 // tile from the offsets, blocks beyond the last tile leave.
 namespace strait::kernels::cuda::grouped {
 
-/// c = a op(b), or with weight gradients c += a^T b, per expert. Strides in elements.
+/// c = a op(b), or with weight gradients c = a^T b, per expert; += with `accumulate`. Strides in
+/// elements.
 template <class T>
 struct Args {
   const T* a;
   const T* b;
   void* c;                // T or float
   const int* offsets;     // [experts + 1]
+  const int* to;          // products: rows of c, or null
+  const float* scale;     // products: by rows of c, or null
   std::int64_t a_stride;  // between rows
   std::int64_t b_stride, b_expert;
   std::int64_t c_stride, c_expert;
@@ -20,6 +23,7 @@ struct Args {
   int rows, columns;  // of a weight gradient; columns of c otherwise
   int depth;          // of a product that is no weight gradient
   bool trans_b;       // b is [column][depth]
+  bool accumulate;    // adds to what is there
   bool c_bf16;
   bool vector;   // 16-byte reads of a and b
   bool c_pairs;  // c can be accessed two elements at a time
@@ -76,7 +80,7 @@ __device__ __forceinline__ bool find_problem(const Args<T>& args, Problem& probl
     problem.row_end = args.rows;
     problem.depth_row = args.offsets[problem.expert];
     problem.depth = args.offsets[problem.expert + 1] - problem.depth_row;
-    return problem.depth > 0;
+    return problem.depth > 0 || !args.accumulate;
   } else {
     problem.depth_row = 0;
     problem.depth = args.depth;
@@ -85,12 +89,12 @@ __device__ __forceinline__ bool find_problem(const Args<T>& args, Problem& probl
 }
 
 /// Writes two neighbouring elements of a row of c, the second when inside.
-template <bool kAccumulate, class T>
+template <class T>
 __device__ __forceinline__ void store_pair(const Args<T>& args, std::int64_t offset, float first,
                                            float second, bool both) {
   if (args.c_bf16) {
     bf16* c = static_cast<bf16*>(args.c) + offset;
-    if (kAccumulate) {
+    if (args.accumulate) {
       first += __bfloat162float(c[0]);
       if (both) second += __bfloat162float(c[1]);
     }
@@ -105,19 +109,28 @@ __device__ __forceinline__ void store_pair(const Args<T>& args, std::int64_t off
   float* c = static_cast<float*>(args.c) + offset;
   if (both && args.c_pairs) {
     float2& to = *reinterpret_cast<float2*>(c);
-    const float2 old = kAccumulate ? to : float2{0, 0};
+    const float2 old = args.accumulate ? to : float2{0, 0};
     to = float2{first + old.x, second + old.y};
   } else {
-    c[0] = first + (kAccumulate ? c[0] : 0.0f);
-    if (both) c[1] = second + (kAccumulate ? c[1] : 0.0f);
+    c[0] = first + (args.accumulate ? c[0] : 0.0f);
+    if (both) c[1] = second + (args.accumulate ? c[1] : 0.0f);
   }
 }
 
-/// Offset of (problem.row, problem.column) in c.
+/// Where row `row` of the problem goes in c, from problem.column on, and what multiplies it.
+struct RowPlace {
+  std::int64_t offset;
+  float scale;
+};
+
 template <bool kWeightGrad, class T>
-__device__ __forceinline__ std::int64_t origin_of_c(const Args<T>& args, const Problem& problem) {
+__device__ __forceinline__ RowPlace place_of_row(const Args<T>& args, const Problem& problem,
+                                                 int row) {
   const std::int64_t expert = kWeightGrad ? problem.expert * args.c_expert : 0;
-  return expert + problem.row * args.c_stride + problem.column;
+  std::int64_t to = problem.row + row;
+  if (!kWeightGrad && args.to) to = args.to[to];
+  return {expert + to * args.c_stride + problem.column,
+          !kWeightGrad && args.scale ? args.scale[to] : 1.0f};
 }
 
 inline constexpr int kThreads = 128;  // 2 x 2 warps of 64 x 64
@@ -220,20 +233,20 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(const Args<bf16> a
 
   // Store.
   const int lane = lane_id();
-  const std::int64_t origin = origin_of_c<kWeightGrad>(args, problem);
 #pragma unroll
   for (int m = 0; m < 4; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int r = row + 16 * m + 8 * half + lane / 4;
       if (problem.row + r >= problem.row_end) continue;
+      const RowPlace place = place_of_row<kWeightGrad>(args, problem, r);
 #pragma unroll
       for (int n = 0; n < 8; ++n) {
         const int c = column + 8 * n + 2 * (lane % 4),
                   left = problem.column_end - problem.column - c;
         if (left <= 0) continue;
-        store_pair<kWeightGrad>(args, origin + r * args.c_stride + c, sums[m][n][2 * half],
-                                sums[m][n][2 * half + 1], left > 1);
+        store_pair(args, place.offset + c, place.scale * sums[m][n][2 * half],
+                   place.scale * sums[m][n][2 * half + 1], left > 1);
       }
     }
   }

@@ -62,15 +62,15 @@ __global__ void __launch_bounds__(kPlainThreads) product_plain_kernel(const Args
     }
     __syncthreads();
   }
-  const std::int64_t origin = origin_of_c<kWeightGrad>(args, problem);
-  auto* c = static_cast<float*>(args.c) + origin;
   for (int i = 0; i < 4; ++i) {
+    const int row = ty + 16 * i;
+    if (problem.row + row >= problem.row_end) continue;
+    const RowPlace place = place_of_row<kWeightGrad>(args, problem, row);
     for (int j = 0; j < 4; ++j) {
-      const int row = ty + 16 * i, column = tx + 16 * j;
-      if (problem.row + row >= problem.row_end) continue;
+      const int column = tx + 16 * j;
       if (problem.column + column >= problem.column_end) continue;
-      float& to = c[row * args.c_stride + column];
-      to = sums[i][j] + (kWeightGrad ? to : 0.0f);
+      float& to = static_cast<float*>(args.c)[place.offset + column];
+      to = place.scale * sums[i][j] + (args.accumulate ? to : 0.0f);
     }
   }
 }

@@ -104,31 +104,10 @@ __global__ void __launch_bounds__(kThreads) route_backward(const Args args) {
   }
 }
 
-constexpr int kBiasThreads = 512;
-
-/// One block. Whole numbers until the sign: no rounding near balance.
-__global__ void __launch_bounds__(kBiasThreads)
-    update_bias(const long long* counts, float* bias, int experts, float rate) {
-  __shared__ long long sums[kWarp];
-  long long total = 0;
-  for (int e = threadIdx.x; e < experts; e += kBiasThreads) total += counts[e];
-  total = block_reduce(total, sums, 0ll);
-  for (int e = threadIdx.x; e < experts; e += kBiasThreads) {
-    const long long lack = total - experts * counts[e];
-    bias[e] += rate * static_cast<float>((lack > 0) - (lack < 0));
-  }
-}
-
 }  // namespace
 
 std::string unsupported(const RouteBwd& op) {
   return unsupported_logits(op.logits);
-}
-
-std::string unsupported(const RouterBiasUpdate& op) {
-  if (op.bias.dtype == DType::f32) return {};
-  return "bias: the CUDA backend routes in f32, got " + op.bias.shape_string() +
-         "; set precision.compute to f32 or bf16, or run.device to cpu";
 }
 
 void run(const RouteBwd& op, const Stream& stream) {
@@ -160,13 +139,6 @@ void run(const RouteBwd& op, const Stream& stream) {
     launch_kernel({op.kName, stream, {op.logits, op.expert}},
                   {token_blocks(tokens), kThreads, shared}, route_backward<per_lane()>, args);
   });
-}
-
-void run(const RouterBiasUpdate& op, const Stream& stream) {
-  const Call call{op.kName, stream, {op.counts, op.bias}};
-  launch_kernel(call, {1, kBiasThreads}, update_bias, static_cast<const long long*>(op.counts.data),
-                op.bias.as<float>(), static_cast<int>(op.counts.shape[0]),
-                static_cast<float>(op.rate));
 }
 
 }  // namespace strait::kernels::cuda

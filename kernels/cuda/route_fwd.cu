@@ -16,7 +16,7 @@ struct Args {
   float* weight;
   unsigned long long* counts;
   const int* sequence;  // or null
-  int tokens, experts, chosen, groups, top_groups;
+  int tokens, experts, chosen, groups, top_groups, forced;
   float scale;
   bool softmax, renormalise;
 };
@@ -89,6 +89,10 @@ __device__ __forceinline__ void exclude_groups(const Args& args, const Scratch& 
   });
 }
 
+__device__ __forceinline__ int forced_expert(const Args& args, int token, int k) {
+  return static_cast<int>((static_cast<std::int64_t>(token) * args.chosen + k) % args.forced);
+}
+
 template <int kPerLane>
 __device__ __forceinline__ void route_token(const Args& args, const Scratch& scratch, int token,
                                             int* histogram) {
@@ -105,7 +109,7 @@ __device__ __forceinline__ void route_token(const Args& args, const Scratch& scr
   });
   if (args.top_groups < args.groups) exclude_groups(args, scratch, keys);
   for (int k = 0; k < args.chosen; ++k) {
-    const int best = take_best(keys);
+    const int best = args.forced > 0 ? forced_expert(args, token, k) : take_best(keys);
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) {
       if (best == i * kWarp + lane_id()) {
@@ -175,6 +179,7 @@ void run(const RouteFwd& op, const Stream& stream) {
                   .chosen = static_cast<int>(op.expert.shape[1]),
                   .groups = static_cast<int>(op.rule.groups),
                   .top_groups = static_cast<int>(op.rule.top_groups),
+                  .forced = static_cast<int>(op.rule.forced),
                   .scale = static_cast<float>(op.rule.scale),
                   .softmax = op.rule.score == RouterScore::softmax,
                   .renormalise = op.rule.renormalise};

@@ -10,6 +10,7 @@
 #include "kernels/depth_average.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "kernels/expert_swiglu.h"
 #include "kernels/gemm.h"
 #include "kernels/mla.h"
 #include "kernels/muon.h"
@@ -20,6 +21,7 @@
 #include "kernels/residual_scale.h"
 #include "kernels/routing.h"
 #include "kernels/stream.h"
+#include "kernels/wide_linear.h"
 
 // The CUDA backend in f32 and bf16 (statistics in f32): sums run in f32 or wider and in an order
 // that the shapes fix, so a launch repeats bit for bit. run() trusts check() and unsupported():
@@ -32,6 +34,8 @@ namespace strait::kernels::cuda {
 std::string unsupported(const Gemm& op);
 std::string unsupported(const GroupedGemm& op);
 std::string unsupported(const GroupedGemmWgrad& op);
+std::string unsupported(const WideLinearFwd& op);
+std::string unsupported(const WideLinearBwd& op);
 std::string unsupported(const EmbeddingFwd& op);
 std::string unsupported(const EmbeddingBwd& op);
 std::string unsupported(const RmsNormFwd& op);
@@ -44,6 +48,7 @@ std::string unsupported(const MlaAssembleFwd& op);
 std::string unsupported(const MlaAssembleBwd& op);
 std::string unsupported(const SwigluFwd& op);
 std::string unsupported(const SwigluBwd& op);
+std::string unsupported(const ExpertSwigluBwd& op);
 std::string unsupported(const GeluFwd& op);
 std::string unsupported(const GeluBwd& op);
 std::string unsupported(const AttentionFwd& op);
@@ -56,6 +61,7 @@ std::string unsupported(const RouteFraction& op);
 std::string unsupported(const RouteLosses& op);
 std::string unsupported(const RouteBwd& op);
 std::string unsupported(const RouterBiasUpdate& op);
+std::string unsupported(const RouterBiasAdamW& op);
 std::string unsupported(const DepthAverageFwd& op);
 std::string unsupported(const DepthAverageBwd& op);
 std::string unsupported(const MoeSort& op);
@@ -83,6 +89,8 @@ std::string unsupported(const Lap& op);
 void run(const Gemm& op, const Stream& stream);
 void run(const GroupedGemm& op, const Stream& stream);
 void run(const GroupedGemmWgrad& op, const Stream& stream);
+void run(const WideLinearFwd& op, const Stream& stream);
+void run(const WideLinearBwd& op, const Stream& stream);
 void run(const EmbeddingFwd& op, const Stream& stream);
 void run(const EmbeddingBwd& op, const Stream& stream);
 void run(const RmsNormFwd& op, const Stream& stream);
@@ -95,6 +103,7 @@ void run(const MlaAssembleFwd& op, const Stream& stream);
 void run(const MlaAssembleBwd& op, const Stream& stream);
 void run(const SwigluFwd& op, const Stream& stream);
 void run(const SwigluBwd& op, const Stream& stream);
+void run(const ExpertSwigluBwd& op, const Stream& stream);
 void run(const GeluFwd& op, const Stream& stream);
 void run(const GeluBwd& op, const Stream& stream);
 void run(const AttentionFwd& op, const Stream& stream);
@@ -107,6 +116,7 @@ void run(const RouteFraction& op, const Stream& stream);
 void run(const RouteLosses& op, const Stream& stream);
 void run(const RouteBwd& op, const Stream& stream);
 void run(const RouterBiasUpdate& op, const Stream& stream);
+void run(const RouterBiasAdamW& op, const Stream& stream);
 void run(const DepthAverageFwd& op, const Stream& stream);
 void run(const DepthAverageBwd& op, const Stream& stream);
 void run(const MoeSort& op, const Stream& stream);

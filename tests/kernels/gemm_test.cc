@@ -202,6 +202,30 @@ TEST(GroupedGemm, Gradients) {
   const Tensor once = b.converted(dw, DType::f64);
   run(wgrad);
   for (std::int64_t i = 0; i < dw.numel(); ++i) EXPECT_EQ(get(dw, i), 2 * get(once, i));
+  const Tensor assigned = b.poisoned(DType::f64, {4, 5, 3});
+  run(GroupedGemmWgrad{.a = dy, .b = x, .offsets = offsets, .dw = assigned, .accumulate = false});
+  EXPECT_EQ(values(assigned), values(once));
+}
+
+TEST(GroupedGemm, PlacesScaledRows) {
+  Buffers b;
+  const Tensor offsets = b.ints({0, 2, 2, 4}, {4}), x = b.normal(DType::f64, {5, 3}),
+               w = b.normal(DType::f64, {3, 3, 6}), to = b.ints({4, 0, 1, 3, 2}, {5}),
+               scale = b.normal(DType::f64, {5}), plain = b.zeros(DType::f64, {5, 6}),
+               c = b.normal(DType::f64, {5, 6});
+  run(GroupedGemm{.a = x, .b = w, .offsets = offsets, .c = plain});
+  const std::vector<double> before = values(c);
+  run(GroupedGemm{
+      .a = x, .b = w, .offsets = offsets, .to = to, .scale = scale, .c = c, .accumulate = true});
+  for (std::int64_t r = 0; r < 5; ++r) {
+    const auto row = static_cast<std::int64_t>(get(to, r));
+    for (std::int64_t j = 0; j < 6; ++j) {
+      const double was = before[static_cast<std::size_t>(row * 6 + j)];
+      // The last row belongs to no expert.
+      const double added = r < 4 ? get(scale, row) * get(plain, r * 6 + j) : 0;
+      EXPECT_EQ(get(c, row * 6 + j), added + was) << r << ' ' << j;
+    }
+  }
 }
 
 TEST(GroupedGemm, WideWeightGradientsAreCutIntoTiles) {

@@ -379,6 +379,52 @@ TEST(RouterBiasUpdate, MovesByTheSignOfTheLack) {
   }
 }
 
+/// Written from the formula, three steps.
+TEST(RouterBiasAdamW, FollowsTheFormula) {
+  Buffers b;
+  const Tensor counts = b.zeros(DType::i64, {3}), bias = b.zeros(DType::f64, {3}),
+               m = b.zeros(DType::f64, {3}), v = b.zeros(DType::f64, {3}),
+               steps = b.zeros(DType::f64, {1});
+  const RouterBiasAdamW op{
+      .counts = counts, .bias = bias, .m = m, .v = v, .steps = steps, .rate = 0.5};
+  launch(op, Stream{});
+  EXPECT_EQ(values(bias), (std::vector<double>{0, 0, 0})) << "no tokens, no step";
+  const double seen[3][3] = {{6, 2, 1}, {2, 2, 5}, {3, 3, 3}};
+  double expected[3] = {}, mean[3] = {}, square[3] = {};
+  for (int t = 1; t <= 3; ++t) {
+    for (int e = 0; e < 3; ++e) {
+      const double gradient = seen[t - 1][e] / 9 - 1.0 / 3;
+      mean[e] = 0.9 * mean[e] + 0.1 * gradient;
+      square[e] = 0.95 * square[e] + 0.05 * gradient * gradient;
+      expected[e] -= 0.5 * mean[e] / (1 - std::pow(0.9, t)) /
+                     (std::sqrt(square[e] / (1 - std::pow(0.95, t))) + 1e-8);
+      set(counts, e, seen[t - 1][e]);
+    }
+    launch(op, Stream{});
+    for (int e = 0; e < 3; ++e) EXPECT_NEAR(get(bias, e), expected[e], 1e-12) << t << ' ' << e;
+  }
+  EXPECT_EQ(get(steps, 0), 3);
+}
+
+TEST(RouteFwd, ForcedExpertsTakeTurns) {
+  Buffers b;
+  const Tensor logits = b.normal(DType::f64, {5, 4}), scores = b.poisoned(DType::f64, {5, 4}),
+               weight = b.poisoned(DType::f64, {5, 2}), expert = b.zeros(DType::i32, {5, 2}),
+               counts = b.zeros(DType::i64, {4});
+  launch(RouteFwd{.logits = logits,
+                  .scores = scores,
+                  .expert = expert,
+                  .weight = weight,
+                  .counts = counts,
+                  .rule = {.forced = 3}},
+         Stream{});
+  for (int c = 0; c < 10; ++c) {
+    EXPECT_EQ(get(expert, c), c % 3);
+    EXPECT_EQ(get(weight, c), get(scores, c / 2 * 4 + c % 3));
+  }
+  EXPECT_EQ(values(counts), (std::vector<double>{4, 3, 3, 0}));
+}
+
 std::string complaint(const Case& c, void (*spoil)(RouteFwd&) = nullptr) {
   Buffers b;
   Routing r(b, c, DType::f64);

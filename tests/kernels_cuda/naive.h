@@ -14,9 +14,10 @@ struct Line {
   float operator[](std::int64_t i) const { return first[i * step]; }
 };
 
-/// Sum of products in order: one rounded product after the other. Products of bf16 are summed in
-/// float as the instruction for them does: 16 at a time, exactly, and the sum truncated (Fasi,
-/// Higham, Mikaitis, Pranesh, "Numerical behavior of NVIDIA tensor cores", 2021).
+/// Sum of products in order: one rounded product after the other. Products with bf16 (a float on
+/// the other side is cut into parts of bf16) are summed in float as the instruction for them does:
+/// 16 at a time, exactly, and the sum truncated (Fasi, Higham, Mikaitis, Pranesh, "Numerical
+/// behavior of NVIDIA tensor cores", 2021).
 float naive_dot(const Line& a, const Line& b, std::int64_t count);
 
 /// Attention query by query. What a kernel must round to `storage` before it enters a second

@@ -28,7 +28,7 @@ float truncated(double x) {
 
 float naive_dot(const Line& a, const Line& b, std::int64_t count) {
   float sum = 0;
-  if (!is_bf16(a, count) || !is_bf16(b, count)) {
+  if (!is_bf16(a, count) && !is_bf16(b, count)) {
     for (std::int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
     return sum;
   }

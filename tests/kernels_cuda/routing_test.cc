@@ -229,6 +229,24 @@ TEST_F(CudaRouting, BiasUpdateMovesByTheSignOfTheLack) {
   for (int e = 0; e < 500; ++e) EXPECT_EQ(bias[e], e + (e < 250 ? 0.25 : -0.25)) << e;
 }
 
+TEST_F(CudaRouting, BiasMovesByAdamW) {
+  compare_op(DType::f32, [&](Side& s) {
+    const std::vector<std::int64_t> values{70, 3, 0, 90, 41, 41, 2, 5, 900};
+    const Tensor counts = s.int_output("counts", {9}, DType::i64);
+    if (s.kind() == Side::Kind::device) {
+      copy_to_device(counts.data, values.data(), counts.bytes(), s.stream());
+      synchronise(s.stream());
+    } else {
+      std::copy(values.begin(), values.end(), counts.as<std::int64_t>());
+    }
+    return RouterBiasAdamW{.counts = counts,
+                           .bias = s.in_out("bias", {9}),
+                           .m = s.in_out("m", {9}, {.scale = 0.01}),
+                           .v = s.values("v", std::vector<double>(9, 0.25), {9}, {.written = true}),
+                           .steps = s.values("steps", {7}, {1}, {.written = true})};
+  });
+}
+
 TEST_F(CudaRouting, RejectsTooManyExperts) {
   const Case c{"", 2, 1, 513, 1, kSoftmax};
   expect_unsupported(

@@ -8,8 +8,11 @@
 namespace strait::kernels::cuda::sm90 {
 namespace {
 
-constexpr std::int64_t kElement = 2;  // bytes of a bf16
-constexpr std::uint32_t kBoxColumns = 64;
+constexpr std::uint32_t kBoxBytes = 128;
+
+std::int64_t bytes_of_element(const TensorLayout& tensor) {
+  return tensor.wide ? 4 : 2;
+}
 
 using Encode = decltype(&cuTensorMapEncodeTiled);
 
@@ -35,15 +38,18 @@ CUtensorMap encode(const TensorLayout& tensor, std::int64_t chunk_rows, cuuint32
   const auto size = [](std::int64_t n) { return static_cast<cuuint64_t>(n); };
   const cuuint64_t dims[4] = {size(tensor.width), size(chunk_rows), size(tensor.heads),
                               size(tensor.rows / chunk_rows)};
-  const cuuint64_t strides[3] = {size(tensor.row_stride * kElement),
-                                 size(tensor.head_stride * kElement),
-                                 size(chunk_rows * tensor.row_stride * kElement)};
-  const cuuint32_t box[4] = {kBoxColumns, static_cast<cuuint32_t>(box_rows), 1, 1};
+  const std::int64_t element = bytes_of_element(tensor);
+  const cuuint64_t strides[3] = {size(tensor.row_stride * element),
+                                 size(tensor.head_stride * element),
+                                 size(chunk_rows * tensor.row_stride * element)};
+  const cuuint32_t box[4] = {kBoxBytes / static_cast<cuuint32_t>(element),
+                             static_cast<cuuint32_t>(box_rows), 1, 1};
   const cuuint32_t steps[4] = {1, 1, 1, 1};
   const CUresult result = encode_function()(
-      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, rank, const_cast<void*>(tensor.data), dims, strides,
-      box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      &map, tensor.wide ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, rank,
+      const_cast<void*>(tensor.data), dims, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw std::runtime_error("tensor map: cuTensorMapEncodeTiled refused a tensor of " +
                              std::to_string(tensor.rows) + " rows, " +
@@ -57,8 +63,9 @@ CUtensorMap encode(const TensorLayout& tensor, std::int64_t chunk_rows, cuuint32
 
 bool addressable(const TensorLayout& tensor) {
   constexpr std::int64_t kMostRows = std::int64_t{1} << 31;
-  const auto stride_fits = [](std::int64_t stride) {
-    return stride > 0 && stride * kElement % 16 == 0 && stride * kElement < (std::int64_t{1} << 40);
+  const auto stride_fits = [&](std::int64_t stride) {
+    const std::int64_t bytes = stride * bytes_of_element(tensor);
+    return bytes > 0 && bytes % 16 == 0 && bytes < (std::int64_t{1} << 40);
   };
   return reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0 && tensor.rows > 0 &&
          tensor.rows < kMostRows && tensor.heads > 0 && stride_fits(tensor.row_stride) &&

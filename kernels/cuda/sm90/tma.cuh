@@ -4,10 +4,10 @@
 
 #include "kernels/cuda/sm90/barrier.cuh"
 
-// Copies by the tensor memory accelerator. Tensors are [rows, heads, width] in bf16; their maps
-// (tensor_map.h) have coordinates {column, row, head} and boxes of 64 columns, which land as
-// [rows][64] with 128-byte rows, the 16-byte chunks of a row permuted by row % 8 (SWIZZLE_128B).
-// One thread starts a copy.
+// Copies by the tensor memory accelerator. Tensors are [rows, heads, width] in bf16 or fp32; their
+// maps (tensor_map.h) have coordinates {column, row, head} and boxes of 128 bytes of columns, which
+// land as [rows][64] or [rows][32] with 128-byte rows, the 16-byte chunks of a row permuted by row
+// % 8 (SWIZZLE_128B). One thread starts a copy.
 namespace strait::kernels::cuda::sm90 {
 
 inline constexpr int kPieceColumns = 64;  // columns of a box
@@ -81,13 +81,25 @@ __device__ __forceinline__ void add_floats(void* to, const void* from, int bytes
       : "memory");
 }
 
+/// As store_box, adding to the fp32 numbers in global memory.
+__device__ __forceinline__ void add_box(const CUtensorMap& map, const void* from, int column,
+                                        int row, int head) {
+  asm volatile(
+      "cp.reduce.async.bulk.tensor.3d.global.shared::cta.add.bulk_group [%0, {%2, %3, %4}], "
+      "[%1];\n" ::"l"(&map),
+      "r"(shared_address(from)), "r"(column), "r"(row), "r"(head)
+      : "memory");
+}
+
 __device__ __forceinline__ void commit_stores() {
   asm volatile("cp.async.bulk.commit_group;\n" ::: "memory");
 }
 
-/// Waits until this thread's stores have read their shared memory.
+/// Waits until all but the last kPending groups of this thread's stores have read their shared
+/// memory.
+template <int kPending = 0>
 __device__ __forceinline__ void wait_stores_read() {
-  asm volatile("cp.async.bulk.wait_group.read 0;\n" ::: "memory");
+  asm volatile("cp.async.bulk.wait_group.read %0;\n" ::"n"(kPending) : "memory");
 }
 
 /// Waits until this thread's stores have been made, all but the last kPending groups.

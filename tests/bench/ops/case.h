@@ -40,7 +40,8 @@ inline constexpr std::int64_t kHeadDim = 128;
 std::vector<Case> block_cases();  // norms, RoPE, SwiGLU, elementwise, MLA
 std::vector<Case> head_cases();   // embedding, cross-entropy
 std::vector<Case> moe_cases();
-std::vector<Case> zaya_cases();  // residual scaling, parts of its router
+std::vector<Case> grouped_cases();  // products of experts, each beside a dense one of its size
+std::vector<Case> zaya_cases();     // residual scaling, parts of its router
 std::vector<Case> optimizer_cases();
 std::vector<Case> gemm_cases();
 

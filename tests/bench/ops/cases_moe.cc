@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/gemm.h"
 #include "kernels/permute.h"
 #include "kernels/routing.h"
 #include "tests/bench/ops/case.h"
@@ -107,31 +106,6 @@ void add_routes(std::vector<Case>& cases, std::int64_t experts, std::int64_t cho
   }));
 }
 
-void add_grouped(std::vector<Case>& cases, std::int64_t experts, std::int64_t inner,
-                 std::int64_t outer) {
-  const std::string shape =
-      "16384 rows, 16 experts, " + std::to_string(inner) + " to " + std::to_string(outer);
-  std::vector<std::int32_t> equal(static_cast<std::size_t>(experts) + 1);
-  for (std::size_t e = 0; e < equal.size(); ++e) {
-    equal[e] = static_cast<std::int32_t>(static_cast<std::int64_t>(e) * kTokens / experts);
-  }
-  const auto offsets = [=](Pool& pool) { return pool.ints(equal, {experts + 1}); };
-  cases.push_back(op_case("GroupedGemm forward", shape, [=](Pool& pool) {
-    return kernels::GroupedGemm{.a = pool.normal(kBf16, {kTokens, inner}),
-                                .b = pool.normal(kBf16, {experts, outer, inner}),
-                                .offsets = offsets(pool),
-                                .c = pool.raw(kBf16, {kTokens, outer}),
-                                .trans_b = true};
-  }));
-  cases.push_back(op_case("GroupedGemmWgrad", shape, [=](Pool& pool) {
-    return kernels::GroupedGemmWgrad{.a = pool.normal(kBf16, {kTokens, outer}),
-                                     .b = pool.normal(kBf16, {kTokens, inner}),
-                                     .offsets = offsets(pool),
-                                     .dw = pool.normal(kF32, {experts, outer, inner})};
-  }));
-  for (std::size_t i = cases.size() - 2; i < cases.size(); ++i) cases[i].product = true;
-}
-
 }  // namespace
 
 std::vector<Case> moe_cases() {
@@ -140,7 +114,6 @@ std::vector<Case> moe_cases() {
     add_routes(cases, chosen == 1 ? 16 : 64, chosen);
     add_moves(cases, chosen == 1 ? 16 : 64, chosen);
   }
-  add_grouped(cases, 16, kWidth, 896);
   return cases;
 }
 

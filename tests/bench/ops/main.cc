@@ -65,8 +65,8 @@ nlohmann::json to_json(const kernels::DeviceInfo& device, const std::vector<Resu
 
 std::vector<Case> cases_for(const std::string& filter) {
   std::vector<Case> chosen;
-  for (auto cases :
-       {block_cases(), head_cases(), moe_cases(), zaya_cases(), optimizer_cases(), gemm_cases()}) {
+  for (auto cases : {block_cases(), head_cases(), moe_cases(), grouped_cases(), zaya_cases(),
+                     optimizer_cases(), gemm_cases()}) {
     for (Case& item : cases) {
       if (item.name.find(filter) != std::string::npos) chosen.push_back(std::move(item));
     }

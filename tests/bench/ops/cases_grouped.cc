@@ -1,0 +1,102 @@
+#include "kernels/gemm.h"
+#include "tests/bench/ops/case.h"
+
+namespace strait::bench {
+namespace {
+
+constexpr DType kBf16 = DType::bf16, kF32 = DType::f32;
+
+/// A linear map of experts: `rows` rows in all, [experts, out, in] weights.
+struct Experts {
+  std::int64_t rows, experts, in, out;
+
+  std::string shape(bool gradient) const {
+    const std::string sizes = gradient ? size(out, in, rows) : size(rows, out, in);
+    return sizes + ", " + std::to_string(experts) + " experts";
+  }
+  /// First rows of experts that every row chose at random.
+  std::vector<std::int32_t> offsets() const {
+    std::mt19937 random(5);
+    std::uniform_int_distribution<std::size_t> any(1, static_cast<std::size_t>(experts));
+    std::vector<std::int32_t> at(static_cast<std::size_t>(experts) + 1);
+    for (std::int64_t r = 0; r < rows; ++r) ++at[any(random)];
+    for (std::size_t e = 1; e < at.size(); ++e) at[e] += at[e - 1];
+    return at;
+  }
+
+ private:
+  static std::string size(std::int64_t m, std::int64_t n, std::int64_t k) {
+    return std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k);
+  }
+};
+
+template <class Build>
+void add(std::vector<Case>& cases, const std::string& name, const std::string& shape, Build build) {
+  Case product = op_case(name, shape, build);
+  product.product = true;
+  cases.push_back(std::move(product));
+}
+
+/// The product of the experts, then a dense one of the same total shape.
+void add_product(std::vector<Case>& cases, const std::string& name, const Experts& e, bool trans) {
+  const std::vector<std::int32_t> offsets = e.offsets();
+  const std::int64_t in = trans ? e.in : e.out, out = trans ? e.out : e.in;
+  const std::string shape = Experts{e.rows, e.experts, in, out}.shape(false);
+  add(cases, "GroupedGemm " + name, shape, [=](Pool& pool) {
+    return kernels::GroupedGemm{.a = pool.normal(kBf16, {e.rows, in}),
+                                .b = pool.normal(kBf16, {e.experts, e.out, e.in}),
+                                .offsets = pool.ints(offsets, {e.experts + 1}),
+                                .c = pool.raw(kBf16, {e.rows, out}),
+                                .trans_b = trans};
+  });
+  add(cases, "Gemm as " + name, shape, [=](Pool& pool) {
+    return kernels::Gemm{.a = pool.normal(kBf16, {e.rows, in}),
+                         .b = pool.normal(kBf16, {e.out, e.in}),
+                         .c = pool.raw(kBf16, {e.rows, out}),
+                         .trans_b = trans};
+  });
+}
+
+void add_gradient(std::vector<Case>& cases, const std::string& name, const Experts& e) {
+  const std::vector<std::int32_t> offsets = e.offsets();
+  for (const bool adding : {false, true}) {  // a step's first micro-batch assigns
+    const std::string text = name + (adding ? " adding" : "");
+    add(cases, "GroupedGemmWgrad " + text, e.shape(true), [=](Pool& pool) {
+      return kernels::GroupedGemmWgrad{.a = pool.normal(kBf16, {e.rows, e.out}),
+                                       .b = pool.normal(kBf16, {e.rows, e.in}),
+                                       .offsets = pool.ints(offsets, {e.experts + 1}),
+                                       .dw = pool.normal(kF32, {e.experts, e.out, e.in}),
+                                       .accumulate = adding};
+    });
+    add(cases, "Gemm as " + text + " wgrad", e.shape(true), [=](Pool& pool) {
+      return kernels::Gemm{.a = pool.normal(kBf16, {e.rows, e.out}),
+                           .b = pool.normal(kBf16, {e.rows, e.in}),
+                           .c = pool.normal(kF32, {e.out, e.in}),
+                           .trans_a = true,
+                           .accumulate = adding};
+    });
+  }
+}
+
+/// A SwiGLU expert's two maps of width D and F.
+void add_expert(std::vector<Case>& cases, const std::string& name, std::int64_t rows,
+                std::int64_t experts, std::int64_t width, std::int64_t hidden) {
+  for (const bool up : {true, false}) {
+    const std::string map = name + (up ? " gate_up" : " down");
+    const Experts e{rows, experts, up ? width : hidden, up ? 2 * hidden : width};
+    add_product(cases, map + " forward", e, true);
+    add_product(cases, map + " dgrad", e, false);
+    add_gradient(cases, map, e);
+  }
+}
+
+}  // namespace
+
+std::vector<Case> grouped_cases() {
+  std::vector<Case> cases;
+  add_expert(cases, "moe", kTokens, 16, kWidth, 448);  // ccgqa and cca of configs/bench
+  add_expert(cases, "mixtral", 2 * 4096, 8, 4096, 14336);
+  return cases;
+}
+
+}  // namespace strait::bench
