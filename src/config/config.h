@@ -17,6 +17,7 @@ enum class RopePositions { document, sequence };
 enum class FfnKind { dense, moe };
 enum class RouterKind { linear, mlp };
 enum class RouterScore { softmax, sigmoid };
+enum class BiasRule { sign, adamw };
 enum class OptimKind { adamw, muon };
 enum class NewtonSchulz { original, five_step, polar_express };
 enum class MuonScale { adamw_rms, aspect, unit_rms };
@@ -104,7 +105,9 @@ struct Moe {
   std::int64_t top_groups = 1;
   double scale = 1.0;
   bool selection_bias = false;  // a bias per expert that only selects
-  double bias_rate = 0.0;       // loss-free balancing: sign step per optimizer step
+  double bias_rate = 0.0;       // loss-free balancing: step per optimizer step
+  BiasRule bias_rule = BiasRule::sign;
+  bool forced_balance = false;  // for benchmarks: experts in turn, whatever the scores
   double aux_coef = 0.0;        // balance loss per sequence
   double z_coef = 0.0;
 };

@@ -187,6 +187,10 @@ void append_routing(std::vector<Key>& keys) {
   keys.push_back(moe<&Moe::bias_rate>(
       "bias_rate",
       {"score per step", "step of selection biases towards balance; 0: they stay", between(0, 1)}));
+  keys.push_back(moe<&Moe::bias_rule>(
+      "bias_rule", {"", "sign: steps of bias_rate; adamw: by the surplus of tokens (ZAYA1)"}));
+  keys.push_back(moe<&Moe::forced_balance>(
+      "forced_balance", {"", "experts take tokens in turn, whatever the scores; for benchmarks"}));
   keys.push_back(moe<&Moe::aux_coef>(
       "aux_coef", {"factor", "weight of the balance loss per sequence; 0: none", between(0, 1e3)}));
   keys.push_back(moe<&Moe::z_coef>(

@@ -109,6 +109,11 @@ void validate_routing(const Rules& rules) {
                "steps a bias that is not there; set model.ffn.moe.selection_bias to true, or this "
                "to 0");
   }
+  if (moe.bias_rule == BiasRule::adamw && moe.bias_rate == 0) {
+    rules.fail("model.ffn.moe.bias_rule",
+               "has no step to take; set model.ffn.moe.bias_rate above "
+               "0 (1e-3 is usual), or this to \"sign\"");
+  }
   // A constant weight of 1 gives the router no gradient from the loss. A checkpoint may still be
   // so.
   if (moe.renormalise && moe.top_k == 1 && config.init.from.empty()) {

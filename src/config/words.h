@@ -41,6 +41,10 @@ struct Words<RouterScore> {
   static constexpr std::array<std::string_view, 2> kList{"softmax", "sigmoid"};
 };
 template <>
+struct Words<BiasRule> {
+  static constexpr std::array<std::string_view, 2> kList{"sign", "adamw"};
+};
+template <>
 struct Words<OptimKind> {
   static constexpr std::array<std::string_view, 2> kList{"adamw", "muon"};
 };

@@ -56,6 +56,7 @@ struct ParamSpec {
   bool whole_grad = false;  // every gradient of a pass covers all of it in one product: the first
                             // of a step can be assigned
   bool trainable = true;    // false: state that is kept and saved, without gradient
+  bool exported = true;     // false: of no use outside of this program
   bool wide = false;        // kept and multiplied in the statistics dtype
   OptimGroup group = OptimGroup::vector;
 };

@@ -120,6 +120,7 @@ std::vector<Target> targets_of(const std::vector<NameMapEntry>& map,
   std::map<std::string, const core::Part*> by_name;
   std::map<std::string, std::int64_t> unfilled;  // elements of each part not yet mapped
   for (const core::Part& part : parts) {
+    if (!part.param->spec.exported) continue;
     by_name[part.name] = &part;
     std::int64_t n = 1;
     for (const std::int64_t size : part.global_shape) n *= size;

@@ -34,6 +34,7 @@ class Linear {
   void input_gradient(Ctx& ctx, ConstTensor dy, Tensor dx) const;
   void weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const;
 
+  ConstTensor weight() const { return param_.weight; }
   /// Columns of y on this rank.
   std::int64_t out() const { return param_.local_shape[0]; }
 

@@ -35,10 +35,11 @@ void check_matrix(const core::ParamSpec& spec) {
   }
 }
 
-std::int64_t first_index(const core::ParamTable& table, const Tensor& momentum) {
-  const Tensor& flat = table.flat().adam_m;
-  return (static_cast<const char*>(momentum.data) - static_cast<const char*>(flat.data)) /
-         static_cast<std::int64_t>(kernels::size_of(flat.dtype));
+/// Place of a part's momentum in the flat tensors.
+std::int64_t first_index(const core::Param& param, const Tensor& momentum) {
+  const auto* const whole = static_cast<const char*>(param.adam_m.data);
+  const std::int64_t bytes = static_cast<const char*>(momentum.data) - whole;
+  return param.begin + bytes / static_cast<std::int64_t>(kernels::size_of(momentum.dtype));
 }
 
 }  // namespace
@@ -69,7 +70,7 @@ Muon::Muon(const core::ParamTable& table, const config::Optim& optim, std::int64
          .grad = as_matrices(part.view(param.grad)),
          .momentum = momentum,
          .decay = param.spec.decay ? optim.weight_decay : 0.0,
-         .first_index = first_index(table, momentum)});
+         .first_index = first_index(param, momentum)});
   }
 }
 

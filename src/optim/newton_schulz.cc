@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/muon.h"
 
@@ -44,9 +43,9 @@ class BatchProducts {
     if (!side_offsets_.defined()) return one_by_one(a, b, c, trans_a, trans_b);
     const ConstTensor offsets = a.shape[1] == side_ ? side_offsets_ : row_offsets_;
     if (trans_a) {
-      launch(kernels::Fill{.x = c, .value = 0}, stream_);
       launch(
-          kernels::GroupedGemmWgrad{.a = stacked(a), .b = stacked(b), .offsets = offsets, .dw = c},
+          kernels::GroupedGemmWgrad{
+              .a = stacked(a), .b = stacked(b), .offsets = offsets, .dw = c, .accumulate = false},
           stream_);
     } else {
       launch(

@@ -174,6 +174,7 @@ std::optional<BalanceMetrics> Loop::read_balance() const {
       high = std::max(high, count);
     }
     const double mean = total / static_cast<double>(layer.counts.numel());
+    balance.layers.push_back({high / mean, low / mean});
     balance.max_load = std::max(balance.max_load, high / mean);
     balance.min_load = std::min(balance.min_load, low / mean);
   }

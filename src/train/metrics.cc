@@ -45,6 +45,12 @@ io::JsonLine step_line(const StepMetrics& m) {
         .add("moe_z", m.balance->z)
         .add("moe_max_load", m.balance->max_load)
         .add("moe_min_load", m.balance->min_load);
+    std::vector<io::JsonLine> layers;
+    for (const BalanceMetrics::Layer& layer : m.balance->layers) {
+      layers.emplace_back();
+      layers.back().add("max_load", layer.max_load).add("min_load", layer.min_load);
+    }
+    line.add("moe_layers", layers);
   }
   return line;
 }

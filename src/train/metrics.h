@@ -18,10 +18,14 @@ namespace strait::train {
 
 /// Balance of one step's routing, over all MoE layers.
 struct BalanceMetrics {
-  double aux = 0;       // mean over layers and sequences of the balance loss; 1 is balanced
-  double z = 0;         // mean over layers and tokens of logsumexp^2
-  double max_load = 0;  // largest share of an expert times the number of experts
-  double min_load = 0;  // smallest
+  double aux = 0;  // mean over layers and sequences of the balance loss; 1 is balanced
+  double z = 0;    // mean over layers and tokens of logsumexp^2
+  struct Layer {
+    double max_load, min_load;
+  };
+  std::vector<Layer> layers = {};  // of each mixture
+  double max_load = 0;             // largest share of an expert times the number of experts
+  double min_load = 0;             // smallest
 };
 
 /// What is known after one optimizer step.

@@ -31,6 +31,30 @@ TEST(TrainingStep, SameStepsTwiceAreBitEqual) {
   EXPECT_FALSE(a.weight_bytes() == before);
 }
 
+TEST(TrainingStep, BalancesByTheRuleOfTheConfig) {
+  config::Model by_adamw = mixture();
+  by_adamw.ffn.moe.bias_rule = config::BiasRule::adamw;
+  ModelRun sign(mixture(), kPacked), adamw(by_adamw, kPacked);
+  for (std::int64_t step = 1; step <= 2; ++step) {
+    sign.step(step);
+    adamw.step(step);
+  }
+  for (const core::Param& param : adamw.table().params()) {
+    if (param.spec.name.ends_with("router.bias_state")) {
+      EXPECT_EQ(get(param.weight, 2 * 4), 2) << "steps of " << param.spec.name;
+    }
+    if (!param.spec.name.ends_with("router.bias")) continue;
+    double moved = 0;
+    for (std::int64_t e = 0; e < 4; ++e) moved += std::abs(get(param.weight, e));
+    EXPECT_GT(moved, 0) << param.spec.name;
+    for (const core::Param& other : sign.table().params()) {
+      if (other.spec.name == param.spec.name) {
+        EXPECT_NE(values(other.weight), values(param.weight)) << param.spec.name;
+      }
+    }
+  }
+}
+
 TEST(TrainingStep, LeavesNothingOfAnEarlierStepsGradients) {
   const RunOptions options{.compute = config::Compute::f32, .micro_batches = 2};
   ModelRun clean(mixture(), kPacked, options), poisoned(mixture(), kPacked, options);

@@ -1,6 +1,7 @@
 #include "layers/moe/experts.h"
 
 #include "kernels/activation.h"
+#include "kernels/expert_swiglu.h"
 #include "kernels/gemm.h"
 
 namespace strait::layers {
@@ -23,6 +24,7 @@ core::ParamSpec gate_up_spec(const Build& build, const std::string& name) {
           .shard = expert_shard(build, 1),
           .init = core::Init::normal(build.model.init_std),
           .decay = true,
+          .whole_grad = true,
           .group = core::OptimGroup::matrix};
 }
 
@@ -33,7 +35,15 @@ core::ParamSpec down_spec(const Build& build, const std::string& name) {
           .shard = expert_shard(build, 2),
           .init = core::Init::normal(build.output_std()),
           .decay = true,
+          .whole_grad = true,
           .group = core::OptimGroup::matrix};
+}
+
+void weight_gradient(Ctx& ctx, ConstTensor dy, ConstTensor x, ConstTensor offsets, core::Param& w) {
+  launch(
+      kernels::GroupedGemmWgrad{
+          .a = dy, .b = x, .offsets = offsets, .dw = w.grad, .accumulate = w.adds_gradient()},
+      ctx.stream);
 }
 
 }  // namespace
@@ -43,7 +53,7 @@ Experts::Experts(const Build& build, const std::string& name)
       gate_up_(build.table.add(gate_up_spec(build, name))),
       down_(build.table.add(down_spec(build, name))) {}
 
-void Experts::forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, Tensor y) {
+void Experts::forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, const Results& results) {
   const std::int64_t rows = x.shape[0];
   saved_ = {ctx.saved.take(x.dtype, {rows, 2 * width_}), ctx.saved.take(x.dtype, {rows, width_})};
   launch(
@@ -51,10 +61,15 @@ void Experts::forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, Tensor y) {
           .a = x, .b = gate_up_.weight, .offsets = offsets, .c = saved_.gate_up, .trans_b = true},
       ctx.stream);
   launch(kernels::SwigluFwd{.gate_up = saved_.gate_up, .y = saved_.hidden}, ctx.stream);
-  launch(
-      kernels::GroupedGemm{
-          .a = saved_.hidden, .b = down_.weight, .offsets = offsets, .c = y, .trans_b = true},
-      ctx.stream);
+  launch(kernels::GroupedGemm{.a = saved_.hidden,
+                              .b = down_.weight,
+                              .offsets = offsets,
+                              .to = results.to,
+                              .scale = results.scale,
+                              .c = results.y,
+                              .trans_b = true,
+                              .accumulate = results.add},
+         ctx.stream);
 }
 
 void Experts::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets, Tensor dx) {
@@ -64,14 +79,42 @@ void Experts::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offs
   const Tensor dgate_up = ctx.scratch.take(dy.dtype, {rows, 2 * width_});
   launch(kernels::GroupedGemm{.a = dy, .b = down_.weight, .offsets = offsets, .c = dhidden},
          ctx.stream);
-  launch(
-      kernels::GroupedGemmWgrad{.a = dy, .b = saved_.hidden, .offsets = offsets, .dw = down_.grad},
-      ctx.stream);
+  weight_gradient(ctx, dy, saved_.hidden, offsets, down_);
   launch(kernels::SwigluBwd{.dy = dhidden, .gate_up = saved_.gate_up, .dgate_up = dgate_up},
          ctx.stream);
   launch(kernels::GroupedGemm{.a = dgate_up, .b = gate_up_.weight, .offsets = offsets, .c = dx},
          ctx.stream);
-  launch(kernels::GroupedGemmWgrad{.a = dgate_up, .b = x, .offsets = offsets, .dw = gate_up_.grad},
+  weight_gradient(ctx, dgate_up, x, offsets, gate_up_);
+}
+
+void Experts::backward_weighted(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets,
+                                ConstTensor choice_of, ConstTensor weight, Tensor dgate_up,
+                                Tensor dweight) {
+  const core::Frame frame(ctx.scratch);
+  const Tensor dhidden = ctx.scratch.take(dy.dtype, {dy.shape[0], width_});
+  launch(kernels::GroupedGemm{.a = dy, .b = down_.weight, .offsets = offsets, .c = dhidden},
+         ctx.stream);
+  launch(kernels::ExpertSwigluBwd{.dy = dhidden,
+                                  .gate_up = saved_.gate_up,
+                                  .choice_of = choice_of,
+                                  .weight = weight,
+                                  .offsets = offsets,
+                                  .dgate_up = dgate_up,
+                                  .y = saved_.hidden,
+                                  .dweight = dweight},
+         ctx.stream);
+  weight_gradient(ctx, dy, saved_.hidden, offsets, down_);
+  weight_gradient(ctx, dgate_up, x, offsets, gate_up_);
+}
+
+void Experts::add_input_gradient(Ctx& ctx, ConstTensor dgate_up, ConstTensor offsets,
+                                 ConstTensor to, Tensor dx) const {
+  launch(kernels::GroupedGemm{.a = dgate_up,
+                              .b = gate_up_.weight,
+                              .offsets = offsets,
+                              .to = to,
+                              .c = dx,
+                              .accumulate = true},
          ctx.stream);
 }
 

@@ -14,10 +14,27 @@ class Experts {
  public:
   Experts(const Build& build, const std::string& name);
 
+  /// Where results go: y[to[r]] = scale[to[r]] times row r's, or += with `add`; to and scale may be
+  /// absent.
+  struct Results {
+    Tensor y;
+    ConstTensor to = {}, scale = {};
+    bool add = false;
+  };
   /// x, y [N, D]. Keeps the hidden activations; x is the caller's to keep or to rebuild.
-  void forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, Tensor y);
+  void forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, const Results& results);
   /// dx assigned; x as in forward.
   void backward(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets, Tensor dx);
+
+  /// The backward where rows were weighted by choice: dy are the gradients of the weighted rows.
+  /// First dgate_up [N, 2F] and dweight [T, K], assigned, and the weights' gradients; then
+  /// dx[to[r]] += row r's.
+  void backward_weighted(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets,
+                         ConstTensor choice_of, ConstTensor weight, Tensor dgate_up,
+                         Tensor dweight);
+  void add_input_gradient(Ctx& ctx, ConstTensor dgate_up, ConstTensor offsets, ConstTensor to,
+                          Tensor dx) const;
+  std::int64_t width() const { return width_; }
 
  private:
   std::int64_t width_;

@@ -14,6 +14,7 @@ MoeFfn::MoeFfn(const Build& build, const std::string& name)
       top_k_(build.model.ffn.moe.top_k),
       expert_ranks_(build.mesh.ep),
       gathers_(!build.whole_experts()),
+      direct_(top_k_ == 1 && !gathers_ && expert_ranks_ == 1),
       router_(build, name + ".router"),
       experts_(build, name + ".experts") {
   const config::Moe& moe = build.model.ffn.moe;
@@ -61,10 +62,10 @@ Tensor MoeFfn::received(Ctx& ctx, const Tensor& like) const {
 }
 
 void MoeFfn::run_experts(Ctx& ctx, const Tensor& rows, const Tensor& out) {
-  if (expert_ranks_ == 1) return experts_.forward(ctx, rows, expert_offsets(), out);
+  if (expert_ranks_ == 1) return experts_.forward(ctx, rows, expert_offsets(), {.y = out});
   const Tensor own = received(ctx, rows), own_out = received(ctx, rows);
   exchange_.dispatch(ctx, rows, own, "ep rows");
-  experts_.forward(ctx, own, saved_.own_offsets, own_out);
+  experts_.forward(ctx, own, saved_.own_offsets, {.y = own_out});
   exchange_.collect(ctx, own_out, out, "ep results");
 }
 
@@ -83,10 +84,11 @@ void MoeFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   saved_.x = x;
   saved_.routing = router_.forward(ctx, x);
   sort(ctx);
+  if (shared_) shared_->forward(ctx, x, y);
+  if (direct_) return forward_direct(ctx, y);
   saved_.out = ctx.saved.take(x.dtype, {saved_.choice_of.shape[0], x.shape[1]});
   clear_skipped(ctx, saved_.out);
   run_experts(ctx, sorted_rows(ctx, gathered(ctx, x)), saved_.out);
-  if (shared_) shared_->forward(ctx, x, y);
   combine(ctx, {.x = saved_.out,
                 .row_of = saved_.row_of,
                 .weight = gathered(ctx, saved_.routing.weight),
@@ -108,8 +110,33 @@ void MoeFfn::combine(Ctx& ctx, kernels::MoeCombineFwd op) const {
   launch(kernels::Add{.a = base, .b = sum, .y = y}, ctx.stream);
 }
 
+/// One row a token: what an expert computes goes to its token at once.
+void MoeFfn::forward_direct(Ctx& ctx, Tensor y) {
+  if (!shared_) clear_skipped(ctx, y);
+  const ConstTensor weight = saved_.routing.weight;
+  saved_.rows = ctx.saved.take(y.dtype, {y.shape[0], y.shape[1]});
+  launch(kernels::MoePermute{.x = saved_.x, .choice_of = saved_.choice_of, .y = saved_.rows},
+         ctx.stream);
+  experts_.forward(ctx, saved_.rows, expert_offsets(),
+                   {.y = y,
+                    .to = saved_.choice_of,
+                    .scale = weight.view({weight.shape[0]}),
+                    .add = shared_.has_value()});
+}
+
+void MoeFfn::backward_direct(Ctx& ctx, ConstTensor dy, Tensor dx) {
+  const Tensor dgate_up = ctx.scratch.take(dy.dtype, {dy.shape[0], 2 * experts_.width()});
+  const Tensor dweight = ctx.scratch.take(saved_.routing.weight.dtype, {dy.shape[0], 1});
+  experts_.backward_weighted(ctx, saved_.rows, sorted_rows(ctx, dy), expert_offsets(),
+                             saved_.choice_of, saved_.routing.weight, dgate_up, dweight);
+  router_.backward(ctx, dweight, dx);
+  experts_.add_input_gradient(ctx, dgate_up, expert_offsets(), saved_.choice_of, dx);
+  if (shared_) shared_->backward_add(ctx, dy, dx);
+}
+
 void MoeFfn::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   const core::Frame frame(ctx.scratch);
+  if (direct_) return backward_direct(ctx, dy_rows, dx);
   const ConstTensor dy = gathered(ctx, dy_rows), weight = gathered(ctx, saved_.routing.weight);
   const Tensor drows = ctx.scratch.take(dy.dtype, {saved_.choice_of.shape[0], dy.shape[1]});
   const Tensor dweight = ctx.scratch.take(saved_.routing.weight.dtype, {dx.shape[0], top_k_});

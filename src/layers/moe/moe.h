@@ -29,6 +29,8 @@ class MoeFfn final : public Layer {
   /// The rows of all tensor ranks where each has a part of every expert, else x.
   ConstTensor gathered(Ctx& ctx, ConstTensor x) const;
   void sort(Ctx& ctx);
+  void forward_direct(Ctx& ctx, Tensor y);
+  void backward_direct(Ctx& ctx, ConstTensor dy, Tensor dx);
   Tensor sorted_rows(Ctx& ctx, ConstTensor x) const;
   /// Scratch for the rows that this rank's experts get from all.
   Tensor received(Ctx& ctx, const Tensor& like) const;
@@ -43,6 +45,7 @@ class MoeFfn final : public Layer {
 
   std::int64_t n_experts_, top_k_, expert_ranks_;
   bool gathers_;
+  bool direct_;  // one expert a token, here: no pass between rows and tokens
   Router router_;
   Experts experts_;
   std::optional<DenseFfn> shared_;
@@ -52,7 +55,8 @@ class MoeFfn final : public Layer {
     Routing routing;
     Tensor offsets, row_of, choice_of;
     Tensor own_offsets;  // of this rank's experts, where there are expert ranks
-    Tensor out;          // [N, D] expert outputs, N = T K
+    Tensor out;   // [N, D] expert outputs, N = T K; not kept where they go to tokens directly
+    Tensor rows;  // [T, D] sorted, kept there
   } saved_;
 };
 

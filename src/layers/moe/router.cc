@@ -13,7 +13,8 @@ kernels::RouterRule rule_of(const config::Moe& moe) {
           .renormalise = moe.renormalise,
           .groups = moe.groups,
           .top_groups = moe.top_groups,
-          .scale = moe.scale};
+          .scale = moe.scale,
+          .forced = moe.forced_balance ? moe.n_experts : 0};
 }
 
 }  // namespace
@@ -27,6 +28,13 @@ Router::Router(const Build& build, const std::string& name)
                               .shape = {config_.n_experts},
                               .init = core::Init::constant(0.0),
                               .trainable = false});
+  }
+  if (bias_ && config_.bias_rule == config::BiasRule::adamw) {
+    bias_state_ = &build.table.add({.name = name + ".bias_state",
+                                    .shape = {2 * config_.n_experts + 1},
+                                    .init = core::Init::constant(0.0),
+                                    .trainable = false,
+                                    .exported = false});
   }
 }
 
@@ -129,11 +137,25 @@ void Router::end_step(Ctx& ctx) {
       group.all_reduce_sum(total, ctx.stream, "balance totals");
     }
   }
-  if (!bias_ || config_.bias_rate == 0) return;
-  launch(
-      kernels::RouterBiasUpdate{
-          .counts = totals_.counts, .bias = bias_->weight, .rate = config_.bias_rate},
-      ctx.stream);
+  if (bias_ && config_.bias_rate != 0) update_bias(ctx);
+}
+
+void Router::update_bias(Ctx& ctx) {
+  if (!bias_state_) {
+    launch(
+        kernels::RouterBiasUpdate{
+            .counts = totals_.counts, .bias = bias_->weight, .rate = config_.bias_rate},
+        ctx.stream);
+    return;
+  }
+  const std::int64_t experts = config_.n_experts;
+  launch(kernels::RouterBiasAdamW{.counts = totals_.counts,
+                                  .bias = bias_->weight,
+                                  .m = bias_state_->weight.slice(0, 0, experts),
+                                  .v = bias_state_->weight.slice(0, experts, experts),
+                                  .steps = bias_state_->weight.slice(0, 2 * experts, 1),
+                                  .rate = config_.bias_rate},
+         ctx.stream);
 }
 
 }  // namespace strait::layers

@@ -45,13 +45,15 @@ class Router {
  private:
   void balance_losses(Ctx& ctx);
   void prepare_bias(Ctx& ctx);
+  void update_bias(Ctx& ctx);
 
   config::Moe config_;
   kernels::RouterRule rule_;
   std::unique_ptr<Scorer> scorer_;
-  core::Param* bias_ = nullptr;  // [E] selection bias, state without gradient
-  Tensor choice_bias_;           // [classes] of this step, or undefined
-  Tensor class_counts_;          // [classes] i64
+  core::Param* bias_ = nullptr;        // [E] selection bias, state without gradient
+  core::Param* bias_state_ = nullptr;  // [2 E + 1] of the adamw rule: m, v, updates so far
+  Tensor choice_bias_;                 // [classes] of this step, or undefined
+  Tensor class_counts_;                // [classes] i64
   RouterTotals totals_;
   struct {
     Tensor logits, scores, expert, fraction;

@@ -1,6 +1,7 @@
 #include "layers/moe/scorer.h"
 
 #include "kernels/elementwise.h"
+#include "kernels/wide_linear.h"
 #include "layers/moe/mlp_scorer.h"
 
 namespace strait::layers {
@@ -19,23 +20,17 @@ WideningLinear::WideningLinear(const Build& build, LinearSpec spec)
     : linear_(build, widened(std::move(spec))) {}
 
 void WideningLinear::forward(Ctx& ctx, ConstTensor x, Tensor y) const {
-  if (x.dtype == y.dtype) return linear_.forward(ctx, x, y);
-  const core::Frame frame(ctx.scratch);
-  const Tensor wide = ctx.scratch.take(y.dtype, {x.shape[0], x.shape[1]});
-  launch(kernels::Copy{.x = x, .y = wide}, ctx.stream);
-  linear_.forward(ctx, wide, y);
+  launch(kernels::WideLinearFwd{.x = x, .w = linear_.weight(), .y = y}, ctx.stream);
 }
 
 void WideningLinear::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
-  if (dy.dtype == dx.dtype) return linear_.backward(ctx, x, dy, dx);
+  launch(kernels::WideLinearBwd{.dy = dy, .w = linear_.weight(), .dx = dx}, ctx.stream);
+  if (dy.dtype == dx.dtype) return linear_.weight_gradient(ctx, x, dy);
   const core::Frame frame(ctx.scratch);
   // The weight's gradient may be in the compute dtype, as the input is.
   const Tensor rounded = ctx.scratch.take(dx.dtype, {dy.shape[0], dy.shape[1]});
   launch(kernels::Copy{.x = dy, .y = rounded}, ctx.stream);
   linear_.weight_gradient(ctx, x, rounded);
-  const Tensor wide = ctx.scratch.take(dy.dtype, {dx.shape[0], dx.shape[1]});
-  linear_.input_gradient(ctx, dy, wide);
-  launch(kernels::Copy{.x = wide, .y = dx}, ctx.stream);
 }
 
 LinearScorer::LinearScorer(const Build& build, const std::string& name, std::int64_t classes)
