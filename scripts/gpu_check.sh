@@ -64,16 +64,15 @@ kernel_tests() {
   return $code
 }
 
-# No naive evaluation in bf16 of the ZAYA cases is stored: they run in f32.
 golden() {
   local cases=() folder
   for folder in tests/golden/*/; do
-    case $folder in *zaya*|*cca_layers*) continue ;; esac
+    case $folder in *cca_layers*) continue ;; esac
     cases+=("$folder")
   done
   cases+=(tests/golden/cca_layers/*.safetensors)
   $kBuild/tests/golden_check --device cuda --dtype bf16 "${cases[@]}" &&
-    $kBuild/tests/golden_check --device cuda --dtype f32 "${cases[@]}" tests/golden/zaya_*
+    $kBuild/tests/golden_check --device cuda --dtype f32 "${cases[@]}"
 }
 
 # The kernel tests under compute-sanitizer, this project's kernels alone.

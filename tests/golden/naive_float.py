@@ -30,13 +30,17 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import naive_zaya as zaya
+
 MODELS = ("llama_mha", "llama_gqa", "qwen3_gqa", "qwen3_moe", "qwen3_moe_unnormed",
-          "deepseek_v3_mla_dense", "deepseek_v3_mla_moe", "deepseek_v3_no_q_lora")
-MIXTURES = ("qwen3_moe", "qwen3_moe_unnormed", "deepseek_v3_mla_moe", "deepseek_v3_no_q_lora")
+          "deepseek_v3_mla_dense", "deepseek_v3_mla_moe", "deepseek_v3_no_q_lora",
+          "zaya_ccgqa_moe", "zaya_sliding")
+MIXTURES = ("qwen3_moe", "qwen3_moe_unnormed", "deepseek_v3_mla_moe", "deepseek_v3_no_q_lora",
+            "zaya_ccgqa_moe", "zaya_sliding")
 ORDERS = 8
 # Closest choices in a second reference: bfloat16 moves logits by up to 0.04 and sigmoid scores by
 # up to 0.012, so that no choice changes sides.
-MARGIN = {"softmax": 0.06, "sigmoid": 0.03}
+MARGIN = {"softmax": 0.06, "sigmoid": 0.03, "zaya": 5e-4}
 
 
 class Bf16(torch.autograd.Function):
@@ -81,12 +85,15 @@ def rotate(x, theta, width, interleaved=False):
     return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], -1)
 
 
-def attend(q, k, v, keep):
-    """Causal softmax attention; q [B, H, S, d], k and v with H or fewer heads."""
+def attend(q, k, v, keep, window=None):
+    """Causal softmax attention; q [B, H, S, d], k and v with H or fewer heads. With a window a
+    token sees so many, itself included."""
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+    if window:
+        hidden |= torch.ones_like(hidden).tril(-window)
     return keep(keep(scores.masked_fill(hidden, float("-inf")).softmax(-1)) @ v)
 
 
@@ -206,7 +213,7 @@ def fused(grads):
     """Expert gradients as the reference stores them: [E, 2F, D] gate rows first, [E, D, F]."""
     out, experts = {}, {}
     for name, grad in grads.items():
-        if ".experts." not in name:
+        if ".experts." not in name or name.endswith(("experts.gate_up_proj", "experts.down_proj")):
             out[name] = grad
             continue
         at, rest = name.split(".experts.")
@@ -222,8 +229,14 @@ def fused(grads):
 
 def model_dim(name, tensor):
     """Which dim of a tensor runs over the D channels of the model, or None."""
-    if name in ("x", "dy", "y", "dx"):
+    if name in ("x", "dy", "y", "dx") or name.endswith("experts.gate_up_proj"):
         return 2
+    if name.endswith(("experts.down_proj", "gate.down_proj.weight")):
+        return 1
+    if name.endswith(zaya.STREAM):
+        return 0
+    if name.endswith(zaya.INNER):
+        return None
     if tensor.dim() == 1:
         return 0 if name.endswith(("layernorm.weight", "model.norm.weight")) \
             and "_a_layernorm" not in name else None
@@ -241,7 +254,7 @@ def reorder(tensors, order):
 
 
 def is_router(name):
-    return name.endswith(("mlp.gate.weight", "e_score_correction_bias"))
+    return ".mlp.gate." in name
 
 
 def load_model(folder, form, order):
@@ -249,8 +262,10 @@ def load_model(folder, form, order):
     weights = {k: v.to(form.dtype) if is_router(k) else form.keep(v.to(form.dtype))
                for k, v in weights.items()}
     for name, w in weights.items():
-        w.requires_grad_(not name.endswith("e_score_correction_bias"))
-    return Model(json.loads((folder / "config.json").read_text()), weights, form.keep)
+        w.requires_grad_(not name.endswith(("e_score_correction_bias", "balancing_biases")))
+    config = json.loads((folder / "config.json").read_text())
+    model = zaya.Zaya if config["model_type"] == "zaya" else Model
+    return model(config, weights, form.keep)
 
 
 def run_model(folder, reference, form, order):
@@ -270,8 +285,11 @@ def run_model(folder, reference, form, order):
 def decided_tokens(folder, shape):
     """Random tokens of sequences in which every choice of experts is clear."""
     random = torch.Generator().manual_seed(1)
-    order = torch.arange(json.loads((folder / "config.json").read_text())["hidden_size"])
-    kind = "sigmoid" if "n_group" in json.loads((folder / "config.json").read_text()) else "softmax"
+    config = json.loads((folder / "config.json").read_text())
+    order = torch.arange(config["hidden_size"])
+    kind = "sigmoid" if "n_group" in config else "softmax"
+    if config["model_type"] == "zaya":
+        kind = "zaya"
     rows = []
     with torch.no_grad():
         while len(rows) < shape[0]:
@@ -309,7 +327,8 @@ def cca_qkv(w, config, x, keep):
     mean_k = mean_q.unflatten(2, (g, n // g)).mean(3)
     q, k = keep(u[:, :, :n] + mean_q), keep(u[:, :, n:] + mean_k)
     q, k = (t * torch.rsqrt(t.square().sum(-1, keepdim=True) + 1e-12) * d ** 0.5 for t in (q, k))
-    q, k = keep(q), keep(k * w["temp"].exp()[:, None])
+    tau = w["tau"] if "tau" in w else w["temp"].exp()
+    q, k = keep(q), keep(k * tau[:, None])
     v = torch.cat([current, torch.nn.functional.pad(delayed[:, :-1], (0, 0, 1, 0))], -1)
     return q.transpose(1, 2), k.transpose(1, 2), heads(v, g)
 
@@ -388,12 +407,13 @@ def write_table(runs, form, file):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draw-tokens", action="store_true")
+    parser.add_argument("--draw-tokens", nargs="*", choices=MIXTURES, metavar="CASE",
+                        help="of these mixtures; without names, of all")
     here = Path(__file__).parent
     torch.set_num_threads(1)
-    if parser.parse_args().draw_tokens:
-        for name in MIXTURES:
-            draw_reference(here / name)
+    draw = parser.parse_args().draw_tokens
+    for name in MIXTURES if draw == [] else draw or []:
+        draw_reference(here / name)
     layers = [(run_layer, file, file, (1e-10, 1e-10))
               for file in sorted((here / "cca_layers").glob("*.safetensors"))]
     agree = True
