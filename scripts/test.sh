@@ -2,8 +2,8 @@
 # Installs what is missing, builds with warnings as errors, runs every test, prints the counts last.
 #
 #   scripts/test.sh [--preset PRESET]   one build (default: cpu, in build/)
-#   scripts/test.sh --all               cpu, every layout of ranks (scripts/layout_matrix.sh), then
-#                                       the same tests under asan and ubsan
+#   scripts/test.sh --all               cpu, every layout of ranks (scripts/layout_matrix.sh), 20
+#                                       killed ranks, then the same tests under asan and ubsan
 #
 # Exit 0: all passed; 1: a build or test failed, or an area has no test; 2: bad option.
 set -euo pipefail
@@ -51,5 +51,6 @@ for preset in "${presets[@]}"; do
 done
 if $matrix; then
   scripts/layout_matrix.sh build || { echo "test: layouts of ranks differ" >&2; exit 1; }
+  python3 tests/faults/kill_ranks.py --train build/bin/train --kills 20
 fi
 python3 scripts/count_tests.py "${folders[@]}"

@@ -110,7 +110,6 @@ class MpiCommunicator final : public Communicator {
     return std::make_unique<MpiCommunicator>(part, true, shared_traffic());
   }
 
- protected:
   void sum(const Tensor& x, const Stream& stream) override {
     const Tensor host = to_host(x, stream);
     const std::int64_t n = x.numel();

@@ -54,8 +54,7 @@ class Communicator {
 
   Traffic& traffic() const { return *traffic_; }
 
- protected:
-  /// What a transport does where there is something to move between two ranks or more.
+  /// What a transport does where there is something to move; callers use the collectives above.
   virtual void sum(const Tensor& x, const Stream& stream) = 0;
   virtual void gather(ConstTensor part, const Tensor& whole, const Stream& stream) = 0;
   virtual void scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream) = 0;

@@ -1,5 +1,7 @@
 #include "parallel/mesh.h"
 
+#include "parallel/comm_nccl.h"
+
 namespace strait::parallel {
 
 Mesh Mesh::make(const config::Parallel& parallel, int world_rank, int world_size) {
@@ -15,7 +17,7 @@ Mesh Mesh::make(const config::Parallel& parallel, int world_rank, int world_size
   return mesh;
 }
 
-Groups::Groups(const Mesh& mesh, Communicator& world) : world_(&world) {
+Groups::Groups(const Mesh& mesh, Communicator& world, bool own_gpus) : world_(&world) {
   const int tp_group = mesh.dp_rank * mesh.cp + mesh.cp_rank;
   const int cp_group = mesh.dp_rank * mesh.tp + mesh.tp_rank;
   const int dp_group = mesh.cp_rank * mesh.tp + mesh.tp_rank;
@@ -26,6 +28,10 @@ Groups::Groups(const Mesh& mesh, Communicator& world) : world_(&world) {
   axes_[static_cast<int>(core::Axis::ep)] = world.split(ep_group);
   axes_[static_cast<int>(core::Axis::edp)] =
       world.split(mesh.ep_rank * mesh.cp * mesh.tp + dp_group);
+  if (!own_gpus) return;
+  for (auto& axis : axes_) {
+    if (!axis->alone()) axis = make_nccl(std::move(axis));
+  }
 }
 
 Groups::Groups() : own_world_(make_single()), world_(own_world_.get()) {

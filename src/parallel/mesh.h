@@ -23,7 +23,8 @@ struct Mesh {
 /// The communicators of a mesh. Owns them; `world` is borrowed and outlives it.
 class Groups {
  public:
-  Groups(const Mesh& mesh, Communicator& world);
+  /// `own_gpus`: every rank computes on a GPU of its own, so that tensors move by NCCL.
+  Groups(const Mesh& mesh, Communicator& world, bool own_gpus = false);
   /// One rank alone, for tools and tests.
   Groups();
   /// Ranks that are not there: for planning, on the plan device alone.

@@ -14,6 +14,7 @@
 #include "kernels/gemm_tuning.h"
 #include "kernels/host_threads.h"
 #include "parallel/agreement.h"
+#include "parallel/comm_nccl.h"
 #include "parallel/watchdog.h"
 #include "train/evaluate_all.h"
 #include "train/load_config.h"
@@ -67,20 +68,26 @@ void agree(const config::Config& config, Communicator& world) {
                          "give every rank the same files and options");
 }
 
-/// Gives each rank of this machine a GPU of its own, as far as there are any.
-void share_devices(Device device, Communicator& world, core::Log& log) {
-  if (device != Device::cuda) return;
+/// Gives each rank of this machine a GPU of its own, as far as there are any. Returns whether every
+/// rank of the job got one and NCCL is there.
+bool share_devices(Device device, Communicator& world, core::Log& log) {
+  if (device != Device::cuda) return false;
   const std::string host = core::host_name();
   const std::vector<std::string> hosts = world.gather_all(host);
   const auto before = std::count(hosts.begin(), hosts.begin() + world.rank(), host);
   const auto ranks = std::ranges::count(hosts, host);
   const int devices = kernels::device_count(device);
   kernels::use_device(device, static_cast<int>(before) % devices);
-  if (ranks <= devices) return;
+  const bool own = ranks <= devices && parallel::nccl_available();
+  const std::vector<std::string> all = world.gather_all(own ? "1" : "0");
+  const bool nccl = std::ranges::count(all, "1") == world.size();
+  if (!world.alone()) log.info(nccl ? "ranks meet by NCCL" : "ranks meet in host memory (MPI)");
+  if (ranks <= devices) return nccl;
   log.warn(std::to_string(ranks) + " ranks share " + std::to_string(devices) + " GPU" +
            (devices == 1 ? "" : "s") + " of " + host +
            " and meet in host memory, which is slow; for a rank a GPU: mpirun -n " +
            std::to_string(devices) + " ./train ...");
+  return nccl;
 }
 
 /// The device that run.device asks for or, left to the program, the best one that can do it.
@@ -237,11 +244,11 @@ void train(const TrainOptions& options, Communicator& world) {
   });
   const Device device = choose_device(config, log);
   agree(config, world);
-  share_devices(device, world, log);
+  const bool own_gpus = share_devices(device, world, log);
   const parallel::Watchdog watchdog(
       world, std::chrono::duration<double>(config.parallel.watchdog_seconds));
   const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
-  parallel::Groups groups(mesh, world);
+  parallel::Groups groups(mesh, world, own_gpus);
   std::unique_ptr<Engine> engine;
   StepPlan plan;
   const int local_ranks = ranks_here(world);

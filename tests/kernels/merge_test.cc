@@ -83,8 +83,7 @@ TEST(CrossEntropyMerge, BlocksOnTheirOwnMakeTheWhole) {
   const Tensor parts = b.zeros(DType::f64, {3, rows, 3});
   const std::int64_t cuts[] = {0, 4, 5, vocab};
   for (std::int64_t i = 0; i < 3; ++i) {
-    stats(cuts[i], cuts[i + 1],
-          Tensor(parts.slice(0, i, 1).data, DType::f64, {rows, 3}));
+    stats(cuts[i], cuts[i + 1], Tensor(parts.slice(0, i, 1).data, DType::f64, {rows, 3}));
   }
   run(CrossEntropyMerge{.parts = parts, .stats = got});
   for (std::int64_t i = 0; i < want.numel(); ++i) {
@@ -121,8 +120,8 @@ TEST(Merges, RefuseWhatDoesNotFit) {
   const Tensor parts = b.zeros(DType::f64, {2, 3, 3}), stats = b.zeros(DType::f64, {4, 3});
   EXPECT_THROW(launch(CrossEntropyMerge{.parts = parts, .stats = stats}, plan), OpError);
   const Tensor o = b.zeros(DType::f64, {2, 1, 3}), lse = b.zeros(DType::f64, {1, 2});
-  EXPECT_THROW(
-      launch(AttentionMerge{.part = o, .part_lse = lse, .o = o, .lse = lse}, plan), OpError);
+  EXPECT_THROW(launch(AttentionMerge{.part = o, .part_lse = lse, .o = o, .lse = lse}, plan),
+               OpError);
   const Tensor expert = b.ints({0, 0, 0}, {3, 1}), two = b.zeros(DType::f64, {2, 2});
   EXPECT_THROW(launch(RouteFraction{.expert = expert, .fraction = two}, plan), OpError);
   EXPECT_THROW(

@@ -68,7 +68,6 @@ class RecordingWorld final : public Communicator {
   }
   std::vector<int> colors;  // dp, cp, tp, ep, edp
 
- protected:
   void sum(const Tensor&, const Stream&) override {}
   void gather(ConstTensor, const Tensor&, const Stream&) override {}
   void scatter_sum(const Tensor&, const Tensor&, const Stream&) override {}

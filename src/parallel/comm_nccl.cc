@@ -1,0 +1,179 @@
+#include "parallel/comm_nccl.h"
+
+#include "core/error.h"
+
+#ifdef STRAIT_NCCL
+#include <dlfcn.h>
+#include <nccl.h>
+#endif
+
+namespace strait::parallel {
+
+#ifdef STRAIT_NCCL
+namespace {
+
+/// The library's functions, found when they are first wanted: programs start without it.
+struct Nccl {
+  decltype(&ncclGetUniqueId) get_unique_id = nullptr;
+  decltype(&ncclCommInitRank) init_rank = nullptr;
+  decltype(&ncclCommDestroy) destroy = nullptr;
+  decltype(&ncclAllReduce) all_reduce = nullptr;
+  decltype(&ncclAllGather) all_gather = nullptr;
+  decltype(&ncclReduceScatter) reduce_scatter = nullptr;
+  decltype(&ncclSend) send = nullptr;
+  decltype(&ncclRecv) receive = nullptr;
+  decltype(&ncclGroupStart) group_start = nullptr;
+  decltype(&ncclGroupEnd) group_end = nullptr;
+  decltype(&ncclGetErrorString) error_string = nullptr;
+  bool complete = false;
+
+  Nccl() {
+    void* library = ::dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
+    if (!library) return;
+    complete = true;
+    const auto find = [&](auto& function, const char* name) {
+      function =
+          reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, name));
+      complete = complete && function;
+    };
+    find(get_unique_id, "ncclGetUniqueId");
+    find(init_rank, "ncclCommInitRank");
+    find(destroy, "ncclCommDestroy");
+    find(all_reduce, "ncclAllReduce");
+    find(all_gather, "ncclAllGather");
+    find(reduce_scatter, "ncclReduceScatter");
+    find(send, "ncclSend");
+    find(receive, "ncclRecv");
+    find(group_start, "ncclGroupStart");
+    find(group_end, "ncclGroupEnd");
+    find(error_string, "ncclGetErrorString");
+  }
+};
+
+const Nccl& nccl() {
+  static const Nccl library;
+  return library;
+}
+
+void require(ncclResult_t result, const char* what) {
+  if (result == ncclSuccess) return;
+  throw core::RuntimeFault(std::string("NCCL: ") + what + ": " + nccl().error_string(result) +
+                           "; NCCL_DEBUG=INFO says more");
+}
+
+ncclDataType_t type_of(DType dtype) {
+  switch (dtype) {
+    case DType::f64:
+      return ncclFloat64;
+    case DType::f32:
+      return ncclFloat32;
+    case DType::bf16:
+      return ncclBfloat16;
+    case DType::i64:
+      return ncclInt64;
+    case DType::i32:
+      return ncclInt32;
+    case DType::u8:
+      return ncclUint8;
+  }
+  return ncclUint8;
+}
+
+cudaStream_t handle_of(const Stream& stream) {
+  return static_cast<cudaStream_t>(stream.handle);
+}
+
+std::size_t count_of(const ConstTensor& x) {
+  return static_cast<std::size_t>(x.numel());
+}
+
+class NcclCommunicator final : public Communicator {
+ public:
+  explicit NcclCommunicator(std::unique_ptr<Communicator> host)
+      : Communicator(host->shared_traffic()), host_(std::move(host)) {
+    ncclUniqueId id = {};
+    if (rank() == 0) require(nccl().get_unique_id(&id), "ncclGetUniqueId");
+    const std::string text = host_->broadcast(std::string(id.internal, sizeof id.internal), 0);
+    text.copy(id.internal, sizeof id.internal);
+    require(nccl().init_rank(&comm_, size(), id, rank()), "ncclCommInitRank");
+  }
+  ~NcclCommunicator() override { nccl().destroy(comm_); }
+
+  int rank() const override { return host_->rank(); }
+  int size() const override { return host_->size(); }
+  std::string broadcast(const std::string& text, int root) override {
+    return host_->broadcast(text, root);
+  }
+  std::vector<std::string> gather_all(const std::string& text) override {
+    return host_->gather_all(text);
+  }
+  void barrier() override { host_->barrier(); }
+  std::unique_ptr<Communicator> split(int color) override {
+    return std::make_unique<NcclCommunicator>(host_->split(color));
+  }
+
+  void sum(const Tensor& x, const Stream& stream) override {
+    if (stream.device != Device::cuda) return host_->sum(x, stream);
+    require(nccl().all_reduce(x.data, x.data, count_of(x), type_of(x.dtype), ncclSum, comm_,
+                              handle_of(stream)),
+            "ncclAllReduce");
+  }
+  void gather(ConstTensor part, const Tensor& whole, const Stream& stream) override {
+    if (stream.device != Device::cuda) return host_->gather(part, whole, stream);
+    require(nccl().all_gather(part.data, whole.data, count_of(part), type_of(part.dtype), comm_,
+                              handle_of(stream)),
+            "ncclAllGather");
+  }
+  void scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream) override {
+    if (stream.device != Device::cuda) return host_->scatter_sum(whole, part, stream);
+    require(nccl().reduce_scatter(whole.data, part.data, count_of(part), type_of(part.dtype),
+                                  ncclSum, comm_, handle_of(stream)),
+            "ncclReduceScatter");
+  }
+  void deliver(std::span<const Message> sends, std::span<const Message> receives,
+               const Stream& stream) override {
+    if (stream.device != Device::cuda) return host_->deliver(sends, receives, stream);
+    require(nccl().group_start(), "ncclGroupStart");
+    for (const Message& message : sends) {
+      const Tensor& x = message.data;
+      require(nccl().send(x.data, count_of(x), type_of(x.dtype), message.peer, comm_,
+                          handle_of(stream)),
+              "ncclSend");
+    }
+    for (const Message& message : receives) {
+      const Tensor& x = message.data;
+      require(nccl().receive(x.data, count_of(x), type_of(x.dtype), message.peer, comm_,
+                             handle_of(stream)),
+              "ncclRecv");
+    }
+    require(nccl().group_end(), "ncclGroupEnd");
+  }
+
+ private:
+  std::unique_ptr<Communicator> host_;
+  ncclComm_t comm_ = nullptr;
+};
+
+}  // namespace
+
+bool nccl_available() {
+  return nccl().complete;
+}
+
+std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator> host) {
+  return std::make_unique<NcclCommunicator>(std::move(host));
+}
+
+#else
+
+bool nccl_available() {
+  return false;
+}
+
+std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator>) {
+  throw core::RuntimeFault("built without NCCL; install its header and configure again");
+}
+
+#endif
+
+}  // namespace strait::parallel

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Kills a random rank of a run at a random moment; all ranks must stop, and one must say why.
+
+  tests/faults/kill_ranks.py --train build/bin/train [--kills 20] [--ranks 3] [--seed 1]
+
+Each time: the job ends within 30 s with an exit code other than 0; its output names the rank that
+was killed and the last collective of a rank that saw it; the newest checkpoint can be resumed.
+Exit 0: always so; 1: not once.
+"""
+import argparse
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LIMIT = 30
+SETTINGS = ["model.d_model=32", "model.n_layers=2", "model.attention.head_dim=8", "data.seq_len=32",
+            "model.ffn.moe.d_expert=16", "train.batch_size=6", "train.steps=100000",
+            "checkpoint.every=50", "eval.every=1000000", "eval.sample_tokens=0",
+            "eval.sample_prompt=", "train.log_every=1000"]
+
+
+def command(args, folder, resume):
+    settings = [part for s in SETTINGS + [f"run.dir={folder}"] for part in ("--set", s)]
+    more = ["--resume"] if resume else []
+    return ["mpirun", "--oversubscribe", "-n", str(args.ranks), args.train, "--config",
+            "quickstart", *settings, *more]
+
+
+def ranks_of(job):
+    """Process ids of the ranks, by rank."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[1]
+        except (OSError, IndexError):
+            continue
+        for line in environment:
+            if line.startswith(b"OMPI_COMM_WORLD_RANK=") and int(parent) == job.pid:
+                found[int(line.split(b"=")[1])] = int(entry.name)
+    return found
+
+
+def one_kill(args, folder, draw):
+    """The reason why a kill was not handled as it should be; empty if it was."""
+    resume = (folder / "config.json").exists()
+    with tempfile.TemporaryFile("w+") as output:
+        job = subprocess.Popen(command(args, folder, resume), stdout=output, stderr=output)
+        ranks, deadline = {}, time.time() + 120
+        while len(ranks) < args.ranks and time.time() < deadline and job.poll() is None:
+            time.sleep(0.05)
+            ranks = ranks_of(job)
+        metrics = folder / "metrics.jsonl"
+        size = metrics.stat().st_size if metrics.exists() else 0
+        while job.poll() is None and time.time() < deadline and not (
+                metrics.exists() and metrics.stat().st_size > size):
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 3))
+        victim = draw.randrange(args.ranks)
+        if job.poll() is not None or victim not in ranks:
+            output.seek(0)
+            return f"the job ended by itself: {output.read()[-2000:]}"
+        os.kill(ranks[victim], signal.SIGKILL)
+        started = time.time()
+        try:
+            code = job.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            job.kill()
+            for process in ranks.values():
+                try:
+                    os.kill(process, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            return f"still there {LIMIT} s after rank {victim} was killed"
+        seconds = time.time() - started
+        output.seek(0)
+        text = output.read()
+    said = re.search(rf"rank {victim} on \S+ \(step (\d+), .* collective .*\) ended; rank \d+ on "
+                     r".*collective", text)
+    if code == 0:
+        return "exit code 0"
+    if not said:
+        return f"no message that names rank {victim}: {text[-2000:]}"
+    print(f"rank {victim} killed at step {said.group(1)}: stopped after {seconds:.1f} s", flush=True)
+    return ""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--train", required=True)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--ranks", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                      OMPI_MCA_btl_vader_single_copy_mechanism="none", OMP_NUM_THREADS="1")
+    draw = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        for kill in range(args.kills):
+            reason = one_kill(args, Path(scratch) / "run", draw)
+            if reason:
+                print(f"kill {kill + 1}: {reason}", file=sys.stderr)
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
