@@ -21,8 +21,8 @@ for config in tests/layouts/configs/*.json; do
   for mask in true false; do
     echo "== $config, documents apart: $mask"
     list=$(IFS=,; echo "${layouts[*]}")
-    "$build/tests/layout_check" --config "$config" --set data.document_mask=$mask --layouts "$list" ||
-      failed=1
+    "$build/tests/layout_check" --config "$config" --set data.document_mask=$mask \
+      --layouts "$list" || failed=1
   done
 done
 exit $failed

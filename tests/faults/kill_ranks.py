@@ -78,8 +78,8 @@ def one_kill(args, folder, draw):
         seconds = time.time() - started
         output.seek(0)
         text = output.read()
-    said = re.search(rf"rank {victim} on \S+ \(step (\d+), .* collective .*\) ended; rank \d+ on "
-                     r".*collective", text)
+    said = re.search(rf"rank {victim} on \S+ \(step (\d+), .* collective .*\) ended; rank \d+ "
+                     r"on .*collective", text)
     if code == 0:
         return "exit code 0"
     if not said:
