@@ -84,7 +84,8 @@ def one_kill(args, folder, draw):
         return "exit code 0"
     if not said:
         return f"no message that names rank {victim}: {text[-2000:]}"
-    print(f"rank {victim} killed at step {said.group(1)}: stopped after {seconds:.1f} s", flush=True)
+    print(f"rank {victim} killed at step {said.group(1)}, stopped after {seconds:.1f} s",
+          flush=True)
     return ""
 
 
