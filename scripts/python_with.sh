@@ -11,6 +11,10 @@ readonly kModule=${1:?usage: scripts/python_with.sh MODULE [PACKAGE...]}
 shift
 readonly kVenv=$PWD/build/venv-$kModule
 
+# One at a time: several ranks or tests may need it at once.
+mkdir -p build
+exec 9>"build/venv-$kModule.lock"
+flock 9
 for python in ${PYTHON:+"$PYTHON"} python3 /usr/bin/python3 "$kVenv/bin/python"; do
   if "$python" -c "import $kModule" 2>/dev/null; then
     command -v "$python"
@@ -20,7 +24,7 @@ done
 
 echo "python_with: installing ${*:-$kModule} into $kVenv" >&2
 if python3 -m venv "$kVenv" >&2 &&
-  "$kVenv/bin/pip" install -q --retries 3 "${@:-$kModule}" >&2; then
+  "$kVenv/bin/pip" install -q --retries 2 --timeout 20 "${@:-$kModule}" >&2 9>&-; then
   echo "$kVenv/bin/python"
   exit 0
 fi
