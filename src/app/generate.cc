@@ -74,7 +74,7 @@ void load_run(const std::string& run, train::Engine& engine) {
 void run(const Request& request) {
   const train::SampleOptions base{
       .tokens = static_cast<std::int64_t>(number("--tokens", request.tokens, 1)),
-      .temperature = number("--temperature", request.temperature, 0),
+      .rule = {.temperature = number("--temperature", request.temperature, 0)},
       .seed = static_cast<std::uint64_t>(number("--seed", request.seed, 0))};
   if (request.run.empty()) throw core::InputError("--run is missing; name a run folder");
   const config::Config config = train::load_config(

@@ -66,13 +66,20 @@ void ParamTable::bind_trainable(Param& param) {
     return shaped(all.slice(0, begin, n), param.local_shape);
   };
   param.weight = flat(flat_.weight, param.begin);
-  param.grad = flat(flat_.grad, param.begin);
+  if (dtypes_.training) param.grad = flat(flat_.grad, param.begin);
   param.master = has_masters() ? param.grad : param.weight;
   if (!param.owned()) return;
   if (has_masters()) param.master = flat(flat_.master, param.state_begin);
   if (param.spec.wide) param.weight = param.master;
+  if (!dtypes_.training) return;
   param.adam_m = flat_.adam_m.slice(0, param.state_begin, n);
   if (param.v_begin >= 0) param.adam_v = flat_.adam_v.slice(0, param.v_begin, n);
+}
+
+void ParamTable::bind_states(const LaidOut& sizes) {
+  flat_.grad = gradients_.take(dtypes_.grad, {sizes.all});
+  flat_.adam_m = optimizer_.take(dtypes_.state, {sizes.own});
+  if (sizes.with_v > 0) flat_.adam_v = optimizer_.take(dtypes_.state, {sizes.with_v});
 }
 
 void ParamTable::bind() {
@@ -81,9 +88,7 @@ void ParamTable::bind() {
   if (const std::int64_t n = sizes.all; n > 0) {
     flat_.weight = weights_.take(dtypes_.weight, {n});
     flat_.master = has_masters() ? masters_.take(stat, {sizes.own}) : flat_.weight;
-    flat_.grad = gradients_.take(dtypes_.grad, {n});
-    flat_.adam_m = optimizer_.take(dtypes_.state, {sizes.own});
-    if (sizes.with_v > 0) flat_.adam_v = optimizer_.take(dtypes_.state, {sizes.with_v});
+    if (dtypes_.training) bind_states(sizes);
   }
   for (Param* param : in_memory_order_) bind_trainable(*param);
   find_cleared();
@@ -110,7 +115,8 @@ void ParamTable::find_cleared() {
   cleared_.clear();
   std::int64_t begin = 0, end = 0;  // of the piece that grows
   const auto flush = [&] {
-    if (end > begin) cleared_.push_back(flat_.grad.slice(0, begin, end - begin));
+    if (end > begin && flat_.grad.defined())
+      cleared_.push_back(flat_.grad.slice(0, begin, end - begin));
   };
   for (const Param* param : in_memory_order_) {
     if (param->spec.whole_grad) continue;

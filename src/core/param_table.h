@@ -120,6 +120,7 @@ struct ParamDtypes {
   DType grad = DType::f32;    // f32 or bf16 beside bf16 weights, else that of the weights
   DType state = DType::f32;   // of the optimizer: statistics dtype of the weights, or bf16
   bool matrix_adam_v = true;  // false: matrices keep one state, adam_m
+  bool training = true;       // false: no gradients and no states, weights to read alone
 };
 
 /// Data ranks that share out optimizer states: those of all parameters but experts that are divided
@@ -223,6 +224,7 @@ class ParamTable {
   void lay_out_segment(const std::vector<Param*>& params, Segment segment, LaidOut& sizes);
   void place_states(Param& param, const Segment& segment, LaidOut& sizes);
   void bind();
+  void bind_states(const LaidOut& sizes);
   void bind_trainable(Param& param);
   void find_cleared();
 

@@ -2,6 +2,7 @@
 
 #include "core/arena.h"
 #include "core/tensor.h"
+#include "parallel/decode_cache.h"
 #include "parallel/mesh.h"
 #include "parallel/phase_clock.h"
 #include "parallel/sequence_shard.h"
@@ -42,6 +43,7 @@ struct Ctx {
   Pass pass = Pass::eval;
   LossScale scale = {};
   DepthStates depth = {};
+  DecodeCache* cache = nullptr;  // while decoding: tokens go on where the cache ends
   PhaseClock clock = {};
 };
 

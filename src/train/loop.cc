@@ -220,7 +220,7 @@ void Loop::show_sample() {
   const std::string prompt = eval.sample_prompt.empty() ? "\n" : eval.sample_prompt;
   const auto tokens = sample(engine_, data_.tokenizer->encode(prompt),
                              {.tokens = eval.sample_tokens,
-                              .temperature = eval.sample_temperature,
+                              .rule = {.temperature = eval.sample_temperature},
                               .seed = static_cast<std::uint64_t>(engine_.config().run.seed),
                               .stop = data_.tokenizer->eod()});
   const std::string text = eval.sample_prompt + data_.tokenizer->decode(tokens);

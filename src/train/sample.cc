@@ -1,7 +1,6 @@
 #include "train/sample.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "core/rng.h"
@@ -20,21 +19,6 @@ std::vector<double> to_doubles(const Tensor& row, const Stream& stream) {
                                      : reinterpret_cast<const float*>(host.data())[i];
   }
   return out;
-}
-
-/// Index drawn from softmax(logits / temperature) with the uniform number u.
-std::int32_t draw(std::vector<double> logits, double temperature, double u) {
-  const auto best = std::max_element(logits.begin(), logits.end());
-  if (temperature <= 0) return static_cast<std::int32_t>(best - logits.begin());
-  const double top = *best;
-  for (double& value : logits) value = std::exp((value - top) / temperature);
-  const double total = std::accumulate(logits.begin(), logits.end(), 0.0);
-  double left = u * total;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    left -= logits[i];
-    if (left <= 0) return static_cast<std::int32_t>(i);
-  }
-  return static_cast<std::int32_t>(logits.size() - 1);
 }
 
 /// Logits of the token after `text`; the context is padded at its end, which causal models ignore.
@@ -63,11 +47,29 @@ std::vector<std::int32_t> sample(Engine& engine, std::vector<std::int32_t> promp
   const std::size_t begin = text.size();
   for (std::int64_t i = 0; i < options.tokens; ++i) {
     const double u = rng.uniform(static_cast<std::uint64_t>(i));
-    const std::int32_t token = draw(next_logits(engine, text), options.temperature, u);
+    const std::int32_t token = draw(next_logits(engine, text), options.rule, u);
     if (token == options.stop) break;
     text.push_back(token);
   }
   return {text.begin() + static_cast<std::ptrdiff_t>(begin), text.end()};
+}
+
+std::vector<std::int32_t> generate(Decoder& decoder, const std::vector<std::int32_t>& prompt,
+                                   const SampleOptions& options,
+                                   const std::function<void(std::int32_t)>& each) {
+  const core::Rng rng(options.seed, "sample");
+  std::vector<std::int32_t> text;
+  decoder.restart();
+  std::vector<double> logits = decoder.read(prompt);
+  for (std::int64_t i = 0; i < options.tokens; ++i) {
+    const std::int32_t token =
+        draw(logits, options.rule, rng.uniform(static_cast<std::uint64_t>(i)));
+    if (token == options.stop) break;
+    text.push_back(token);
+    if (each) each(token);
+    if (i + 1 < options.tokens) logits = decoder.read(std::span(&token, 1));
+  }
+  return text;
 }
 
 }  // namespace strait::train

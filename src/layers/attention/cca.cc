@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/elementwise.h"
 #include "layers/attention/rope.h"
 #include "parallel/tensor_split.h"
 
@@ -81,7 +82,8 @@ CcaAttention::CcaAttention(const Build& build, const std::string& name)
              .kv_heads = kv_heads_,
              .key_dim = head_dim_,
              .value_dim = head_dim_,
-             .slides = build.slides()}) {}
+             .slides = build.slides(),
+             .layer = build.layer}) {}
 
 CcaAttention::MixParams CcaAttention::make_mix_params(const Build& build, const std::string& name) {
   const config::Attention& a = build.model.attention;
@@ -131,13 +133,48 @@ CcaAttention::Projection CcaAttention::parts_of(Tensor projection) const {
   return parts;
 }
 
+namespace {
+
+/// Rows leave `kept` [n, C] at its front as those of `rows` [T, C] enter at its end.
+void push(Ctx& ctx, ConstTensor rows, Tensor kept) {
+  const std::int64_t n = kept.shape[0], fresh = std::min(rows.shape[0], n);
+  for (std::int64_t i = 0; i + fresh < n; ++i) {
+    kernels::launch(kernels::Copy{.x = kept.slice(0, i + fresh, 1), .y = kept.slice(0, i, 1)},
+                    ctx.stream);
+  }
+  kernels::launch(kernels::Copy{.x = rows.slice(0, rows.shape[0] - fresh, fresh),
+                                .y = kept.slice(0, n - fresh, fresh)},
+                  ctx.stream);
+}
+
+}  // namespace
+
+parallel::Halo CcaAttention::halo_of(parallel::DecodeCache& cache, DType dtype) const {
+  parallel::LayerCache& own = cache.of(core_.dims().layer);
+  const std::int64_t channels = (heads_ + kv_heads_) * head_dim_;
+  if (history_ > 0 && !own.z.defined()) {
+    own.z = cache.memory.take(dtype, {1, history_, channels});
+  }
+  if (delayed_ > 0 && !own.v_del.defined()) own.v_del = cache.memory.take(dtype, {1, delayed_});
+  return {own.z, own.v_del};
+}
+
+void CcaAttention::remember(Ctx& ctx) const {
+  const parallel::Halo& halo = saved_.halo;
+  if (halo.z.defined()) {
+    push(ctx, saved_.proj.z, halo.z.view({halo.z.shape[1], halo.z.shape[2]}));
+  }
+  if (halo.v.defined()) push(ctx, saved_.proj.v_del, halo.v);
+}
+
 void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   const core::Frame frame(ctx.scratch);
   const std::int64_t tokens = ctx.tokens->tokens();
   saved_.x = x;
   saved_.proj = parts_of(ctx.saved.take(x.dtype, {tokens, proj_.out()}));
   proj_.forward(ctx, parallel::whole_rows(ctx, x), saved_.proj.whole);
-  saved_.halo = parallel::receive_halo(ctx, saved_.proj.z, saved_.proj.v_del, history_);
+  saved_.halo = ctx.cache ? halo_of(*ctx.cache, x.dtype)
+                          : parallel::receive_halo(ctx, saved_.proj.z, saved_.proj.v_del, history_);
   const auto heads = [&](std::int64_t n) {
     return ctx.saved.take(x.dtype, {tokens, n, head_dim_});
   };
@@ -161,6 +198,7 @@ void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
                                      .switches = switches_,
                                      .rope = rope_},
                   ctx.stream);
+  if (ctx.cache) remember(ctx);
   saved_.out = ctx.saved.take(x.dtype, {tokens, heads_ * head_dim_});
   core_.forward(ctx, q, k, v, saved_.out.split_last(heads_, head_dim_));
   const Tensor terms = parallel::terms_of(ctx, y);

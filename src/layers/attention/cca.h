@@ -37,6 +37,9 @@ class CcaAttention final : public Layer {
     Tensor whole, z, v_cur, v_del;
   };
   Projection parts_of(Tensor projection) const;
+  /// What decoding keeps of the tokens before: inputs of the convolutions, delayed values.
+  parallel::Halo halo_of(parallel::DecodeCache& cache, DType dtype) const;
+  void remember(Ctx& ctx) const;
 
   std::int64_t heads_, kv_heads_, head_dim_;  // of this rank
   std::int64_t delayed_;                      // value channels taken from the previous token

@@ -54,7 +54,23 @@ void AttentionCore::attend_backward(Ctx& ctx, ConstTensor dout, ConstTensor k, C
          ctx.stream);
 }
 
+/// Appends k and v to the cache and makes them all that is in it.
+void AttentionCore::remember(Ctx& ctx, ConstTensor& k, ConstTensor& v) const {
+  parallel::DecodeCache& cache = *ctx.cache;
+  parallel::LayerCache& own = cache.of(dims_.layer);
+  if (!own.k.defined()) {
+    own.k = cache.memory.take(k.dtype, {cache.capacity, k.shape[1], k.shape[2]});
+    own.v = cache.memory.take(v.dtype, {cache.capacity, v.shape[1], v.shape[2]});
+  }
+  const std::int64_t fresh = k.shape[0], seen = cache.past + fresh;
+  launch(kernels::Copy{.x = k, .y = own.k.slice(0, cache.past, fresh)}, ctx.stream);
+  launch(kernels::Copy{.x = v, .y = own.v.slice(0, cache.past, fresh)}, ctx.stream);
+  k = own.k.slice(0, 0, seen);
+  v = own.v.slice(0, 0, seen);
+}
+
 void AttentionCore::forward(Ctx& ctx, ConstTensor q, ConstTensor k, ConstTensor v, Tensor o) {
+  if (ctx.cache && dims_.remembers) remember(ctx, k, v);
   const DType stat = kernels::stat_dtype(q.dtype);
   saved_ = {q, k, v, o, ctx.saved.take(stat, {dims_.heads, q.shape[0]})};
   if (ctx.groups.axis(core::Axis::cp).alone()) {

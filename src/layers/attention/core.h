@@ -12,6 +12,9 @@ struct CoreDims {
   std::int64_t key_dim = 0;    // dk
   std::int64_t value_dim = 0;  // dv
   bool slides = false;         // within the sliding layers' window
+  std::int64_t layer = 0;      // of the model
+  bool remembers = true;       // while decoding: keys and values go into ctx.cache; else the layer
+                               // hands over all that are seen
 };
 
 /// Softmax attention, shared by all kinds of attention layers; scores are scaled by 1 / sqrt(dk).
@@ -22,7 +25,7 @@ class AttentionCore {
   explicit AttentionCore(const CoreDims& dims);
 
   /// q [T, H, dk], k [T, G, dk], v [T, G, dv] -> o [T, H, dv]; keeps the log-sum-exp. All four must
-  /// stay until backward.
+  /// stay until backward. While decoding the queries see what ctx.cache holds, too.
   void forward(Ctx& ctx, ConstTensor q, ConstTensor k, ConstTensor v, Tensor o);
   /// dq, dk, dv assigned.
   void backward(Ctx& ctx, ConstTensor dout, Tensor dq, Tensor dk, Tensor dv);
@@ -46,6 +49,7 @@ class AttentionCore {
                        const parallel::Spans& spans, Tensor dq, Tensor dk, Tensor dv) const;
   void ring_forward(Ctx& ctx, Tensor o) const;
   void ring_backward(Ctx& ctx, ConstTensor dout, Tensor dq, Tensor rows) const;
+  void remember(Ctx& ctx, ConstTensor& k, ConstTensor& v) const;
 
   CoreDims dims_;
   double scale_;

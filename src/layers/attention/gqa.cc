@@ -37,7 +37,8 @@ GqaAttention::GqaAttention(const Build& build, const std::string& name)
              .kv_heads = build.model.attention.n_kv_heads / build.mesh.tp,
              .key_dim = head_dim_,
              .value_dim = head_dim_,
-             .slides = build.slides()}) {
+             .slides = build.slides(),
+             .layer = build.layer}) {
   const std::int64_t heads = core_.dims().heads, kv = core_.dims().kv_heads;
   q_ = make_side(build, name + ".q_norm", 0, heads);
   k_ = make_side(build, name + ".k_norm", heads * head_dim_, kv);

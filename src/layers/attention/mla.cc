@@ -1,5 +1,6 @@
 #include "layers/attention/mla.h"
 
+#include "kernels/elementwise.h"
 #include "kernels/mla.h"
 #include "layers/attention/rope.h"
 #include "parallel/tensor_split.h"
@@ -71,7 +72,9 @@ MlaAttention::MlaAttention(const Build& build, const std::string& name)
              .kv_heads = heads_,
              .key_dim = dims_.nope_dim + dims_.rope_dim,
              .value_dim = dims_.value_dim,
-             .slides = build.slides()}) {
+             .slides = build.slides(),
+             .layer = build.layer,
+             .remembers = false}) {
   const std::int64_t queries = query_width(build.model.attention);
   if (dims_.q_rank > 0) {
     q_.emplace(build, name + ".q_a_norm", name + ".q_b", 0, dims_.q_rank, queries);
@@ -98,24 +101,53 @@ void MlaAttention::forward(Ctx& ctx, ConstTensor rows, Tensor y) {
   const std::int64_t tokens = x.shape[0], key_dim = core_.dims().key_dim;
   const Tensor down = ctx.saved.take(x.dtype, {tokens, down_.out()});
   down_.forward(ctx, x, down);
-  const Tensor q = query_up(ctx, x, down).split_last(heads_, key_dim);
-  const Tensor kv = kv_.forward(ctx, down).split_last(heads_, dims_.nope_dim + dims_.value_dim);
-  const Tensor k = ctx.saved.take(x.dtype, {tokens, heads_, key_dim});
-  kernels::launch(
-      kernels::MlaAssembleFwd{.q_up = q,
-                              .kv_up = kv,
-                              .k_rope = down.slice(1, kv_.begin + kv_.width, dims_.rope_dim),
-                              .positions = ctx.tokens->positions,
-                              .q = q,
-                              .k = k,
-                              .rope = rope_},
-      ctx.stream);
   saved_.out = ctx.saved.take(x.dtype, {tokens, heads_ * dims_.value_dim});
-  core_.forward(ctx, q, k, kv.slice(2, dims_.nope_dim, dims_.value_dim),
-                saved_.out.split_last(heads_, dims_.value_dim));
+  const Tensor out = saved_.out.split_last(heads_, dims_.value_dim);
+  const Tensor q = query_up(ctx, x, down).split_last(heads_, key_dim);
+  if (ctx.cache) {
+    attend_to_cache(ctx, q, down, out);
+  } else {
+    attend(ctx, {q, q, down, ctx.tokens->positions}, out);
+  }
   const Tensor terms = parallel::terms_of(ctx, y);
   o_.forward(ctx, saved_.out, terms);
   parallel::summed_rows(ctx, terms, y);
+}
+
+void MlaAttention::attend(Ctx& ctx, const Inside& in, Tensor out) {
+  const std::int64_t rows = in.down.shape[0];
+  const Tensor kv = kv_.forward(ctx, in.down).split_last(heads_, dims_.nope_dim + dims_.value_dim);
+  const Tensor k = ctx.saved.take(in.down.dtype, {rows, heads_, core_.dims().key_dim});
+  kernels::launch(
+      kernels::MlaAssembleFwd{.q_up = in.q_rows,
+                              .kv_up = kv,
+                              .k_rope = in.down.slice(1, kv_.begin + kv_.width, dims_.rope_dim),
+                              .positions = in.positions,
+                              .q = in.q_rows,
+                              .k = k,
+                              .rope = rope_},
+      ctx.stream);
+  core_.forward(ctx, in.q, k, kv.slice(2, dims_.nope_dim, dims_.value_dim), out);
+}
+
+void MlaAttention::attend_to_cache(Ctx& ctx, Tensor q, Tensor down, Tensor out) {
+  parallel::DecodeCache& cache = *ctx.cache;
+  const std::int64_t latent = kv_.width + dims_.rope_dim, tokens = q.shape[0];
+  const std::int64_t seen = cache.past + tokens, key_dim = core_.dims().key_dim;
+  Tensor& kept = cache.of(core_.dims().layer).latent;
+  if (!kept.defined()) kept = cache.memory.take(q.dtype, {cache.capacity, latent});
+  kernels::launch(
+      kernels::Copy{.x = down.slice(1, kv_.begin, latent), .y = kept.slice(0, cache.past, tokens)},
+      ctx.stream);
+  // Rows of all tokens that are seen: their latents, and queries of which the last ones are real.
+  const Tensor all = ctx.saved.take(q.dtype, {seen, down_.out()});
+  kernels::launch(kernels::Copy{.x = kept.slice(0, 0, seen), .y = all.slice(1, kv_.begin, latent)},
+                  ctx.stream);
+  const Tensor rows = ctx.saved.take(q.dtype, {seen, heads_, key_dim});
+  kernels::launch(kernels::Fill{.x = rows, .value = 0}, ctx.stream);
+  const Tensor last = rows.slice(0, cache.past, tokens);
+  kernels::launch(kernels::Copy{.x = q, .y = last}, ctx.stream);
+  attend(ctx, {last, rows, all, cache.positions.slice(0, 0, seen)}, out);
 }
 
 void MlaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {

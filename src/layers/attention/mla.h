@@ -35,7 +35,17 @@ class MlaAttention final : public Layer {
     /// dup [T, out] -> its slice of ddown, assigned.
     void backward(Ctx& ctx, ConstTensor dup, Tensor ddown);
   };
+  /// Queries that attend, the rows they are among, and the rows their keys and values come from.
+  struct Inside {
+    Tensor q;          // [T, H, dk]
+    Tensor q_rows;     // [U, H, dk], rotated in place
+    Tensor down;       // [U, q | ckv | r]
+    Tensor positions;  // [U] i32
+  };
   Tensor query_up(Ctx& ctx, ConstTensor x, Tensor down);
+  void attend(Ctx& ctx, const Inside& in, Tensor out);
+  /// The cache keeps latents; keys and values are made anew from them.
+  void attend_to_cache(Ctx& ctx, Tensor q, Tensor down, Tensor out);
 
   config::Mla dims_;
   std::int64_t heads_;  // of this rank
