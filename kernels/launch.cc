@@ -103,6 +103,7 @@ template void launch(const CrossEntropyRows&, const Stream&);
 template void launch(const AdamW&, const Stream&);
 template void launch(const SumSquares&, const Stream&);
 template void launch(const ClipScale&, const Stream&);
+template void launch(const StepGuard&, const Stream&);
 template void launch(const MuonMomentum&, const Stream&);
 template void launch(const FrobeniusScale&, const Stream&);
 template void launch(const NewtonSchulzFactor&, const Stream&);

@@ -1,5 +1,7 @@
 #include "kernels/optimizer.h"
 
+#include <utility>
+
 #include "kernels/bytes.h"
 
 namespace strait::kernels {
@@ -64,6 +66,20 @@ void check(const ClipScale& op) {
   c.disjoint("norm", op.norm, "sum_squares", op.sum_squares);
   c.disjoint("scale", op.scale, "sum_squares", op.sum_squares);
   c.disjoint("scale", op.scale, "norm", op.norm);
+}
+
+void check(const StepGuard& op) {
+  const Checker c(StepGuard::kName);
+  c.shape("loss", op.loss, {1});
+  c.shape("norm", op.norm, {1});
+  c.shape("limits", op.limits, {2});
+  c.shape("rates", op.rates, {4});
+  for (const auto& [name, tensor] :
+       {std::pair("loss", op.loss), std::pair("norm", op.norm), std::pair("limits", op.limits)}) {
+    c.dtype(name, tensor, DType::f64);
+    c.disjoint("rates", op.rates, name, tensor);
+  }
+  c.dtype("rates", op.rates, DType::f64);
 }
 
 Work work(const AdamW& op) {

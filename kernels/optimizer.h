@@ -9,7 +9,7 @@
 namespace strait::kernels {
 
 /// What AdamW reads from the device because it changes from step to step: learning rate,
-/// 1 - beta1^t, 1 - beta2^t, and t itself, from 1.
+/// 1 - beta1^t, 1 - beta2^t, and t itself, from 1; t = 0 (see StepGuard): nothing moves.
 inline std::array<double, 4> adam_rates(double lr, double beta1, double beta2, std::int64_t t) {
   const auto steps = static_cast<double>(t);
   return {lr, 1 - std::pow(beta1, steps), 1 - std::pow(beta2, steps), steps};
@@ -53,9 +53,20 @@ struct ClipScale {
   double max_norm = 1.0;
 };
 
+/// A step that must not be made becomes none: rates[3] = 0 unless loss and norm are finite and at
+/// most limits[0] and limits[1].
+struct StepGuard {
+  static constexpr const char* kName = "StepGuard";
+  ConstTensor loss;    // [1] f64
+  ConstTensor norm;    // [1] f64
+  ConstTensor limits;  // [2] f64, may be infinite
+  Tensor rates;        // [4] f64, see adam_rates
+};
+
 void check(const AdamW& op);
 void check(const SumSquares& op);
 void check(const ClipScale& op);
+void check(const StepGuard& op);
 Work work(const AdamW& op);
 Work work(const SumSquares& op);
 

@@ -36,6 +36,7 @@ struct NarrowMomentum {
 
 template <class T, class Momentum>
 void add_momentum(const MuonMomentum& op, const Momentum& momentum) {
+  if (op.rates.as<double>()[3] == 0) return;
   const T grad_scale = static_cast<T>(op.grad_scale.as<double>()[0]), mu = static_cast<T>(op.mu);
   for_each_span(op.g, false, [&](std::int64_t row, std::int64_t begin, std::int64_t length) {
     const std::int64_t from = row_offset(op.g, row) + begin, state = row_offset(op.m, row) + begin,
@@ -111,6 +112,7 @@ void run(const MuonUpdate& op) {
   refuse_bf16(op.w_compute);
   with_real(op.w.dtype, MuonUpdate::kName, [&](auto real) {
     using T = decltype(real);
+    if (op.rates.as<double>()[3] == 0) return;
     const double lr = op.rates.as<double>()[0];
     const T step = static_cast<T>(lr * op.scale), shrink = static_cast<T>(lr * op.decay);
     for_each_span(op.w, false, [&](std::int64_t row, std::int64_t begin, std::int64_t length) {

@@ -82,6 +82,7 @@ void run(const AdamW& op) {
   with_real(op.w.dtype, AdamW::kName, [&](auto real) {
     using T = decltype(real);
     const double* rates = op.rates.as<double>();
+    if (rates[3] == 0) return;
     const AdamConstants<T> constants(op, rates);
     const auto update_all = [&](const auto& states) {
       for_each_span(op.w, true, [&](std::int64_t, std::int64_t begin, std::int64_t length) {
@@ -122,6 +123,13 @@ void run(const ClipScale& op) {
   const double norm = std::sqrt(op.sum_squares.as<double>()[0]);
   op.norm.as<double>()[0] = norm;
   op.scale.as<double>()[0] = op.max_norm > 0 ? std::min(1.0, op.max_norm / (norm + 1e-6)) : 1.0;
+}
+
+void run(const StepGuard& op) {
+  const double loss = op.loss.as<double>()[0], norm = op.norm.as<double>()[0];
+  const double* limits = op.limits.as<double>();
+  const bool finite = std::isfinite(loss) && std::isfinite(norm);
+  if (!finite || loss > limits[0] || norm > limits[1]) op.rates.as<double>()[3] = 0;
 }
 
 }  // namespace strait::kernels::cpu

@@ -69,6 +69,7 @@ void run(const CrossEntropyRows& op);
 void run(const AdamW& op);
 void run(const SumSquares& op);
 void run(const ClipScale& op);
+void run(const StepGuard& op);
 void run(const MuonMomentum& op);
 void run(const FrobeniusScale& op);
 void run(const NewtonSchulzFactor& op);

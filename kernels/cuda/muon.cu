@@ -52,7 +52,7 @@ template <class S, int kWidth>
 __global__ __launch_bounds__(kCutThreads) void momentum(MatrixCut cut, MomentumTensors t,
                                                         MomentumConstants k) {
   std::int64_t row, packet;
-  if (!find_packet(cut, row, packet)) return;
+  if (!find_packet(cut, row, packet) || t.rates[3] == 0) return;
   const std::int64_t c = packet * kWidth, left = cut.width - c, at = t.of_state(row) + c;
   S* state = static_cast<S*>(t.m) + at;
   const float scale = static_cast<float>(*t.grad_scale);
@@ -149,7 +149,7 @@ __global__ __launch_bounds__(kCutThreads) void muon_update(MatrixCut cut, W* wei
                                                            UpdateTensors t, double scale,
                                                            double decay) {
   std::int64_t row, packet;
-  if (!find_packet(cut, row, packet)) return;
+  if (!find_packet(cut, row, packet) || t.rates[3] == 0) return;
   const std::int64_t c = packet * kWidth, left = cut.width - c;
   const float step = static_cast<float>(t.rates[0] * scale),
               shrink = static_cast<float>(t.rates[0] * decay);

@@ -44,6 +44,7 @@ struct AdamTensors {
 struct AdamFactors {
   float scale, step_size, correction2, shrink;
   std::uint64_t key;
+  bool moves;
 
   __device__ void work_out(const AdamTensors& t, const AdamConstants& k) {
     scale = static_cast<float>(*t.grad_scale);
@@ -51,6 +52,7 @@ struct AdamFactors {
     correction2 = static_cast<float>(1.0 / t.rates[2]);
     shrink = static_cast<float>(t.rates[0] * k.decay);
     key = rounding_key(k.seed, static_cast<std::uint64_t>(t.rates[3]));
+    moves = t.rates[3] != 0;
   }
 };
 
@@ -91,7 +93,7 @@ __global__ __launch_bounds__(kCutThreads) void adamw(std::int64_t n, W* weights,
     g = load_wide<kWidth>(t.g, t.g_bf16, i, left);
   }
   __syncthreads();
-  if (left <= 0) return;
+  if (left <= 0 || !factors.moves) return;
   const AdamFactors f = factors;
 #pragma unroll
   for (int j = 0; j < kWidth; ++j) {
@@ -131,6 +133,12 @@ __global__ void clip_scale(const double* sum_squares, double* norm, double* scal
   *scale = max_norm > 0 ? fmin(1.0, max_norm / (value + 1e-6)) : 1.0;
 }
 
+__global__ void step_guard(const double* loss, const double* norm, const double* limits,
+                           double* rates) {
+  const bool finite = isfinite(*loss) && isfinite(*norm);
+  if (!finite || *loss > limits[0] || *norm > limits[1]) rates[3] = 0;
+}
+
 }  // namespace
 
 std::string unsupported(const AdamW& op) {
@@ -144,6 +152,10 @@ std::string unsupported(const SumSquares& op) {
 }
 
 std::string unsupported(const ClipScale&) {
+  return {};
+}
+
+std::string unsupported(const StepGuard&) {
   return {};
 }
 
@@ -194,6 +206,11 @@ void run(const SumSquares& op, const Stream& stream) {
 void run(const ClipScale& op, const Stream& stream) {
   launch_kernel({ClipScale::kName, stream}, {1, 1}, clip_scale, op.sum_squares.as<double>(),
                 op.norm.as<double>(), op.scale.as<double>(), op.max_norm);
+}
+
+void run(const StepGuard& op, const Stream& stream) {
+  launch_kernel({StepGuard::kName, stream}, {1, 1}, step_guard, op.loss.as<double>(),
+                op.norm.as<double>(), op.limits.as<double>(), op.rates.as<double>());
 }
 
 }  // namespace strait::kernels::cuda

@@ -38,6 +38,13 @@ std::vector<app::Option> options_of(Request& request) {
                          "evaluate the run of --resume, or init.from, as the eval section says; "
                          "train nothing",
                      .take = [&](const std::string&) { request.options.eval_only = true; }});
+  options.push_back(
+      {.name = "--verify-resume",
+       .value = "N",
+       .help = "train 2N steps, and N steps, a checkpoint and N more, compare the bits",
+       .take = [&](const std::string& steps) {
+         request.options.verify_resume = app::count("--verify-resume", steps, 1);
+       }});
   options.push_back({.name = "--dry-run",
                      .help = "print the resolved config and the memory plan, train nothing",
                      .take = [&](const std::string&) { request.options.dry_run = true; }});

@@ -29,6 +29,7 @@ enum class DataFormat { automatic, strait, llmc, megatron, llmq, uint16 };
 enum class Packing { chunk, best_fit };
 enum class Storage { wide, bf16 };
 enum class ResidualStream { compute, f32 };
+enum class OnBadStep { off, stop, skip, rewind };
 
 struct Run {
   std::string name;  // derived from the config's file name
@@ -195,8 +196,18 @@ struct Precision {
 };
 
 struct Checkpoint {
-  std::int64_t every = 0;  // steps; 0: only at the end; -1: never
-  std::int64_t keep = 2;   // newest kept
+  std::int64_t every = 0;       // steps; 0: only at the end; -1: never
+  std::int64_t keep = 2;        // newest kept
+  std::int64_t keep_every = 0;  // steps whose multiples are kept for good; 0: none
+};
+
+/// What is done about steps that would spoil the weights.
+struct Guard {
+  OnBadStep non_finite = OnBadStep::stop;  // loss or gradient norm is NaN or infinite
+  OnBadStep spike = OnBadStep::off;        // loss or gradient norm far above the steps before
+  double z = 8.0;                          // how far, in robust standard deviations
+  std::int64_t window = 128;               // steps that "far" is measured by
+  std::int64_t limit = 10;                 // bad steps in a run before it stops
 };
 
 struct Eval {
@@ -219,6 +230,7 @@ struct Config {
   Parallel parallel;
   Precision precision;
   Checkpoint checkpoint;
+  Guard guard;
   Eval eval;
 };
 

@@ -13,9 +13,9 @@ namespace {
 using nlohmann::json;
 
 /// Follows the parser's events to know the path of each key and which keys an object already has.
-class Guard {
+class JsonGuard {
  public:
-  explicit Guard(const std::string& origin) : origin_(origin) {}
+  explicit JsonGuard(const std::string& origin) : origin_(origin) {}
 
   void see(json::parse_event_t event, const json& parsed) {
     switch (event) {
@@ -85,7 +85,7 @@ nlohmann::json read_json(const std::string& text, const std::string& origin) {
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
     reject(origin, "is empty; expected a JSON object such as {\"extends\": \"quickstart\"}");
   }
-  Guard guard(origin);
+  JsonGuard guard(origin);
   try {
     return json::parse(text, [&](int, json::parse_event_t event, json& parsed) {
       guard.see(event, parsed);

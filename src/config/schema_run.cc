@@ -155,12 +155,32 @@ void append_ranks(std::vector<Key>& keys) {
       {"", "optimizer states; wide: f32 (f64 in a double run); bf16: rounded stochastically"}));
 }
 
+void append_guard(std::vector<Key>& keys) {
+  keys.push_back(make_key<&Config::guard, &Guard::non_finite>(
+      "guard.non_finite",
+      {"",
+       "on a loss or gradient norm that is no number: stop, skip the step, or rewind to the "
+       "last checkpoint and go on behind the data"}));
+  keys.push_back(make_key<&Config::guard, &Guard::spike>(
+      "guard.spike", {"", "the same on a loss or gradient norm far above those before"}));
+  keys.push_back(make_key<&Config::guard, &Guard::z>(
+      "guard.z", {"robust deviations", "above the median that make a spike", above(0, 1e6)}));
+  keys.push_back(make_key<&Config::guard, &Guard::window>(
+      "guard.window", {"steps", "that median and deviation are taken of", between(8, 1e6)}));
+  keys.push_back(make_key<&Config::guard, &Guard::limit>(
+      "guard.limit", {"steps", "guarded against before the run stops", kCountFromOne}));
+}
+
 void append_outputs(std::vector<Key>& keys) {
   keys.push_back(make_key<&Config::checkpoint, &Checkpoint::every>(
       "checkpoint.every",
       {"steps", "between checkpoints; 0: only at the end; -1: none", between(-1, kMaxCount)}));
   keys.push_back(make_key<&Config::checkpoint, &Checkpoint::keep>(
       "checkpoint.keep", {"checkpoints", "newest that stay on disk", kCountFromOne}));
+  keys.push_back(make_key<&Config::checkpoint, &Checkpoint::keep_every>(
+      "checkpoint.keep_every",
+      {"steps", "checkpoints of multiples of this stay for good; 0: none", kCount}));
+  append_guard(keys);
   keys.push_back(make_key<&Config::eval, &Eval::every>(
       "eval.every", {"steps", "between evaluations; 0: only at the end", kCount}));
   keys.push_back(make_key<&Config::eval, &Eval::sequences>(

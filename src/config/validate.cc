@@ -113,6 +113,12 @@ void validate_precision(const Rules& rules) {
   }
 }
 
+void validate_guard(const Rules& rules) {
+  if (rules.config().guard.non_finite != OnBadStep::off) return;
+  rules.fail("guard.non_finite",
+             "cannot be off: a step without numbers is never made; expected stop, skip or rewind");
+}
+
 void validate_eval(const Rules& rules) {
   const Eval& eval = rules.config().eval;
   if (eval.sample_tokens == 0 && !eval.sample_prompt.empty()) {
@@ -137,6 +143,7 @@ void validate(const Config& config, const std::string& origin) {
   validate_optim(rules);
   validate_train(rules);
   validate_precision(rules);
+  validate_guard(rules);
   validate_eval(rules);
 }
 

@@ -96,5 +96,9 @@ template <class Enum>
 constexpr std::string_view word(Enum value) {
   return Words<Enum>::kList[static_cast<std::size_t>(value)];
 }
+template <>
+struct Words<OnBadStep> {
+  static constexpr std::array<std::string_view, 4> kList{"off", "stop", "skip", "rewind"};
+};
 
 }  // namespace strait::config

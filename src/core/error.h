@@ -19,4 +19,10 @@ class RuntimeFault : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// What was checked does not hold, though nothing went wrong in checking it. Exit code 1.
+class CheckFailed : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 }  // namespace strait::core

@@ -6,7 +6,7 @@
 
 namespace strait::core {
 
-/// What a program exits with after `error` (not null): bad input, or a fault at run time.
+/// What a program exits with after `error` (not null): a failed check, bad input, or a fault.
 ExitCode exit_code_of(const std::exception_ptr& error);
 
 }  // namespace strait::core

@@ -64,26 +64,27 @@ std::vector<StepFolder> list_step_folders(const fs::path& checkpoints) {
   return folders;
 }
 
-fs::path publish_step_folder(const fs::path& checkpoints, std::int64_t step,
-                             const std::function<void(const fs::path&)>& write) {
-  const std::string name = step_folder_name(step);
-  const fs::path temporary = checkpoints / (std::string(kTemporary) + name);
-  const fs::path final_path = checkpoints / name;
-  fs::remove_all(temporary);
-  fs::create_directories(temporary);
-  write(temporary);
+fs::path temporary_step_folder(const fs::path& checkpoints, std::int64_t step) {
+  return checkpoints / (std::string(kTemporary) + step_folder_name(step));
+}
+
+fs::path publish_step_folder(const fs::path& checkpoints, std::int64_t step) {
+  const fs::path temporary = temporary_step_folder(checkpoints, step);
+  const fs::path final_path = checkpoints / step_folder_name(step);
   core::sync_path(temporary);
   if (fs::exists(final_path)) retire(final_path);
   core::publish(temporary, final_path);
   return final_path;
 }
 
-void prune_step_folders(const fs::path& checkpoints, std::int64_t keep, const fs::path& published,
+void prune_step_folders(const fs::path& checkpoints, std::int64_t keep, std::int64_t every,
+                        const fs::path& published,
                         const std::function<bool(const fs::path&)>& complete) {
   std::int64_t kept = 0;
   for (const StepFolder& folder : list_step_folders(checkpoints)) {
     if (keep == 0 || !complete(folder.path)) continue;
-    if (++kept > keep && folder.path != published) retire(folder.path);
+    const bool stays = ++kept <= keep || (every > 0 && folder.step % every == 0);
+    if (!stays && folder.path != published) retire(folder.path);
   }
   remove_temporaries(checkpoints);
 }

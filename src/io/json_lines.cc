@@ -91,13 +91,20 @@ void JsonLinesWriter::write(const JsonLine& line) {
   while (done < text.size()) {
     const ssize_t count = ::write(fd_, text.data() + done, text.size() - done);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(path_, "write");
+    if (count < 0) {
+      const int error = errno;
+      // Half a line would spoil the file for its readers.
+      if (::ftruncate(fd_, offset_) == 0) ::lseek(fd_, offset_, SEEK_SET);
+      errno = error;
+      fail(path_, "write");
+    }
     done += static_cast<std::size_t>(count);
   }
   offset_ += static_cast<std::int64_t>(text.size());
 }
 
-std::vector<double> read_series(const std::filesystem::path& path, const std::string& key) {
+std::vector<double> read_series(const std::filesystem::path& path, const std::string& key,
+                                const std::string& unless) {
   std::istringstream lines(core::read_file(path));
   std::vector<double> values;
   std::string line;
@@ -106,7 +113,7 @@ std::vector<double> read_series(const std::filesystem::path& path, const std::st
     const nlohmann::json object = parse_json(line, origin);
     if (!object.is_object()) throw core::InputError(origin + ": expected an object");
     const auto found = object.find(key);
-    if (found == object.end()) continue;
+    if (found == object.end() || object.contains(unless)) continue;
     if (!found->is_number() && !found->is_null()) {
       throw core::InputError(origin + ": " + printable(key) + " is not a number");
     }

@@ -56,9 +56,11 @@ class JsonLinesWriter {
   std::int64_t offset_ = 0;
 };
 
-/// The values of `key` in every line that has it, in order; null reads as NaN. Throws InputError on
-/// a line that is not an object, or a value that is not a number, with its line number.
-std::vector<double> read_series(const std::filesystem::path& path, const std::string& key);
+/// The values of `key` in every line that has it, and has no `unless`, in order; null reads as NaN.
+/// Throws InputError on a line that is not an object, or a value that is not a number, with its
+/// line number.
+std::vector<double> read_series(const std::filesystem::path& path, const std::string& key,
+                                const std::string& unless = "");
 
 /// Writes one object as an indented JSON file, whole or not at all (provenance.json).
 void write_json_file(const std::filesystem::path& path, const JsonLine& object);

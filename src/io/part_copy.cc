@@ -51,13 +51,16 @@ Tensor whole_view(const core::Part& part, const Tensor& of_param) {
   return view;
 }
 
+void enqueue_view_to_host(const Tensor& view, std::byte* host, const Stream& stream) {
+  for_each_run(view, [&](const std::byte* from, std::size_t bytes) {
+    kernels::copy_to_host(host, from, bytes, stream);
+    host += bytes;
+  });
+}
+
 void copy_view_to_host(const Tensor& view, std::span<std::byte> host, const Stream& stream) {
   check_size(view, host.size());
-  std::byte* to = host.data();
-  for_each_run(view, [&](const std::byte* from, std::size_t bytes) {
-    kernels::copy_to_host(to, from, bytes, stream);
-    to += bytes;
-  });
+  enqueue_view_to_host(view, host.data(), stream);
   kernels::synchronise(stream);
 }
 

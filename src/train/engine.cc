@@ -79,7 +79,7 @@ Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, paralle
 
 void Engine::bind() {
   shard_.bind(inputs_);
-  values_ = inputs_.take(DType::f64, {5});
+  values_ = inputs_.take(DType::f64, {7});
   staging_ = inputs_.take(DType::i32, {2, shard_.block_elements()});
   ctx_.clock.bind(inputs_);
   ctx_.scale = {.per_token = values_.slice(0, 0, 1),

@@ -9,8 +9,9 @@ namespace strait::train {
 
 /// What changes from step to step, as it lies in device memory.
 struct StepValues {
-  double per_token;             // 1 / counted labels of the step
-  std::array<double, 4> rates;  // kernels::adam_rates
+  double per_token;              // 1 / counted labels of the step
+  std::array<double, 4> rates;   // kernels::adam_rates
+  std::array<double, 2> limits;  // of the sum of losses and of the gradient norm, see StepGuard
 };
 
 /// A model with its parameters and memory on one rank. It starts in planning (every arena measures,
@@ -29,9 +30,11 @@ class Engine {
   model::Transformer& model() { return model_; }
   parallel::SequenceShard& shard() { return shard_; }
   parallel::Ctx& ctx() { return ctx_; }
-  /// A step's values on the device: all of StepValues [5] f64, and the part AdamW reads [4] f64.
+  /// A step's values on the device: all of StepValues [7] f64, the part AdamW reads [4] f64, and
+  /// what a step may reach [2] f64.
   Tensor values() const { return values_; }
-  ConstTensor rates() const { return values_.slice(0, 1, 4); }
+  Tensor rates() const { return values_.slice(0, 1, 4); }
+  ConstTensor limits() const { return values_.slice(0, 5, 2); }
   /// Device memory for blocks of two micro-batches that are on their way, [2, block] i32.
   Tensor staging() const { return staging_; }
   /// Arenas beside those of the table: activations, scratch, step state, inputs.

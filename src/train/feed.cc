@@ -44,7 +44,7 @@ void Feed::count(std::int64_t step) {
 
 void Feed::prepare(std::int64_t step) {
   const std::int64_t share = engine_.micro_batch() * engine_.micro_batches();
-  loader_.batch(step, engine_.mesh().dp_rank * share, share, samples_);
+  loader_.batch(step + passed_over_, engine_.mesh().dp_rank * share, share, samples_);
   count(step);
   const auto n = static_cast<std::size_t>(engine_.micro_batch() * samples_.seq_len);
   for (std::int64_t i = 0; i < engine_.micro_batches(); ++i) {

@@ -22,6 +22,10 @@ class Feed {
     double pairs = 0;   // (query, key), see model::pairs_of
   };
 
+  /// From now on step s reads batch s + `batches`: what a rewound run passes over.
+  void pass_over(std::int64_t batches) { passed_over_ = batches; }
+  std::int64_t passed_over() const { return passed_over_; }
+
   /// Loads step `step` (from 0) into host memory. Collective over the data ranks. The step before
   /// may still be under way on the device, the one before that not.
   void prepare(std::int64_t step);
@@ -43,6 +47,7 @@ class Feed {
   kernels::OwnedStream copies_;
   std::array<kernels::Event, 2> filled_, freed_;  // of the device's staging blocks
   std::int64_t sent_ = 0;
+  std::int64_t passed_over_ = 0;
 };
 
 }  // namespace strait::train

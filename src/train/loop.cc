@@ -6,6 +6,7 @@
 #include "config/load.h"
 #include "core/build_info.h"
 #include "core/error.h"
+#include "core/stop_signal.h"
 #include "io/checkpoint.h"
 #include "kernels/memory.h"
 #include "optim/schedule.h"
@@ -33,7 +34,14 @@ Loop::Loop(const Parts& parts)
       counts_(model::count_model(parts.engine.config().model)),
       feed_(parts.engine, *parts.data.train),
       step_(parts.engine),
-      results_(parts.engine) {}
+      results_(parts.engine),
+      saver_(parts.folder.checkpoints(), parts.engine.table(), parts.engine.ctx().groups.world(),
+             {parts.engine.config().checkpoint.keep, parts.engine.config().checkpoint.keep_every},
+             parts.engine.ctx().stream),
+      guard_(parts.engine.config().guard),
+      last_(parts.last > 0 ? parts.last : parts.engine.config().train.steps) {
+  if (parts.engine.config().checkpoint.every > 0) saver_.reserve();
+}
 
 bool Loop::chief() const {
   return engine_.ctx().groups.world().rank() == 0;
@@ -49,35 +57,68 @@ std::int64_t Loop::tokens_after(std::int64_t step) const {
   return tokens_before_ + (step - done_before_) * config.train.batch_size * config.data.seq_len;
 }
 
-void Loop::run(std::int64_t done, std::int64_t tokens) {
-  const config::Config& config = engine_.config();
-  const std::int64_t last = config.train.steps;
-  done_before_ = finished_ = done;
-  tokens_before_ = tokens;
+void Loop::begin_at(const LoopStart& start) {
+  done_before_ = finished_ = start.step;
+  tokens_before_ = start.tokens;
+  for (std::size_t i = 0; i < start.losses.size(); ++i) {
+    guard_.accept(start.losses[i], start.norms[i]);
+  }
+  feed_.pass_over(start.batches - start.step);
+  feed_.prepare(start.step);
   engine_.ctx().clock.restart(engine_.ctx().stream);
-  feed_.prepare(done);
-  for (std::int64_t step = done + 1; step <= last; ++step) {
+}
+
+bool Loop::run(const LoopStart& start) {
+  const config::Config& config = engine_.config();
+  begin_at(start);
+  bool stops = false;
+  for (std::int64_t step = start.step + 1; step <= last_ && !stops; ++step) {
     begin_profile(step);
     enqueue(step);
     end_profile(step);
-    if (finished_ < step - 1) finish(step - 1);
-    if (step < last) feed_.prepare(step);
-    pause(step, due(step, config.eval.every, last), due(step, config.checkpoint.every, last));
+    if (finished_ < step - 1 && !finish(step - 1)) {
+      step = rewind(step - 1);
+      continue;
+    }
+    if (step < last_) feed_.prepare(step);
+    stops = agree_to_stop(step);
+    const bool ends = stops && config.checkpoint.every >= 0;
+    if (!pause(step, !stops && due(step, config.eval.every, last_),
+               ends || due(step, config.checkpoint.every, last_))) {
+      step = rewind(step);
+      stops = false;
+    }
   }
-  if (finished_ < last) finish(last);
-  show_sample();
+  if (finished_ < last_ && !stops) finish(last_);
+  if (saver_.busy()) finish_save(true);
+  if (!stops && last_ == config.train.steps) show_sample();
   engine_.ctx().groups.world().barrier();
+  return !stops;
+}
+
+/// A signal may reach one rank alone, and ranks write at their own speed.
+bool Loop::agree_to_stop(std::int64_t step) {
+  const std::string signal = core::stop_signal();
+  std::int64_t counts[2] = {signal.empty() ? 0 : 1, saver_.busy() && !saver_.written() ? 1 : 0};
+  engine_.ctx().groups.world().all_reduce_sum(Tensor(counts, DType::i64, {2}), Stream{});
+  if (saver_.busy() && counts[1] == 0) finish_save(false);
+  if (counts[0] == 0) return false;
+  record("stop", step, signal.empty() ? "a signal to another rank" : signal);
+  return true;
 }
 
 void Loop::enqueue(std::int64_t step) {
-  engine_.ctx().groups.traffic().at_step(step);
+  std::array<double, 2>& limits = limits_[static_cast<std::size_t>(step % 2)];
+  limits = guard_.limits();
+  limits[0] *= feed_.totals(step - 1).labels;
   out_ = step_.run({.micro_batch = [&](std::int64_t i) -> const parallel::TokenBatch& {
                       return feed_.micro_batch(step - 1, i);
                     },
                     .micro_batches = engine_.micro_batches(),
                     .labels = feed_.totals(step - 1).labels,
                     .lr = learning_rate(step),
-                    .step = step});
+                    .step = step,
+                    .limits = limits});
   results_.enqueue(step);
 }
 
@@ -108,27 +149,66 @@ void Loop::end_profile(std::int64_t step) {
   timer_.reset();
 }
 
-void Loop::pause(std::int64_t step, bool evaluates, bool saves) {
-  if (!evaluates && !saves) return;
-  finish(step);
+bool Loop::pause(std::int64_t step, bool evaluates, bool saves) {
+  if (!evaluates && !saves) return true;
+  if (!finish(step)) return false;
   if (evaluates) evaluate_now(step);
   if (saves) save(step);
   engine_.ctx().clock.restart(engine_.ctx().stream);
+  return true;
 }
 
-void Loop::finish(std::int64_t step) {
+bool Loop::finish(std::int64_t step) {
   results_.wait(step);
   finished_ = step;
   StepMetrics metrics = read_metrics(step);
   read_speed(step, metrics);
   metrics.device = device_status();
+  const double labels = std::max(feed_.totals(metrics.step - 1).labels, 1.0);
+  const Guard::Verdict verdict =
+      guard_.judge(results_.at<double>(out_.loss_sum), labels, metrics.grad_norm,
+                   limits_[static_cast<std::size_t>(metrics.step % 2)]);
+  metrics.bad = !verdict.reason.empty();
   metrics_.step(metrics);
-  if (!std::isfinite(metrics.loss) || !std::isfinite(metrics.grad_norm)) {
-    throw core::RuntimeFault("step " + std::to_string(step) +
-                             ": loss or gradient norm is not finite; lower optim.lr or resume from "
-                             "the last checkpoint in " +
+  if (metrics.bad) return act(metrics, verdict);
+  guard_.accept(metrics.loss, metrics.grad_norm);
+  return true;
+}
+
+/// The step was not made: the device saw the same numbers.
+bool Loop::act(const StepMetrics& metrics, const Guard::Verdict& verdict) {
+  const bool stop = verdict.action == config::OnBadStep::stop || !guard_.count();
+  if (stop) {
+    throw core::RuntimeFault("step " + std::to_string(metrics.step) + ": " + verdict.reason +
+                             " (guard, " + std::to_string(guard_.bad()) +
+                             " before); lower optim.lr, set guard.* to skip or rewind, or resume "
+                             "from the last checkpoint in " +
                              folder_.checkpoints().string());
   }
+  const bool rewinds = verdict.action == config::OnBadStep::rewind;
+  record(rewinds ? "rewind" : "skip", metrics.step, verdict.reason);
+  return !rewinds;
+}
+
+/// Back to the newest checkpoint, and on behind the batch of `bad_step`. Returns the step that is
+/// then the last one done.
+std::int64_t Loop::rewind(std::int64_t bad_step) {
+  parallel::Ctx& ctx = engine_.ctx();
+  kernels::synchronise(ctx.stream);
+  if (saver_.busy()) finish_save(false);
+  const std::int64_t next_batch = bad_step + feed_.passed_over();
+  const io::FoundCheckpoint found = io::find_checkpoint(folder_.checkpoints(), true);
+  if (!found.folder) {
+    throw core::RuntimeFault("step " + std::to_string(bad_step) +
+                             ": no checkpoint to rewind to in " + folder_.checkpoints().string() +
+                             "; set checkpoint.every");
+  }
+  const io::CheckpointState state = io::read_checkpoint_state(*found.folder);
+  io::load_checkpoint(*found.folder, engine_.table(), ctx.stream);
+  log_.warn("rewound to " + found.folder->string() + "; goes on with batch " +
+            std::to_string(next_batch + 1));
+  begin_at({.step = state.step, .tokens = state.tokens, .batches = next_batch});
+  return state.step;
 }
 
 StepMetrics Loop::read_metrics(std::int64_t step) const {
@@ -195,22 +275,34 @@ void Loop::evaluate_now(std::int64_t step) {
 }
 
 void Loop::save(std::int64_t step) {
-  parallel::Communicator& world = engine_.ctx().groups.world();
-  if (chief()) {
-    const config::Config& config = engine_.config();
-    const auto path = io::save_checkpoint(folder_.checkpoints(), engine_.table(),
-                                          {.step = step,
-                                           .tokens = tokens_after(step),
-                                           .metrics_bytes = metrics_.offset(),
-                                           .seed = config.run.seed,
-                                           .world_size = world.size(),
-                                           .revision = core::revision(),
-                                           .data = data_.fingerprint,
-                                           .config = config::to_json(config)},
-                                          config.checkpoint.keep, engine_.ctx().stream);
-    log_.info("saved " + path.string());
-  }
-  world.barrier();
+  if (saver_.busy()) finish_save(false);
+  const config::Config& config = engine_.config();
+  saver_.begin({.step = step,
+                .tokens = tokens_after(step),
+                .batches = step + feed_.passed_over(),
+                .metrics_bytes = metrics_.offset(),
+                .seed = config.run.seed,
+                .world_size = engine_.ctx().groups.world().size(),
+                .revision = core::revision(),
+                .data = data_.fingerprint,
+                .config = config::to_json(config)});
+}
+
+/// A failed save leaves the checkpoints before it; the run goes on, unless it was the last.
+void Loop::finish_save(bool required) {
+  const io::SaveOutcome outcome = saver_.finish();
+  if (outcome.failure.empty()) return log_.info("saved " + outcome.folder.string());
+  const std::string text = outcome.folder.string() + ": not saved: " + outcome.failure +
+                           "; the checkpoints before it stay; free space, or see to the folder";
+  if (required) throw core::RuntimeFault(text);
+  log_.warn(text);
+  record("checkpoint_failed", outcome.step, outcome.failure);
+}
+
+void Loop::record(const std::string& name, std::int64_t step, const std::string& detail) {
+  log_.warn("step " + std::to_string(step) + ": " + name + ", " + detail);
+  metrics_.event(name, step, detail);
+  if (chief()) add_provenance_event(folder_, name, step, detail);
 }
 
 void Loop::show_sample() {

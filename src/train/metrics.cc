@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <string>
 
+#include "core/error.h"
+
 namespace strait::train {
 namespace {
 
@@ -34,6 +36,7 @@ io::JsonLine step_line(const StepMetrics& m) {
   for (std::size_t i = 0; i < m.phase_seconds.size(); ++i) {
     line.add(std::string(parallel::kPhaseNames[i]) + "_s", m.phase_seconds[i]);
   }
+  if (m.bad) line.add("bad", true);
   if (m.device.known) {
     line.add("gpu_mhz", m.device.clock_mhz)
         .add("gpu_w", m.device.power_w)
@@ -61,9 +64,19 @@ Metrics::Metrics(core::Log& log, std::unique_ptr<io::JsonLinesWriter> writer, st
                  std::int64_t log_every)
     : log_(log), writer_(std::move(writer)), steps_(steps), log_every_(log_every) {}
 
+void Metrics::put(const io::JsonLine& line) {
+  try {
+    writer_->write(line);
+    lost_ = false;
+  } catch (const core::RuntimeFault& fault) {
+    if (!lost_) log_.warn(std::string(fault.what()) + "; training goes on without its metrics");
+    lost_ = true;
+  }
+}
+
 void Metrics::step(const StepMetrics& m) {
   if (!writer_) return;
-  writer_->write(step_line(m));
+  put(step_line(m));
   smooth_seconds_ = smooth_seconds_ == 0 ? m.seconds : 0.9 * smooth_seconds_ + 0.1 * m.seconds;
   if (m.step % log_every_ != 0 && m.step != steps_) return;
   char text[192], mfu[32] = "";
@@ -100,14 +113,14 @@ void Metrics::evaluation(std::int64_t step, const Evaluation& results) {
                            .add("labels", r.labels));
     if (results.size() > 2) report(r.name.c_str(), r);
   }
-  writer_->write(io::JsonLine()
-                     .add("event", "eval")
-                     .add("step", step)
-                     .add("val_loss", all.loss)
-                     .add("val_bpb", all.bits_per_byte)
-                     .add("val_labels", all.labels)
-                     .add("by_position", positions)
-                     .add("datasets", datasets));
+  put(io::JsonLine()
+          .add("event", "eval")
+          .add("step", step)
+          .add("val_loss", all.loss)
+          .add("val_bpb", all.bits_per_byte)
+          .add("val_labels", all.labels)
+          .add("by_position", positions)
+          .add("datasets", datasets));
 }
 
 void Metrics::task(std::int64_t step, const ChoiceResult& r) {
@@ -146,24 +159,24 @@ void Metrics::datasets(std::int64_t step, const std::vector<input::DatasetProgre
                   set.epochs);
     log_.info(text);
   }
-  writer_->write(io::JsonLine().add("event", "data").add("step", step).add("datasets", lines));
+  put(io::JsonLine().add("event", "data").add("step", step).add("datasets", lines));
 }
 
 void Metrics::memory(std::int64_t step, const StepPlan& plan, std::size_t measured) {
   if (!writer_) return;
   io::JsonLine categories;
   for (const MemoryItem& item : plan.memory) categories.add(item.category, item.bytes);
-  writer_->write(io::JsonLine()
-                     .add("event", "memory")
-                     .add("step", step)
-                     .add("planned_bytes", plan.total_bytes())
-                     .add("measured_bytes", measured)
-                     .add("categories", categories));
+  put(io::JsonLine()
+          .add("event", "memory")
+          .add("step", step)
+          .add("planned_bytes", plan.total_bytes())
+          .add("measured_bytes", measured)
+          .add("categories", categories));
 }
 
 void Metrics::event(const std::string& name, std::int64_t step, const std::string& detail) {
   if (!writer_) return;
-  writer_->write(io::JsonLine().add("event", name).add("step", step).add("detail", detail));
+  put(io::JsonLine().add("event", name).add("step", step).add("detail", detail));
 }
 
 }  // namespace strait::train

@@ -41,6 +41,7 @@ struct StepMetrics {
   double flops_per_second = 0;   // model FLOPs, 3 x forward, over all ranks
   double mfu = 0;                // flops_per_second over the peak of all devices; NaN: not known
   std::optional<BalanceMetrics> balance;
+  bool bad = false;                   // the step was not made, see Guard
   kernels::DeviceStatus device = {};  // when it was asked for at this step
 };
 
@@ -64,6 +65,10 @@ class Metrics {
   std::int64_t offset() const { return writer_ ? writer_->offset() : 0; }
 
  private:
+  /// A line that cannot be written is lost, which is said once.
+  void put(const io::JsonLine& line);
+
+  bool lost_ = false;
   core::Log& log_;
   std::unique_ptr<io::JsonLinesWriter> writer_;
   std::int64_t steps_;

@@ -121,4 +121,20 @@ void prepare_run_folder(const RunFolder& folder, const std::string& config_json,
   }
 }
 
+void add_provenance_event(const RunFolder& folder, const std::string& name, std::int64_t step,
+                          const std::string& detail) {
+  try {
+    const fs::path path = folder.path / "provenance-events.jsonl";
+    const auto bytes = fs::exists(path) ? static_cast<std::int64_t>(fs::file_size(path)) : 0;
+    io::JsonLinesWriter(path, bytes)
+        .write(io::JsonLine()
+                   .add("event", name)
+                   .add("step", step)
+                   .add("time", utc_time("%Y-%m-%dT%H:%M:%SZ"))
+                   .add("detail", detail));
+  } catch (const std::exception&) {
+    // metrics.jsonl and the log have it, too.
+  }
+}
+
 }  // namespace strait::train

@@ -35,6 +35,11 @@ RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume)
 void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
                         const kernels::DeviceInfo& device);
 
+/// Adds a line to provenance-events.jsonl: what happened to the run, when. Says nothing when the
+/// folder refuses.
+void add_provenance_event(const RunFolder& folder, const std::string& name, std::int64_t step,
+                          const std::string& detail);
+
 /// Throws InputError: there is nothing to resume in `folder`.
 [[noreturn]] void refuse_resume(const std::string& folder);
 

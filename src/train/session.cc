@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/host_name.h"
 #include "core/process_memory.h"
+#include "core/stop_signal.h"
 #include "kernels/device_info.h"
 #include "kernels/gemm_tuning.h"
 #include "kernels/host_threads.h"
@@ -23,6 +24,7 @@
 #include "train/plan.h"
 #include "train/start_state.h"
 #include "train/tune.h"
+#include "train/verify_resume.h"
 
 namespace strait::train {
 namespace {
@@ -163,8 +165,13 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
     log.info("all " + std::to_string(config.train.steps) + " steps are done; raise train.steps");
     return;
   }
-  Loop({engine, data, folder, log, metrics, profile, peak_of_all(device, world)})
-      .run(state.step, state.tokens);
+  LoopStart start;
+  together(world, [&] { start = loop_start(state, folder, config.guard.window); });
+  Loop loop({engine, data, folder, log, metrics, profile, peak_of_all(device, world)});
+  if (!loop.run(start)) {
+    log.info("stopped; go on with --resume " + folder.path.string());
+    return;
+  }
   if (device == Device::cuda) log.info(kernels::gemm_summary());
   report_memory(plan, memory_in_use(device) - before, config.train.steps, log, metrics);
 }
@@ -271,6 +278,10 @@ void train(const TrainOptions& options, Communicator& world) {
   }
   if (options.dry_run || !options.tune.empty()) return;
   if (options.eval_only) return evaluate_only(*engine, device, plan, data, options, log);
+  if (options.verify_resume > 0) {
+    return verify_resume({config, mesh, groups, data, device, log}, options.verify_resume);
+  }
+  core::watch_stop_signals();
   const RunFolder folder = agree_on_folder(config, options, world);
   together(world, [&] {
     if (world.rank() != 0) return;

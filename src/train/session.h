@@ -12,9 +12,10 @@ struct TrainOptions {
   config::Source source;  // name empty: the config of the run that is resumed
   ResumeRequest resume;
   ProfileSteps profile;
-  bool eval_only = false;  // evaluate the weights of `resume` or init.from, train nothing
-  bool dry_run = false;    // print the resolved config and the plan, train nothing
-  std::string tune;        // folder for the table of measured GEMM algorithms; train nothing
+  std::int64_t verify_resume = 0;  // steps of each half; 0: no, train as asked
+  bool eval_only = false;          // evaluate the weights of `resume` or init.from, train nothing
+  bool dry_run = false;            // print the resolved config and the plan, train nothing
+  std::string tune;  // folder for the table of measured GEMM algorithms; train nothing
 };
 
 /// One rank of a training run from options to the end. Throws parallel::AgreedFailure where all

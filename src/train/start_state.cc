@@ -1,9 +1,13 @@
 #include "train/start_state.h"
 
+#include <algorithm>
+
 #include "config/compare.h"
 #include "config/load.h"
 #include "core/error.h"
+#include "io/checkpoint.h"
 #include "io/hf_import.h"
+#include "io/json_lines.h"
 
 namespace strait::train {
 namespace {
@@ -17,7 +21,8 @@ constexpr std::string_view kFixedKeys[] = {
 
 void require_same_run(const std::filesystem::path& folder, const std::string& stored,
                       const config::Config& now) {
-  const config::Config before = config::read_text(stored, folder.string() + "/state.json", {});
+  const config::Config before =
+      config::read_text(stored, folder.string() + "/" + io::kManifestFile, {});
   const auto found = config::differences(before, now, kFixedKeys);
   if (found.empty()) return;
   std::string text = folder.string() + ": was made with another config:";
@@ -40,13 +45,19 @@ void require_same_data(const std::filesystem::path& folder, const std::string& s
                          "run.dir");
 }
 
+std::vector<double> last_of(std::vector<double> values, std::int64_t count) {
+  const auto extra = static_cast<std::ptrdiff_t>(values.size()) - count;
+  if (extra > 0) values.erase(values.begin(), values.begin() + extra);
+  return values;
+}
+
 }  // namespace
 
 io::CheckpointState start_state(Engine& engine, const RunFolder& folder, const Data& data,
                                 core::Log& log) {
   const config::Config& config = engine.config();
   if (folder.resumes) {
-    const io::FoundCheckpoint found = io::find_checkpoint(folder.checkpoints());
+    const io::FoundCheckpoint found = io::find_checkpoint(folder.checkpoints(), true);
     for (const std::string& reason : found.skipped) log.warn(reason);
     if (found.folder) {
       const io::CheckpointState state = io::read_checkpoint_state(*found.folder);
@@ -65,6 +76,15 @@ io::CheckpointState start_state(Engine& engine, const RunFolder& folder, const D
     }
   }
   return {};
+}
+
+LoopStart loop_start(const io::CheckpointState& state, const RunFolder& folder,
+                     std::int64_t window) {
+  LoopStart start{.step = state.step, .tokens = state.tokens, .batches = state.batches};
+  if (state.step == 0) return start;
+  start.losses = last_of(io::read_series(folder.metrics(), "loss", "bad"), window);
+  start.norms = last_of(io::read_series(folder.metrics(), "grad_norm", "bad"), window);
+  return start;
 }
 
 }  // namespace strait::train

@@ -47,7 +47,7 @@ void Step::load_values(const StepInput& input) {
   const config::Optim& optim = engine_.config().optim;
   StepValues& values = values_.as<StepValues>()[input.step % 2];
   values = {1.0 / std::max(input.labels, 1.0),
-            kernels::adam_rates(input.lr, optim.beta1, optim.beta2, input.step)};
+            kernels::adam_rates(input.lr, optim.beta1, optim.beta2, input.step), input.limits};
   kernels::copy_to_device(engine_.values().data, &values, sizeof values, engine_.ctx().stream);
 }
 
@@ -69,12 +69,17 @@ void Step::finish() {
   parallel::sum_gradients(table, ctx.groups, ctx.stream);
   model.end_step(ctx);
   out_.clip = optim::clip_gradients(table, ctx, config.optim.clip_norm);
-  update_.step(ctx, static_cast<std::uint64_t>(config.run.seed), engine_.rates(), out_.clip.scale);
-  parallel::share_weights(table, ctx.groups, ctx.stream);
   for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
     ctx.groups.axis(axis).all_reduce_sum(model.loss_sum(), ctx.stream);
   }
   out_.loss_sum = model.loss_sum();
+  kernels::launch(kernels::StepGuard{.loss = out_.loss_sum,
+                                     .norm = out_.clip.norm,
+                                     .limits = engine_.limits(),
+                                     .rates = engine_.rates()},
+                  ctx.stream);
+  update_.step(ctx, static_cast<std::uint64_t>(config.run.seed), engine_.rates(), out_.clip.scale);
+  parallel::share_weights(table, ctx.groups, ctx.stream);
   ctx.clock.lap(parallel::Phase::optimizer, ctx.stream);
 }
 

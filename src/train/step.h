@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <functional>
+#include <limits>
 
 #include "kernels/async.h"
 #include "kernels/graph.h"
@@ -19,6 +21,10 @@ struct StepInput {
   double labels = 1;  // counted labels of the whole step, over all ranks
   double lr = 0;
   std::int64_t step = 1;  // from 1
+  /// A larger sum of losses or gradient norm, or one that is no number, leaves weights and states
+  /// as they are.
+  std::array<double, 2> limits = {std::numeric_limits<double>::infinity(),
+                                  std::numeric_limits<double>::infinity()};
 };
 
 /// Results on the device, valid until the next step begins.

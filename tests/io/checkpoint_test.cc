@@ -1,13 +1,15 @@
-#include "io/checkpoint.h"
+#include "io/checkpoint_saver.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "io/hash.h"
 #include "tests/io/temp_folder.h"
 #include "tests/support/tensors.h"
 
@@ -70,9 +72,19 @@ bool same_bits(const core::ParamTable& a, const core::ParamTable& b) {
   return left.size() == right.size();
 }
 
+constexpr const char* kModel = "model.rank_00000.safetensors";
+constexpr const char* kOptimizer = "optimizer.rank_00000.safetensors";
+
+fs::path save_table(const fs::path& root, const core::ParamTable& table,
+                    const CheckpointState& state, const KeepRule& keep) {
+  const auto alone = parallel::make_single();
+  return CheckpointSaver(root, table, *alone, keep, Stream{}).save(state);
+}
+
 CheckpointState state_at(std::int64_t step) {
   return {.step = step,
           .tokens = step * 4096,
+          .batches = step + 2,
           .metrics_bytes = 77,
           .seed = -5,
           .world_size = 3,
@@ -83,8 +95,8 @@ CheckpointState state_at(std::int64_t step) {
 
 class CheckpointTest : public ::testing::Test {
  protected:
-  fs::path save(std::int64_t step, std::int64_t keep = 0) {
-    return save_checkpoint(root_, *table_, state_at(step), keep, Stream{});
+  fs::path save(std::int64_t step, std::int64_t keep = 0, std::int64_t every = 0) {
+    return save_table(root_, *table_, state_at(step), {keep, every});
   }
   std::vector<std::string> folders() const {
     std::vector<std::string> names;
@@ -134,7 +146,7 @@ TEST_F(CheckpointTest, MatricesOfOneStateKeepItUnderItsOwnName) {
   const std::string message =
       message_of<core::InputError>([&] { load_checkpoint(path, *other, Stream{}); });
   EXPECT_NE(message.find("has no tensor gate.adam_m"), std::string::npos) << message;
-  const std::string bytes = core::read_file(path / "optimizer.safetensors");
+  const std::string bytes = core::read_file(path / kOptimizer);
   EXPECT_NE(bytes.find("\"gate.momentum\""), std::string::npos);
   EXPECT_NE(bytes.find("\"q.adam_v\""), std::string::npos);
 }
@@ -143,13 +155,13 @@ TEST_F(CheckpointTest, EqualStateGivesEqualFiles) {
   scramble(*table_, 2);
   const fs::path path = save(1);
   std::vector<std::string> first;
-  for (const char* file : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+  for (const char* file : {kModel, kOptimizer, kManifestFile}) {
     first.push_back(core::read_file(path / file));
   }
   save(1);
-  EXPECT_EQ(first[0], core::read_file(path / "model.safetensors"));
-  EXPECT_EQ(first[1], core::read_file(path / "optimizer.safetensors"));
-  EXPECT_EQ(first[2], core::read_file(path / "state.json"));
+  EXPECT_EQ(first[0], core::read_file(path / kModel));
+  EXPECT_EQ(first[1], core::read_file(path / kOptimizer));
+  EXPECT_EQ(first[2], core::read_file(path / kManifestFile));
 }
 
 TEST_F(CheckpointTest, NewestIsFoundByNumberAndOldestArePruned) {
@@ -184,7 +196,7 @@ TEST_F(CheckpointTest, InterruptedSavesAreIgnoredAndThenCleared) {
   save(10);
   const fs::path leftover = root_ / ".tmp-step_00000020";
   fs::copy(root_ / "step_00000010", leftover);
-  fs::remove(leftover / "state.json");
+  fs::remove(leftover / kManifestFile);
   fs::create_directory(root_ / "step_7");  // not a name this program gives
   test::write_text(root_ / "step_00000099", "a file");
   const FoundCheckpoint found = find_checkpoint(root_);
@@ -197,9 +209,9 @@ TEST_F(CheckpointTest, InterruptedSavesAreIgnoredAndThenCleared) {
 
 TEST_F(CheckpointTest, DamagedNewestFallsBackAndSaysWhy) {
   const std::pair<const char*, const char*> kDamage[] = {
-      {"state.json", "no state.json, the save was interrupted"},
-      {"model.safetensors", "model.safetensors is missing"},
-      {"optimizer.safetensors", "optimizer.safetensors is missing"}};
+      {kManifestFile, "no manifest.json, the save was interrupted"},
+      {kModel, "model.rank_00000.safetensors is missing"},
+      {kOptimizer, "optimizer.rank_00000.safetensors is missing"}};
   for (const auto& [file, why] : kDamage) {
     save(10);
     fs::remove(save(20) / file);
@@ -209,37 +221,134 @@ TEST_F(CheckpointTest, DamagedNewestFallsBackAndSaysWhy) {
     EXPECT_NE(found.skipped[0].find(std::string("step_00000020: ") + why), std::string::npos)
         << found.skipped[0];
   }
-  fs::resize_file(save(20) / "model.safetensors", 100);
-  EXPECT_NE(find_checkpoint(root_).skipped.at(0).find("has 100 bytes, state.json says"),
+  fs::resize_file(save(20) / kModel, 100);
+  EXPECT_NE(find_checkpoint(root_).skipped.at(0).find("has 100 bytes, manifest.json says"),
             std::string::npos);
 }
 
 TEST_F(CheckpointTest, DamagedFoldersAreNotCountedAsKept) {
   save(10);
-  fs::remove(save(20) / "model.safetensors");
+  fs::remove(save(20) / kModel);
   save(30, 2);
   EXPECT_EQ(find_checkpoint(root_).folder, root_ / "step_00000030");
   EXPECT_TRUE(fs::exists(root_ / "step_00000010"));
 }
 
-TEST_F(CheckpointTest, EveryDamagedStateIsRefusedWithAReason) {
+/// A manifest with a right checksum around any text.
+std::string sealed(std::string body) {
+  return body + ",\n  \"checksum\": \"xxh3:" + hash_text(hash_of(body)) + "\"\n}\n";
+}
+
+TEST_F(CheckpointTest, ManifestsAreBelievedNothing) {
   const fs::path path = save(10);
-  const std::string whole = core::read_file(path / "state.json");
   const std::pair<std::string, std::string> kTexts[] = {
-      {"", "not valid JSON"},
-      {"[]", "needs 'format'"},
-      {"{\"format\": 2}", "format 2, this program reads 1"},
-      {"{\"format\": 1}", "needs 'model.safetensors'"},
-      {"{\"format\": 1, \"files\": 3}", "needs 'model.safetensors'"}};
+      {"", "no checksum"},
+      {"{}", "no checksum"},
+      {sealed("{ \"format\": "), "not valid JSON"},
+      {sealed("{ \"form\": 2"), "needs 'format' as an integer"},
+      {sealed("{ \"format\": 1"), "format 1, this program reads 2"},
+      {sealed("{ \"format\": 2"), "needs 'step'"}};
   for (const auto& [text, why] : kTexts) {
-    test::write_text(path / "state.json", text);
+    test::write_text(path / kManifestFile, text);
     const std::string message = message_of<core::InputError>([&] { read_checkpoint_state(path); });
     EXPECT_NE(message.find(why), std::string::npos) << text << "\n" << message;
   }
-  for (std::size_t size = 0; size + 2 < whole.size(); size += 7) {
-    test::write_text(path / "state.json", whole.substr(0, size));
-    EXPECT_THROW(read_checkpoint_state(path), core::InputError) << size;
+}
+
+TEST_F(CheckpointTest, PiecesMustLieInsideAndFillTheirTensor) {
+  const fs::path path = save(10);
+  const Manifest good = read_manifest(path);
+  const auto refusal = [&](const std::function<void(Manifest&)>& change) {
+    Manifest bad = good;
+    change(bad);
+    test::write_text(path / kManifestFile, manifest_text(bad));
+    const auto other = make_table(DType::f32);
+    return message_of<core::InputError>([&] { load_checkpoint(path, *other, Stream{}); });
+  };
+  EXPECT_EQ(refusal([](Manifest&) {}), "");
+  using Sizes = std::vector<std::int64_t>;
+  const auto piece = [](Manifest& m) -> Piece& { return m.tensors.at("q").pieces.at(0).piece; };
+  const auto expect = [&](const std::function<void(Manifest&)>& change, const std::string& why) {
+    const std::string message = refusal(change);
+    EXPECT_NE(message.find(why), std::string::npos) << message;
+  };
+  expect([&](Manifest& m) { piece(m) = {Sizes{1, 0}, Sizes{4, 6}, 0, 24}; }, "outside its tensor");
+  expect([&](Manifest& m) { piece(m) = {Sizes{0, 0}, Sizes{4, 6}, 0, 25}; }, "outside its tensor");
+  expect([&](Manifest& m) { piece(m) = {Sizes{0}, Sizes{24}, 0, 24}; }, "outside its tensor");
+  expect([&](Manifest& m) { piece(m) = {Sizes{0, 0}, Sizes{4, 6}, 0, 23}; }, "has no 'q' of 23");
+  expect([](Manifest& m) { m.tensors.at("q").pieces.clear(); }, "holds 0 of the 24 elements");
+  expect([](Manifest& m) { m.tensors.at("q").pieces.at(0).file = "other"; }, "'files' lacks");
+  expect([](Manifest& m) { m.tensors.at("q").pieces.at(0).file = "../x"; },
+         "not the name of a file");
+  expect([](Manifest& m) { m.tensors.at("q").pieces.at(0).key = "k"; }, "has no 'k' of 24");
+  expect([](Manifest& m) { m.tensors.erase("q"); }, "has no tensor q");
+  expect([](Manifest& m) { m.files.erase(kModel); }, "'files' lacks");
+}
+
+/// Every byte of headers and manifest, and a sample of the data.
+TEST_F(CheckpointTest, ASingleFlippedBitIsFoundAndItsFileNamed) {
+  scramble(*table_, 7);
+  save(10);
+  const fs::path path = save(20);
+  for (const char* name : {kModel, kOptimizer, kManifestFile}) {
+    const std::string whole = core::read_file(path / name);
+    const bool data = std::string(name) != kManifestFile;
+    std::uint64_t header = whole.size();
+    if (data) std::memcpy(&header, whole.data(), sizeof header);
+    for (std::size_t at = 0; at < whole.size(); at += !data || at < header + 8 ? 1 : 13) {
+      std::string damaged = whole;
+      damaged[at] = static_cast<char>(damaged[at] ^ (1 << at % 8));
+      test::write_text(path / name, damaged);
+      const FoundCheckpoint found = find_checkpoint(root_, true);
+      ASSERT_EQ(found.folder, root_ / "step_00000010") << name << " byte " << at;
+      ASSERT_EQ(found.skipped.size(), 1u);
+      ASSERT_NE(found.skipped[0].find(name), std::string::npos) << found.skipped[0];
+      if (at % 31 == 0) {
+        const auto other = make_table(DType::f32);
+        ASSERT_THROW(load_checkpoint(path, *other, Stream{}), core::InputError) << at;
+      }
+    }
+    test::write_text(path / name, whole);
   }
+  EXPECT_EQ(find_checkpoint(root_, true).folder, path);
+}
+
+TEST_F(CheckpointTest, MultiplesAreKeptForGood) {
+  for (const std::int64_t step : {50, 60, 100, 110, 120, 130}) save(step, 2, 50);
+  EXPECT_EQ(folders(), (std::vector<std::string>{"step_00000050", "step_00000100", "step_00000120",
+                                                 "step_00000130"}));
+}
+
+/// The table may change as soon as begin() returns.
+TEST_F(CheckpointTest, WritesASnapshotInTheBackground) {
+  scramble(*table_, 8);
+  const auto twin = make_table(DType::f32);
+  scramble(*twin, 8);
+  const auto alone = parallel::make_single();
+  CheckpointSaver saver(root_, *table_, *alone, {}, Stream{});
+  EXPECT_FALSE(saver.busy());
+  saver.begin(state_at(3));
+  EXPECT_TRUE(saver.busy());
+  scramble(*table_, 9);
+  const SaveOutcome outcome = saver.finish();
+  EXPECT_FALSE(saver.busy());
+  EXPECT_EQ(outcome.failure, "");
+  load_checkpoint(outcome.folder, *table_, Stream{});
+  EXPECT_TRUE(same_bits(*table_, *twin));
+}
+
+TEST_F(CheckpointTest, WeightsAloneFillATableWithoutStates) {
+  scramble(*table_, 10);
+  const fs::path path = save(5);
+  core::ParamTable bare({.weight = DType::f32, .training = false});
+  add_params(bare);
+  bare.allocate(Device::cpu);
+  load_weights(path, bare, Stream{});
+  for (std::size_t i = 0; i < bare.params().size(); ++i) {
+    const Tensor &mine = bare.params()[i].weight, &theirs = table_->params()[i].weight;
+    EXPECT_EQ(std::memcmp(mine.data, theirs.data, mine.bytes()), 0) << bare.params()[i].spec.name;
+  }
+  EXPECT_EQ(bare.optimizer().peak() + bare.gradients().peak(), 0u);
 }
 
 TEST_F(CheckpointTest, AnotherModelIsRefusedAndNothingWritten) {
@@ -273,13 +382,13 @@ TEST_F(CheckpointTest, AnotherModelIsRefusedAndNothingWritten) {
 TEST_F(CheckpointTest, FailedSaveKeepsTheOldOnes) {
   scramble(*table_, 6);
   const fs::path path = save(10);
-  const std::string before = core::read_file(path / "model.safetensors");
+  const std::string before = core::read_file(path / kModel);
   test::write_text(root_ / ".tmp-step_00000020", "in the way, removed");
   save(20);
   test::write_text(folder_ / "file", "no folder");
-  EXPECT_THROW(save_checkpoint(folder_ / "file" / "checkpoints", *table_, state_at(1), 0, Stream{}),
+  EXPECT_THROW(save_table(folder_ / "file" / "checkpoints", *table_, state_at(1), {}),
                core::RuntimeFault);
-  EXPECT_EQ(before, core::read_file(path / "model.safetensors"));
+  EXPECT_EQ(before, core::read_file(path / kModel));
 }
 
 }  // namespace

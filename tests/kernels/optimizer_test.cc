@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -264,6 +266,50 @@ TEST(ClipScale, RejectsMalformed) {
                   "sum_squares: expected shape [1]");
   expect_rejected(SumSquares{.x = two, .out = b.zeros(DType::f32, {1})}, "out: expected dtype f64");
   expect_rejected(SumSquares{.x = two, .out = two.slice(0, 0, 1)}, "out: [1] f64 overlaps x");
+}
+
+TEST(StepGuard, StopsAStepWhoseLossOrNormIsNoNumberOrTooLarge) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::tuple<double, double, double, double, bool> cases[] = {
+      {3, 2, kInfinity, kInfinity, true},
+      {3, 2, 3, 2, true},
+      {3, 2, 2.9, 2, false},
+      {3, 2, 3, 1.9, false},
+      {nan, 2, kInfinity, 9, false},
+      {3, nan, 9, kInfinity, false},
+      {kInfinity, 2, kInfinity, 9, false},
+      {3, kInfinity, 9, kInfinity, false}};
+  for (const auto& [loss, norm, most_loss, most_norm, moves] : cases) {
+    Buffers b;
+    const Tensor limits = b.zeros(DType::f64, {2});
+    set(limits, 0, most_loss);
+    set(limits, 1, most_norm);
+    const Tensor at = b.zeros(DType::f64, {2}), rates = rates_at(b, 5);
+    set(at, 0, loss);
+    set(at, 1, norm);
+    run(StepGuard{
+        .loss = at.slice(0, 0, 1), .norm = at.slice(0, 1, 1), .limits = limits, .rates = rates});
+    EXPECT_EQ(values(rates)[3], moves ? 5 : 0) << loss << " " << norm;
+    EXPECT_EQ(values(rates)[0], kLr);
+  }
+}
+
+TEST(StepGuard, AStepOfNumberZeroMovesNothing) {
+  Buffers b;
+  const Tensor start = b.normal(DType::f64, {40});
+  const Tensor rates = rates_at(b, 0), clip = b.zeros(DType::f64, {1});
+  set(clip, 0, std::numeric_limits<double>::quiet_NaN());
+  const State state(b, start, DType::f64);
+  run(AdamW{.w = state.w,
+            .g = b.normal(DType::f64, {40}),
+            .m = state.m,
+            .v = state.v,
+            .grad_scale = clip,
+            .rates = rates});
+  EXPECT_EQ(values(state.w), values(start));
+  EXPECT_EQ(values(state.m), std::vector<double>(40, 0.0));
+  EXPECT_EQ(values(state.v), std::vector<double>(40, 0.0));
 }
 
 }  // namespace

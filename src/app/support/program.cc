@@ -1,11 +1,14 @@
 #include "app/support/program.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
 #include "config/nearest.h"
+#include "core/error.h"
 #include "core/exit_code.h"
 #include "parallel/communicator.h"
 
@@ -89,6 +92,24 @@ std::vector<Option> source_options(config::Source& source) {
            .value = "KEY=VALUE",
            .help = "override a key, e.g. --set optim.lr=1e-3; may be repeated",
            .take = [&source](const std::string& value) { source.overrides.push_back(value); }}};
+}
+
+double number(const std::string& name, const std::string& value, double low) {
+  char* end = nullptr;
+  const double parsed = std::strtod(value.c_str(), &end);
+  const bool whole = !value.empty() && end == value.c_str() + value.size();
+  if (whole && parsed >= low) return parsed;
+  char text[64];
+  std::snprintf(text, sizeof text, "%g", low);
+  throw core::InputError(name + " " + value + ": expected a number of at least " + text);
+}
+
+std::int64_t count(const std::string& name, const std::string& value, std::int64_t low) {
+  std::int64_t parsed = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
+  if (error == std::errc() && end == value.data() + value.size() && parsed >= low) return parsed;
+  throw core::InputError(name + " " + value + ": expected a whole number of at least " +
+                         std::to_string(low));
 }
 
 int guarded(const std::string& program, const std::function<void()>& body,

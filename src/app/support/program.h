@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -27,6 +28,10 @@ std::string usage(const std::string& synopsis, const std::vector<Option>& option
 
 /// --config and --set, which every program takes.
 std::vector<Option> source_options(config::Source& source);
+
+/// The value of an option that takes a number of at least `low`, or a whole one. Throw InputError.
+double number(const std::string& name, const std::string& value, double low);
+std::int64_t count(const std::string& name, const std::string& value, std::int64_t low);
 
 /// Runs `body` and turns what it throws into a message on stderr and an exit code. After the
 /// message of a fault (not of bad input) calls `on_fault`, if given, with the code.
