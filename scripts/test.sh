@@ -2,7 +2,9 @@
 # Installs what is missing, builds with warnings as errors, runs every test, prints the counts last.
 #
 #   scripts/test.sh [--preset PRESET]   one build (default: cpu, in build/)
-#   scripts/test.sh --all               cpu, every layout of ranks (scripts/layout_matrix.sh), 20
+#   scripts/test.sh --all               cpu with the long forms of its tests (transformers is
+#                                       installed, 10 million fuzzing runs each, 200 kills),
+#                                       every layout of ranks (scripts/layout_matrix.sh), 20
 #                                       killed ranks, then the same tests under asan and ubsan
 #
 # Exit 0: all passed; 1: a build or test failed, or an area has no test; 2: bad option.
@@ -12,9 +14,10 @@ source scripts/mpi_env.sh
 
 presets=(cpu)
 matrix=false
+long=0
 while [[ $# -gt 0 ]]; do
   case "$1" in
-    --all) presets=(cpu asan ubsan) matrix=true; shift ;;
+    --all) presets=(cpu asan ubsan) matrix=true long=1; shift ;;
     --preset) presets=("${2:?test: --preset needs the name of a preset}"); shift 2 ;;
     *) echo "test: unknown option '$1'; see the head of scripts/test.sh" >&2; exit 2 ;;
   esac
@@ -34,6 +37,11 @@ run_preset() {
   scripts/build.sh "$1" -DSTRAIT_WERROR=ON -DSTRAIT_TESTS=ON "-DSTRAIT_CUDA=$with_cuda"
   rm -f "$2/tests.json" "$2/junit.xml"
   ctest --test-dir "$2" --show-only=json-v1 >"$2/tests.json"
+  if [[ $long == 1 && $1 == cpu ]]; then
+    export STRAIT_INSTALL_TRANSFORMERS=1 STRAIT_FUZZ_RUNS=10000000 STRAIT_KILLS=100
+  else
+    unset STRAIT_INSTALL_TRANSFORMERS STRAIT_FUZZ_RUNS STRAIT_KILLS
+  fi
   ctest --test-dir "$2" --output-on-failure --parallel "$(core_count)" --timeout 900 \
     --output-junit junit.xml || echo "test: ctest reports failures in $2"
 }

@@ -1,12 +1,10 @@
+#include <chrono>
 #include <cstdio>
-#include <string>
+#include <sstream>
 
 #include "app/support/program.h"
 #include "core/error.h"
-#include "io/checkpoint.h"
-#include "train/data.h"
-#include "train/load_config.h"
-#include "train/plan.h"
+#include "train/open_model.h"
 #include "train/sample.h"
 
 namespace {
@@ -14,11 +12,11 @@ namespace {
 using namespace strait;
 
 struct Request {
-  std::string run;
+  train::ModelSource source;
   std::string prompt = "\n";
-  std::string tokens = "200";
-  std::string temperature = "0.8";
-  std::string seed = "1";
+  std::string prompt_tokens;
+  std::string device = "auto";
+  train::SampleOptions sample{.tokens = 200, .rule = {}, .seed = 1, .stop = -1};
   bool help = false;
 };
 
@@ -26,71 +24,127 @@ std::vector<app::Option> options_of(Request& request) {
   const auto text = [](std::string& into) {
     return [&into](const std::string& value) { into = value; };
   };
-  return {{.name = "--run", .value = "DIR", .help = "run folder", .take = text(request.run)},
+  train::SampleOptions& sample = request.sample;
+  return {{.name = "--run",
+           .value = "DIR",
+           .help = "folder of the run",
+           .take = text(request.source.run)},
+          {.name = "--hf",
+           .value = "DIR",
+           .help = "or a Hugging Face folder",
+           .take = text(request.source.hf)},
           {.name = "--prompt",
            .value = "TEXT",
            .help = "text to continue (default: a line break)",
            .take = text(request.prompt)},
+          {.name = "--prompt-tokens",
+           .value = "1,2,..",
+           .help = "the prompt as token numbers; prints numbers",
+           .take = text(request.prompt_tokens)},
           {.name = "--tokens",
            .value = "N",
            .help = "tokens to generate (200)",
-           .take = text(request.tokens)},
+           .take = [&](const std::string& n) { sample.tokens = app::count("--tokens", n, 1); }},
           {.name = "--temperature",
            .value = "X",
            .help = "0: most likely token (0.8)",
-           .take = text(request.temperature)},
-          {.name = "--seed", .value = "N", .help = "of the draw (1)", .take = text(request.seed)},
+           .take =
+               [&](const std::string& x) {
+                 sample.rule.temperature = app::number("--temperature", x, 0);
+               }},
+          {.name = "--top-k",
+           .value = "N",
+           .help = "of the N likeliest tokens; 0: of all (0)",
+           .take = [&](const std::string& n) { sample.rule.top_k = app::count("--top-k", n, 0); }},
+          {.name = "--top-p",
+           .value = "X",
+           .help = "of the fewest tokens that hold X of the probability (1)",
+           .take = [&](const std::string& x) { sample.rule.top_p = app::number("--top-p", x, 0); }},
+          {.name = "--seed",
+           .value = "N",
+           .help = "of the draw (1)",
+           .take =
+               [&](const std::string& n) {
+                 sample.seed = static_cast<std::uint64_t>(app::count("--seed", n, 0));
+               }},
+          {.name = "--device",
+           .value = "NAME",
+           .help = "auto, cpu or cuda (auto)",
+           .take = text(request.device)},
           {.name = "--help", .help = "this text", .take = [&](const std::string&) {
              request.help = true;
            }}};
 }
 
-double number(const std::string& name, const std::string& text, double low) {
-  std::size_t used = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used == 0 || used != text.size() || !(value >= low)) {
-    throw core::InputError(name + " " + text + ": expected a number of at least " +
-                           std::to_string(low));
-  }
-  return value;
+Device device_of(const std::string& name) {
+  const bool cuda = kernels::available(Device::cuda);
+  if (name == "cpu" || (name == "auto" && !cuda)) return Device::cpu;
+  if (name == "auto" || (name == "cuda" && cuda)) return Device::cuda;
+  throw core::InputError("--device " + name + ": expected auto, cpu or cuda" +
+                         (name == "cuda" ? ", and this machine or build has no GPU" : ""));
 }
 
-/// The newest checkpoint of a run in an engine that can hold one sequence.
-void load_run(const std::string& run, train::Engine& engine) {
-  train::plan_step(engine);
-  engine.allocate(Device::cpu);
-  const io::FoundCheckpoint found = io::find_checkpoint(run + "/checkpoints");
-  if (!found.folder) {
-    throw core::InputError("--run " + run + ": holds no complete checkpoint");
+std::vector<std::int32_t> numbers_of(const std::string& list) {
+  std::vector<std::int32_t> tokens;
+  std::istringstream parts(list);
+  for (std::string part; std::getline(parts, part, ',');) {
+    tokens.push_back(static_cast<std::int32_t>(app::count("--prompt-tokens", part, 0)));
   }
-  io::load_checkpoint(*found.folder, engine.table(), engine.ctx().stream);
+  return tokens;
 }
 
-void run(const Request& request) {
-  const train::SampleOptions base{
-      .tokens = static_cast<std::int64_t>(number("--tokens", request.tokens, 1)),
-      .rule = {.temperature = number("--temperature", request.temperature, 0)},
-      .seed = static_cast<std::uint64_t>(number("--seed", request.seed, 0))};
-  if (request.run.empty()) throw core::InputError("--run is missing; name a run folder");
-  const config::Config config = train::load_config(
-      {.name = request.run + "/config.json",
-       .overrides = {"parallel.dp=1", "train.micro_batch=1", "train.batch_size=1"}},
-      1, kernels::available(Device::cuda));
-  parallel::Groups alone;
-  train::Engine engine(config, {}, alone);
-  load_run(request.run, engine);
-  const auto tokenizer = input::make_tokenizer(config.data.tokenizer);
-  const auto prompt = tokenizer->encode(request.prompt);
+std::vector<std::int32_t> prompt_of(const Request& request, const train::OpenModel& model) {
+  if (!request.prompt_tokens.empty()) return numbers_of(request.prompt_tokens);
+  if (!model.tokenizer) {
+    throw core::InputError("--hf " + request.source.hf +
+                           ": its tokenizer is not known here; give the prompt as numbers with "
+                           "--prompt-tokens");
+  }
+  return model.tokenizer->encode(request.prompt);
+}
+
+void require_tokens(const std::vector<std::int32_t>& prompt, std::int64_t vocab) {
   if (prompt.empty()) throw core::InputError("--prompt: must not be empty");
-  train::SampleOptions options = base;
-  options.stop = tokenizer->eod();
-  const std::string text = tokenizer->decode(train::sample(engine, prompt, options));
-  std::printf("%s%s\n", request.prompt.c_str(), text.c_str());
+  for (const std::int32_t token : prompt) {
+    if (token < vocab) continue;
+    throw core::InputError("--prompt-tokens: " + std::to_string(token) + " is not below " +
+                           std::to_string(vocab) + ", the tokens of the model");
+  }
+}
+
+/// Text as it comes, or numbers at the end.
+void print(const train::OpenModel& model, bool numbers, std::int32_t token) {
+  if (numbers) {
+    std::printf("%d ", token);
+  } else {
+    std::fputs(model.tokenizer->decode(std::span(&token, 1)).c_str(), stdout);
+  }
+  std::fflush(stdout);
+}
+
+void run(Request& request) {
+  const Device device = device_of(request.device);
+  // The room a text needs is known once its prompt is, and that takes the tokenizer alone.
+  std::int64_t room = static_cast<std::int64_t>(request.prompt.size()) + request.sample.tokens;
+  if (!request.prompt_tokens.empty()) {
+    room = static_cast<std::int64_t>(request.prompt_tokens.size()) + request.sample.tokens;
+  }
+  train::OpenModel model = train::open_model(request.source, room + 1, device);
+  const std::vector<std::int32_t> prompt = prompt_of(request, model);
+  require_tokens(prompt, model.decoder->vocab_size());
+  const bool numbers = !request.prompt_tokens.empty();
+  if (model.tokenizer && !numbers) request.sample.stop = model.tokenizer->eod();
+  if (!numbers) std::fputs(request.prompt.c_str(), stdout);
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin = Clock::now();
+  const auto tokens = train::generate(*model.decoder, prompt, request.sample,
+                                      [&](std::int32_t token) { print(model, numbers, token); });
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  std::printf("\n");
+  std::fprintf(stderr, "%zu tokens after %zu, %.1f tok/s; cache %lld bytes per token + %lld\n",
+               tokens.size(), prompt.size(), static_cast<double>(tokens.size()) / seconds,
+               static_cast<long long>(model.decoder->cache_bytes_per_token()),
+               static_cast<long long>(model.decoder->cache_fixed_bytes()));
 }
 
 }  // namespace

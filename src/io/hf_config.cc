@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 
+#include "config/load.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "io/hf_import.h"
@@ -337,6 +338,10 @@ config::Model zaya_model(const HfConfig& file) {
   moe.n_experts = file.integer("num_experts", 1, 65536);
   set_top_k(file, moe);
   file.only("num_experts_per_tok", 1, "ZAYA chooses one expert per token");
+  if (moe.n_experts == 1 && file.size("router_hidden_size") == 1) {  // see name_map_zaya.cc
+    model.ffn = {.kind = config::FfnKind::dense, .d_ff = moe.d_expert, .moe = {}};
+    return model;
+  }
   moe.router = {.kind = config::RouterKind::mlp,
                 .width = file.size("router_hidden_size"),
                 .depth_average = true};
@@ -344,11 +349,24 @@ config::Model zaya_model(const HfConfig& file) {
   return model;
 }
 
+/// Our own config.json holds the section "model" of a config as it is.
+config::Model own_model(const HfConfig& file, const std::string& origin) {
+  if (!file.has("model")) file.refuse("model", "this key is required");
+  const json section{{"model", file.at("model")}};
+  return config::read_text(section.dump(), origin, {}).model;
+}
+
 }  // namespace
+
+std::string hf_model_type(const std::filesystem::path& folder) {
+  const HfConfig file(folder / "config.json");
+  if (!file.has("model_type") || !file.at("model_type").is_string()) return "";
+  return file.at("model_type").get<std::string>();
+}
 
 config::Model model_from_hf(const std::filesystem::path& folder) {
   const HfConfig file(folder / "config.json");
-  const json type = file.has("model_type") ? file.at("model_type") : json();
+  const std::string type = hf_model_type(folder);
   if (type == "llama" || type == "qwen3") {
     config::Model model = common_model(file);
     set_gqa(file, model, type == "qwen3" ? 128 : 0);
@@ -358,7 +376,8 @@ config::Model model_from_hf(const std::filesystem::path& folder) {
   if (type == "qwen3_moe") return qwen3_moe_model(file);
   if (type == "deepseek_v3") return deepseek_v3_model(file);
   if (type == "zaya") return zaya_model(file);
-  file.refuse("model_type", "expected llama, qwen3, qwen3_moe, deepseek_v3 or zaya");
+  if (type == "strait") return own_model(file, (folder / "config.json").string());
+  file.refuse("model_type", "expected llama, qwen3, qwen3_moe, deepseek_v3, zaya or strait");
 }
 
 }  // namespace strait::io

@@ -1,6 +1,7 @@
 #include "io/hf_import.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -128,6 +129,7 @@ std::vector<Target> targets_of(const std::vector<NameMapEntry>& map,
   }
   std::vector<Target> targets;
   for (const NameMapEntry& entry : map) {
+    if (entry.constant) continue;
     const auto found = by_name.find(entry.part);
     if (found == by_name.end()) {
       throw core::InputError("the model has no parameter " + entry.part + " for " + entry.hf);
@@ -160,10 +162,36 @@ std::vector<Target> targets_of(const std::vector<NameMapEntry>& map,
   return targets;
 }
 
+/// Elements that the model has no parameter for must be what the map says.
+void check_constants(const SafetensorsReader& reader, const std::vector<NameMapEntry>& map) {
+  for (const NameMapEntry& entry : map) {
+    if (!entry.constant || entry.any) continue;
+    const std::vector<double> whole = reader.read<double>(entry.hf);
+    for (const double value : gather(entry.view, std::span(whole))) {
+      if (value == *entry.constant) continue;
+      throw core::InputError(reader.origin() + ": " + printable(entry.hf) + " holds " +
+                             std::to_string(value) + " where a model without it has " +
+                             std::to_string(*entry.constant) +
+                             "; import it with the model its config.json describes");
+    }
+  }
+}
+
 template <class T>
 void fill(const SafetensorsReader& reader, const Target& target, const Stream& stream) {
   const std::vector<T> whole = reader.read<T>(target.entry->hf);
-  const std::vector<T> host = gather(target.entry->view, std::span(whole));
+  std::vector<T> host = gather(target.entry->view, std::span(whole));
+  if (target.entry->exponent) {
+    for (T& value : host) {
+      if (!(value > 0)) {
+        throw core::InputError(reader.origin() + ": " + printable(target.entry->hf) + " holds " +
+                               std::to_string(value) +
+                               ", which is no exponential; set "
+                               "model.attention.cca.key_temperature to linear");
+      }
+      value = std::log(value);
+    }
+  }
   copy_host_to_view(std::as_bytes(std::span(host)), target.view, stream);
 }
 
@@ -173,8 +201,11 @@ std::vector<std::string> load_hf_weights(const std::filesystem::path& folder,
                                          core::ParamTable& table, const config::Model& model,
                                          const Stream& stream) {
   const SafetensorsReader reader(folder);
-  const std::vector<NameMapEntry> map = name_map(model);
+  const bool described = std::filesystem::exists(folder / "config.json");
+  const bool own = described && hf_model_type(folder) == name_of(HfFamily::strait);
+  const std::vector<NameMapEntry> map = own ? own_name_map(table) : name_map(model);
   std::vector<std::string> notes = check_tensors(reader, map, model);
+  check_constants(reader, map);
   for (const Target& target : targets_of(map, table)) {
     if (target.view.dtype == DType::f64) {
       fill<double>(reader, target, stream);

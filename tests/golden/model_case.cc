@@ -117,6 +117,7 @@ Values gradients_of(const core::ParamTable& table, const config::Model& model,
   for (const core::Part& part : all) parts[part.name] = &part;
   Values gradients;
   for (const io::NameMapEntry& entry : io::name_map(model)) {
+    if (entry.constant) continue;
     const core::Part& part = *parts.at(entry.part);
     if (!part.param->spec.trainable) continue;
     Tensor view = io::whole_view(part, part.param->grad);

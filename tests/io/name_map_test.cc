@@ -49,11 +49,6 @@ TEST_P(NameMapOfGolden, CoversEveryElementOnce) {
     for (const std::int64_t at : entry.view.indices()) ++counts.at(static_cast<std::size_t>(at));
   }
   for (auto& [name, counts] : covered) {
-    // The class that skips has a fixed bias, which is no parameter.
-    if (name.ends_with("balancing_biases")) {
-      EXPECT_EQ(counts.back(), 0);
-      counts.pop_back();
-    }
     for (const int count : counts) ASSERT_EQ(count, 1) << name;
   }
 }
@@ -63,6 +58,7 @@ TEST_P(NameMapOfGolden, UsesEachPartOrExpertOnce) {
   std::set<std::pair<std::string, std::int64_t>> seen;
   std::map<std::string, std::int64_t> experts;
   for (const NameMapEntry& entry : name_map(model)) {
+    if (entry.constant) continue;
     EXPECT_TRUE(seen.insert({entry.part, entry.expert}).second) << entry.part;
     if (entry.expert >= 0) ++experts[entry.part];
   }
@@ -94,7 +90,6 @@ TEST(NameMap, LayerPatternDecidesWhichLayersAreMixtures) {
 TEST(NameMap, ModelsWithoutALayoutAreRefusedByName) {
   using Change = void (*)(config::Model&);
   const std::tuple<const char*, Change, const char*> cases[] = {
-      {"llama_gqa", [](auto& m) { m.attention.kind = config::AttentionKind::ccgqa; }, "cca"},
       {"qwen3_moe", [](auto& m) { m.attention.qk_norm = false; }, "qk_norm"},
       {"qwen3_moe", [](auto& m) { m.ffn.moe.n_shared = 1; }, "shared"},
       {"qwen3_moe", [](auto& m) { m.ffn.moe.selection_bias = true; }, "selection_bias"},
@@ -105,14 +100,8 @@ TEST(NameMap, ModelsWithoutALayoutAreRefusedByName) {
       {"llama_gqa", [](auto& m) { m.residual_scale = true; }, "residual_scale"},
       {"qwen3_moe", [](auto& m) { m.ffn.moe.router.kind = config::RouterKind::mlp; }, "mlp"},
       {"qwen3_moe", [](auto& m) { m.ffn.moe.skip = true; }, "skip"},
-      {"zaya_ccgqa_moe", [](auto& m) { m.residual_scale = false; }, "residual_scale"},
       {"zaya_ccgqa_moe", [](auto& m) { m.ffn.moe.skip = false; }, "skip"},
-      {"zaya_ccgqa_moe", [](auto& m) { m.ffn.moe.router.depth_average = false; }, "depth_average"},
-      {"zaya_ccgqa_moe", [](auto& m) { m.ffn.kind = config::FfnKind::dense; }, "mixture"},
       {"zaya_ccgqa_moe", [](auto& m) { m.attention.cca.convs = 1; }, "convs = 2"},
-      {"zaya_ccgqa_moe",
-       [](auto& m) { m.attention.cca.key_temperature = config::KeyTemperature::exp; },
-       "linear key"},
   };
   for (const auto& [name, change, why] : cases) {
     config::Model model = model_from_hf(kGolden / name);
@@ -120,6 +109,39 @@ TEST(NameMap, ModelsWithoutALayoutAreRefusedByName) {
     const std::string message = test::message_of<core::InputError>([&] { name_map(model); });
     EXPECT_NE(message.find(why), std::string::npos) << name << ": " << message;
   }
+}
+
+/// Settings that name tensors as the family does, and compute something else.
+TEST(NameMap, WhatNoClassOfTransformersComputesIsOurOwn) {
+  using Change = void (*)(config::Model&);
+  const std::tuple<const char*, Change, const char*> cases[] = {
+      {"llama_gqa", [](auto& m) { m.attention.window = 8; }, "window"},
+      {"llama_gqa", [](auto& m) { m.attention.rope.fraction = 0.5; }, "rope.fraction"},
+      {"qwen3_gqa", [](auto& m) { m.attention.rope.interleaved = true; }, "interleaved"},
+      {"qwen3_moe", [](auto& m) { m.ffn.moe.score = config::RouterScore::sigmoid; }, "score"},
+      {"qwen3_moe", [](auto& m) { m.ffn.moe.scale = 2; }, "scale"},
+      {"qwen3_moe", [](auto& m) { m.ffn.moe.n_shared = 1; }, "shared"},
+      {"deepseek_v3_mla_moe", [](auto& m) { m.attention.mla.norm_eps = 1e-5; }, "norm_eps"},
+      {"deepseek_v3_mla_moe", [](auto& m) { m.ffn.moe.score = config::RouterScore::softmax; },
+       "score"},
+      {"zaya_ccgqa_moe", [](auto& m) { m.ffn.moe.top_k = 2; }, "top_k"},
+      {"zaya_ccgqa_moe", [](auto& m) { m.attention.cca.qk_mean = false; }, "qk_mean"},
+  };
+  for (const auto& [name, change, why] : cases) {
+    config::Model model = model_from_hf(kGolden / name);
+    EXPECT_NE(exact_family(model).family, HfFamily::strait) << name;
+    change(model);
+    const ExactFamily exact = exact_family(model);
+    EXPECT_EQ(exact.family, HfFamily::strait) << name;
+    EXPECT_NE(exact.why.find(why), std::string::npos) << name << ": " << exact.why;
+  }
+}
+
+TEST(NameMap, ModelsThatSeeTheFutureAreNotExported) {
+  config::Model model = model_from_hf(kGolden / "llama_gqa");
+  model.attention.causal = false;
+  const std::string message = test::message_of<core::InputError>([&] { exact_family(model); });
+  EXPECT_NE(message.find("model.attention.causal"), std::string::npos) << message;
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ inline void add_parts(core::ParamTable& table, const std::vector<io::NameMapEntr
   std::vector<core::ParamSpec> specs;
   std::map<std::string, std::size_t> index;
   for (const io::NameMapEntry& entry : map) {
-    if (entry.expert > 0) continue;
+    if (entry.expert > 0 || entry.constant) continue;
     std::vector<std::int64_t> shape = entry.shape;
     if (entry.expert == 0) shape.insert(shape.begin(), n_experts);
     const auto [name, dim] = fused_name(entry.part);

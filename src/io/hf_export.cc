@@ -1,0 +1,201 @@
+#include "io/hf_export.h"
+
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "io/hf_import.h"
+#include "io/name_map.h"
+#include "io/part_copy.h"
+#include "io/safetensors_writer.h"
+#include "modeling_strait.h"
+
+namespace strait::io {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A tensor of the folder and the entries that fill it.
+struct Target {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::vector<NameMapEntry> entries;
+
+  std::int64_t elements() const {
+    std::int64_t n = 1;
+    for (const std::int64_t size : shape) n *= size;
+    return n;
+  }
+};
+
+std::vector<Target> targets_of(const std::vector<NameMapEntry>& map) {
+  std::vector<Target> targets;
+  std::map<std::string, std::size_t> index;
+  for (const NameMapEntry& entry : map) {
+    const auto [at, fresh] = index.try_emplace(entry.hf, targets.size());
+    if (fresh) targets.push_back({entry.hf, entry.shape, {}});
+    targets[at->second].entries.push_back(entry);
+  }
+  return targets;
+}
+
+/// transformers keeps these in float32, whatever the rest is in: a rounded one chooses otherwise.
+bool stays_wide(const std::string& name) {
+  return name.ends_with("balancing_biases") || name.ends_with("e_score_correction_bias") ||
+         name.ends_with("router.bias");
+}
+
+std::uint16_t round_to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if (std::isnan(value)) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
+  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/// Values of whole tensors, in the dtype they are written in.
+class Gatherer {
+ public:
+  Gatherer(const core::ParamTable& table, const Stream& stream)
+      : parts_(table.parts()), stream_(stream) {
+    for (const core::Part& part : parts_) by_name_[part.name] = &part;
+  }
+
+  std::span<const std::byte> bytes(const Target& target, DType dtype) {
+    values_.assign(static_cast<std::size_t>(target.elements()), 0.0);
+    for (const NameMapEntry& entry : target.entries) place(entry);
+    bytes_.resize(values_.size() * size_of(dtype));
+    for (std::size_t i = 0; i < values_.size(); ++i) store(i, dtype);
+    return bytes_;
+  }
+
+ private:
+  void place(const NameMapEntry& entry) {
+    if (entry.constant) {
+      const std::vector<double> same(static_cast<std::size_t>(entry.view.elements()),
+                                     *entry.constant);
+      return scatter(entry.view, std::span(same), std::span(values_));
+    }
+    const auto found = by_name_.find(entry.part);
+    if (found == by_name_.end()) {
+      throw core::RuntimeFault("the model has no parameter " + entry.part + " for " + entry.hf);
+    }
+    Tensor view = whole_view(*found->second, found->second->param->master);
+    if (entry.expert >= 0) view = view.slice(0, entry.expert, 1);
+    if (view.dtype == DType::f64) {
+      take<double>(view);
+    } else {
+      take<float>(view);
+    }
+    if (entry.exponent) {
+      for (double& value : part_) value = std::exp(value);
+    }
+    scatter(entry.view, std::span<const double>(part_), std::span(values_));
+  }
+
+  template <class T>
+  void take(const Tensor& view) {
+    std::vector<T> host(static_cast<std::size_t>(view.numel()));
+    copy_view_to_host(view, std::as_writable_bytes(std::span(host)), stream_);
+    part_.assign(host.begin(), host.end());
+  }
+
+  void store(std::size_t i, DType dtype) {
+    if (dtype == DType::f64) {
+      std::memcpy(bytes_.data() + 8 * i, &values_[i], 8);
+    } else if (dtype == DType::f32) {
+      const auto value = static_cast<float>(values_[i]);
+      std::memcpy(bytes_.data() + 4 * i, &value, 4);
+    } else {
+      const std::uint16_t value = round_to_bf16(static_cast<float>(values_[i]));
+      std::memcpy(bytes_.data() + 2 * i, &value, 2);
+    }
+  }
+
+  std::vector<core::Part> parts_;
+  std::map<std::string, const core::Part*> by_name_;
+  Stream stream_;
+  std::vector<double> values_, part_;
+  std::vector<std::byte> bytes_;
+};
+
+/// Files of at most `limit` bytes, unless one tensor is larger.
+std::vector<std::vector<const Target*>> shards_of(const std::vector<Target>& targets,
+                                                  std::int64_t limit, DType dtype) {
+  std::vector<std::vector<const Target*>> shards(1);
+  std::int64_t bytes = 0;
+  for (const Target& target : targets) {
+    const std::int64_t own = target.elements() * static_cast<std::int64_t>(size_of(dtype));
+    if (bytes > 0 && bytes + own > limit) {
+      shards.emplace_back();
+      bytes = 0;
+    }
+    shards.back().push_back(&target);
+    bytes += own;
+  }
+  return shards;
+}
+
+std::string shard_name(std::size_t index, std::size_t count) {
+  if (count == 1) return "model.safetensors";
+  char name[64];
+  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", index + 1, count);
+  return name;
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+  core::write_file_atomically(path, [&](std::ostream& out) { out << text; });
+}
+
+void write_weights(const fs::path& folder, const std::vector<Target>& targets,
+                   const core::ParamTable& table, const HfExportOptions& options,
+                   const Stream& stream) {
+  Gatherer gatherer(table, stream);
+  const auto shards = shards_of(targets, options.shard_bytes, options.dtype);
+  nlohmann::ordered_json files = nlohmann::ordered_json::object();
+  std::int64_t total = 0;
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const std::string name = shard_name(i, shards.size());
+    std::vector<TensorSource> sources;
+    for (const Target* target : shards[i]) {
+      const bool widened = options.dtype == DType::bf16 && stays_wide(target->name);
+      const DType dtype = widened ? DType::f32 : options.dtype;
+      sources.push_back({target->name, dtype, target->shape,
+                         [&gatherer, target, dtype] { return gatherer.bytes(*target, dtype); }});
+      files[target->name] = name;
+      total += target->elements() * static_cast<std::int64_t>(size_of(dtype));
+    }
+    write_safetensors(folder / name, std::move(sources), {{"format", "pt"}});
+  }
+  if (shards.size() == 1) return;
+  const nlohmann::ordered_json index{{"metadata", {{"total_size", total}}}, {"weight_map", files}};
+  write_text(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+std::string generation_config(const HfExportOptions& options) {
+  nlohmann::ordered_json out{{"_from_model_config", true}};
+  if (options.eos) out["eos_token_id"] = *options.eos;
+  return out.dump(2) + "\n";
+}
+
+}  // namespace
+
+ExactFamily write_hf(const fs::path& folder, const core::ParamTable& table,
+                     const config::Model& model, const HfExportOptions& options,
+                     const Stream& stream) {
+  ExactFamily exact = exact_family(model);
+  if (options.own) exact = {.family = HfFamily::strait, .why = "it was asked for"};
+  const bool own = exact.family == HfFamily::strait;
+  const auto targets = targets_of(own ? own_name_map(table) : name_map(model));
+  write_weights(folder, targets, table, options, stream);
+  if (own) write_text(folder / "modeling_strait.py", kModelingStrait);
+  write_text(folder / "generation_config.json", generation_config(options));
+  write_text(folder / "config.json", hf_config_text(model, exact.family, options));
+  return exact;
+}
+
+}  // namespace strait::io
