@@ -5,12 +5,14 @@
 namespace strait::io {
 namespace {
 
-/// What this rank holds of a part: a piece for each of its runs.
+/// What this rank holds of a part: a piece for each of its runs, an empty one when there are none.
 void add_held(const core::Part& part, const std::string& suffix, const Tensor& of_param,
               std::vector<Held>& all) {
   const Tensor view = part.view(of_param);
   const auto dim = static_cast<std::size_t>(part.cut_dim);
-  for (const core::Run& run : part.runs) {
+  std::vector<core::Run> runs = part.runs;
+  if (runs.empty()) runs.push_back({});
+  for (const core::Run& run : runs) {
     const Tensor rows = view.slice(part.cut_dim, run.local, run.size);
     Piece piece = whole_piece(part.global_shape);
     piece.shape = shape_of(rows);

@@ -14,7 +14,8 @@ using namespace strait;
 
 void run(int argc, char** argv, parallel::Communicator& world) {
   const std::filesystem::path from = argv[1];
-  config::Source source{.name = (from / "config.json").string(), .overrides = {"parallel.dp=0"}};
+  config::Source source{.name = (from / "config.json").string(),
+                        .overrides = {"parallel.dp=0", "train.micro_batch=0"}};
   for (int i = 3; i < argc; ++i) source.overrides.push_back(argv[i]);
   const config::Config config = train::load_config(source, world.size(), false);
   const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
