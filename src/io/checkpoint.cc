@@ -31,19 +31,19 @@ class CheckpointReader {
     for (const auto& [name, tensor] : manifest_.tensors) check_pieces(name, tensor);
   }
 
-  /// The tensors are those of `lists`, the first difference is an error. `all`: and no others.
-  void check(const std::vector<const std::vector<Held>*>& lists, bool all) const {
-    std::set<std::string> expected;
+  /// The tensors of `lists` are there, the first difference is an error.
+  void check(const std::vector<const std::vector<Held>*>& lists) const {
     for (const std::vector<Held>* list : lists) {
       for (const Held& held : *list) {
-        expected.insert(held.name);
         check_one(held);
       }
     }
+  }
+
+  /// There are no others but those of `names`.
+  void check_names(const std::set<std::string>& names) const {
     for (const auto& [name, tensor] : manifest_.tensors) {
-      if (all && !expected.contains(name)) {
-        differ("holds " + printable(name) + ", which the model lacks");
-      }
+      if (!names.contains(name)) differ("holds " + printable(name) + ", which the model lacks");
     }
   }
 
@@ -108,6 +108,19 @@ class CheckpointReader {
   std::map<std::string, std::unique_ptr<SafetensorsReader>> files_;
 };
 
+/// Every tensor that a checkpoint of the table may hold; which states those parameters have that
+/// other ranks keep, their keepers know.
+std::set<std::string> names_of(const core::ParamTable& table, const std::vector<Held>& states) {
+  std::set<std::string> names;
+  for (const Held& held : states) names.insert(held.name);
+  for (const core::Part& part : table.parts()) {
+    names.insert(part.name);
+    if (!part.param->spec.trainable || part.param->owned()) continue;
+    for (const char* state : {".adam_m", ".adam_v", ".momentum"}) names.insert(part.name + state);
+  }
+  return names;
+}
+
 }  // namespace
 
 FoundCheckpoint find_checkpoint(const fs::path& checkpoints, bool verify) {
@@ -132,7 +145,8 @@ CheckpointState read_checkpoint_state(const fs::path& folder) {
 void load_checkpoint(const fs::path& folder, core::ParamTable& table, const Stream& stream) {
   const CheckpointReader reader(folder);
   const std::vector<Held> weights = held_weights(table), states = held_states(table);
-  reader.check({&weights, &states}, true);
+  reader.check({&weights, &states});
+  reader.check_names(names_of(table, states));
   reader.fill(weights, stream);
   reader.fill(states, stream);
   table.refresh_weights(stream);
@@ -141,7 +155,7 @@ void load_checkpoint(const fs::path& folder, core::ParamTable& table, const Stre
 void load_weights(const fs::path& folder, core::ParamTable& table, const Stream& stream) {
   const CheckpointReader reader(folder);
   const std::vector<Held> weights = held_weights(table);
-  reader.check({&weights}, false);
+  reader.check({&weights});
   reader.fill(weights, stream);
   table.refresh_weights(stream);
 }

@@ -99,7 +99,7 @@ CheckpointSaver::~CheckpointSaver() {
 
 void CheckpointSaver::assign_items() {
   std::ostringstream text;
-  const std::vector<Held> weights = held_weights(table_), states = held_states(table_);
+  const std::vector<Held> weights = owned_weights(table_), states = held_states(table_);
   for (const std::vector<Held>* list : {&weights, &states}) {
     for (const Held& held : *list) {
       text << held.view.bytes() << ' ' << line_of(held) << '\n';

@@ -30,11 +30,21 @@ std::vector<Held> held_weights(const core::ParamTable& table) {
   return all;
 }
 
+std::vector<Held> owned_weights(const core::ParamTable& table) {
+  std::vector<Held> all;
+  for (const core::Part& part : table.parts()) {
+    const core::Param& param = *part.param;
+    if (param.spec.trainable && !param.owned()) continue;
+    add_held(part, "", param.master, all);
+  }
+  return all;
+}
+
 std::vector<Held> held_states(const core::ParamTable& table) {
   std::vector<Held> all;
   for (const core::Part& part : table.parts()) {
     const core::Param& param = *part.param;
-    if (!param.spec.trainable) continue;
+    if (!param.owned()) continue;
     const bool single = !param.adam_v.defined();
     add_held(part, single ? ".momentum" : ".adam_m", param.adam_m, all);
     if (!single) add_held(part, ".adam_v", param.adam_v, all);

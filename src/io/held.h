@@ -18,8 +18,12 @@ struct Held {
   Tensor view;  // the elements of the piece in order, rows may be strided
 };
 
-/// Master weights, and what else is no optimizer state.
+/// Master weights, and what else is no optimizer state. Where another rank keeps the master, the
+/// place to read it into.
 std::vector<Held> held_weights(const core::ParamTable& table);
+/// Those of them that hold values to save.
+std::vector<Held> owned_weights(const core::ParamTable& table);
+/// Of the parameters whose states this rank keeps.
 std::vector<Held> held_states(const core::ParamTable& table);
 
 }  // namespace strait::io

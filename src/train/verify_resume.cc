@@ -22,7 +22,7 @@ std::vector<std::pair<std::string, std::string>> digest_of(Engine& engine) {
   const Stream& stream = engine.ctx().stream;
   kernels::synchronise(stream);
   std::vector<std::byte> host;
-  for (auto* list : {&io::held_weights, &io::held_states}) {
+  for (auto* list : {&io::owned_weights, &io::held_states}) {
     for (const io::Held& held : (*list)(engine.table())) {
       host.resize(held.view.bytes());
       io::copy_view_to_host(held.view, host, stream);
