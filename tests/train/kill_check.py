@@ -35,11 +35,28 @@ def start(train, mpiexec, ranks, run, log):
                             start_new_session=True, env=environment)
 
 
-def end_group(process):
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def members(session):
+    """Processes of a session: ranks have groups of their own, which mpiexec's death leaves alive."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == session:
+                if (entry / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+                    found.append(int(entry.name))
+        except OSError:
+            pass  # it has ended
+    return found
+
+
+def end_session(process):
+    while left := members(process.pid):
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        process.poll()
+        time.sleep(0.02)
     process.wait()
 
 
@@ -66,7 +83,7 @@ def check(train, mpiexec, work, kills, ranks):
             try:
                 code = process.wait(timeout=randomness.uniform(0.0, 0.6) * length)
             except subprocess.TimeoutExpired:
-                end_group(process)
+                end_session(process)
                 done += 1
                 continue
             if code != 0:
