@@ -34,24 +34,20 @@ TEST(TrainingStep, SameStepsTwiceAreBitEqual) {
 TEST(TrainingStep, BalancesByTheRuleOfTheConfig) {
   config::Model by_adamw = mixture();
   by_adamw.ffn.moe.bias_rule = config::BiasRule::adamw;
-  ModelRun sign(mixture(), kPacked), adamw(by_adamw, kPacked);
-  for (std::int64_t step = 1; step <= 2; ++step) {
-    sign.step(step);
-    adamw.step(step);
+  ModelRun run(by_adamw, kPacked);
+  int states = 0;
+  for (const core::Param& param : run.table().params()) {
+    if (!param.spec.name.ends_with("router.bias_state")) continue;
+    ++states;
+    for (std::int64_t i = 0; i < param.weight.numel(); ++i) set(param.weight, i, 0);
   }
-  for (const core::Param& param : adamw.table().params()) {
-    if (param.spec.name.ends_with("router.bias_state")) {
-      EXPECT_EQ(get(param.weight, 2 * 4), 2) << "steps of " << param.spec.name;
-    }
-    if (!param.spec.name.ends_with("router.bias")) continue;
-    double moved = 0;
-    for (std::int64_t e = 0; e < 4; ++e) moved += std::abs(get(param.weight, e));
-    EXPECT_GT(moved, 0) << param.spec.name;
-    for (const core::Param& other : sign.table().params()) {
-      if (other.spec.name == param.spec.name) {
-        EXPECT_NE(values(other.weight), values(param.weight)) << param.spec.name;
-      }
-    }
+  EXPECT_GT(states, 0);
+  run.step(1);
+  run.step(2);
+  for (const core::Param& param : run.table().params()) {
+    if (!param.spec.name.ends_with("router.bias_state")) continue;
+    EXPECT_EQ(get(param.weight, 2 * 4), 2) << "updates of " << param.spec.name;
+    for (std::int64_t e = 0; e < 4; ++e) EXPECT_GE(get(param.weight, 4 + e), 0) << "squares";
   }
 }
 
