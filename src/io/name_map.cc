@@ -117,7 +117,9 @@ std::vector<NameMapEntry> name_map(const config::Model& model) {
 
 std::vector<NameMapEntry> own_name_map(const core::ParamTable& table) {
   NameMapBuilder out;
-  for (const core::Part& part : table.parts()) out.add(part.name, part.name, part.global_shape);
+  for (const core::Part& part : table.parts()) {
+    if (part.param->spec.exported) out.add(part.name, part.name, part.global_shape);
+  }
   return std::move(out).entries();
 }
 
