@@ -73,11 +73,12 @@ class Run {
     for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
       groups_.axis(axis).all_reduce_sum(loss, ctx.stream);
     }
-    RankValues values{.gradients = pieces_of(table, Field::gradient, ctx.stream), .weights = {}};
+    RankValues values{.bytes_error = bytes_error,
+                      .gradients = pieces_of(table, Field::gradient, ctx.stream),
+                      .weights = {}};
     kernels::copy_to_host(&values.loss, loss.data, sizeof values.loss, ctx.stream);
     kernels::synchronise(ctx.stream);
     values.loss /= labels;
-    values.bytes_error = bytes_error;
     ctx.state.release(0);
     return values;
   }
