@@ -36,7 +36,7 @@ def start(train, mpiexec, ranks, run, log):
 
 
 def members(session):
-    """Processes of a session: ranks have groups of their own, which mpiexec's death leaves alive."""
+    """Processes of a session: ranks have groups of their own, which outlive mpiexec."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
