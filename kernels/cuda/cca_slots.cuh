@@ -58,7 +58,7 @@ struct Slots {
     return slot[at.stage()];
   }
   __device__ void release(Ring& at) {
-    ready.release(at);
+    ready.release_by_warp(at);
     at.advance();
   }
 };
@@ -172,7 +172,7 @@ __device__ __forceinline__ void store_tiles(const CUtensorMap& to, const Inputs<
     const WorkerSlots::Ring last{(turn.count + 1) * per_tile - 1};
     Slot& staged = from.slot[last.stage()];
     from.staged.wait_full(turn);
-    from.staged.release(turn);
+    from.staged.release_by_warp(turn);
     const TileSpot at = tiles.at(in, i);
     const bool stored = store(at, staged);
     __syncwarp();

@@ -121,8 +121,9 @@ struct Ring {
 };
 
 /// The two barriers of each buffer of a ring. The producer waits for empty and fills; the consumer
-/// waits for full and, when done, arrives at empty. Every thread that wrote, or read, a buffer
-/// arrives itself: racecheck does not see accesses of one lane ordered by the arrival of another.
+/// waits for full and, when done, arrives at empty. Either every thread that wrote, or read, a
+/// buffer arrives itself, or one lane of each warp does: racecheck does not see accesses of one
+/// lane ordered by the arrival of another.
 template <int kStages>
 struct RingBarriers {
   Barrier full[kStages];
@@ -143,6 +144,11 @@ struct RingBarriers {
   /// Says that this thread has filled its share of the buffer, or has read it.
   __device__ __forceinline__ void fill(const Ring<kStages>& at) { full[at.stage()].arrive(); }
   __device__ __forceinline__ void release(const Ring<kStages>& at) { empty[at.stage()].arrive(); }
+  /// The same for a warp whose lanes all call it: one of them arrives.
+  __device__ __forceinline__ void release_by_warp(const Ring<kStages>& at) {
+    __syncwarp();
+    if (threadIdx.x % kWarpLanes == 0) empty[at.stage()].arrive();
+  }
 };
 
 }  // namespace strait::kernels::cuda::sm90

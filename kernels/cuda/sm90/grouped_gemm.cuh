@@ -51,7 +51,7 @@ class GroupedConsumer {
 #pragma unroll 1
     for (int step = 0; step < work.steps(); ++step) {
       shared_.ready.wait_full(at_);
-      shared_.ready.release(at_);
+      shared_.ready.release_by_warp(at_);
       at_.advance();
     }
   }
@@ -104,12 +104,12 @@ class GroupedConsumer {
           operand<Tile::kBox>(shared_.b[at_.stage()]), step > 0);
       commit_products();
       wait_products<1>();
-      if (step > 0) shared_.ready.release(before());
+      if (step > 0) shared_.ready.release_by_warp(before());
       at_.advance();
     }
     wait_products<0>();
     pin(d);
-    if (steps > 0) shared_.ready.release(before());
+    if (steps > 0) shared_.ready.release_by_warp(before());
   }
 
   __device__ __forceinline__ Ring<Tile::kStages> before() const {

@@ -10,7 +10,7 @@ template <class Tile>
 __device__ __forceinline__ GroupedWork next_work(GroupedShared<Tile>& shared, Ring<2>& at) {
   shared.work_ready.wait_full(at);
   const GroupedWork work = shared.work[at.stage()];
-  shared.work_ready.release(at);
+  shared.work_ready.release_by_warp(at);
   at.advance();
   return work;
 }
