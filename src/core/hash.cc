@@ -1,9 +1,14 @@
-#include "io/hash.h"
+#include "core/hash.h"
 
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes the AVX-512 intrinsics of xxHash for uses of a variable without a value.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-namespace strait::io {
+namespace strait::core {
 
 std::uint64_t hash_of(std::span<const std::byte> bytes) {
   return XXH3_64bits(bytes.data(), bytes.size());
@@ -20,4 +25,22 @@ std::string hash_text(std::uint64_t hash) {
   return text;
 }
 
-}  // namespace strait::io
+struct Hasher::State {
+  XXH3_state_t xxh;
+};
+
+Hasher::Hasher() : state_(std::make_unique<State>()) {
+  XXH3_64bits_reset(&state_->xxh);
+}
+
+Hasher::~Hasher() = default;
+
+void Hasher::add(std::span<const std::byte> bytes) {
+  XXH3_64bits_update(&state_->xxh, bytes.data(), bytes.size());
+}
+
+std::uint64_t Hasher::hash() const {
+  return XXH3_64bits_digest(&state_->xxh);
+}
+
+}  // namespace strait::core

@@ -2,12 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
-// Hashes that tell whether a file is what was written (XXH3, 64 bits).
-namespace strait::io {
+// Hashes that tell whether bytes are what they were (XXH3, 64 bits).
+namespace strait::core {
 
 std::uint64_t hash_of(std::span<const std::byte> bytes);
 std::uint64_t hash_of(std::string_view text);
@@ -15,4 +16,18 @@ std::uint64_t hash_of(std::string_view text);
 /// 16 hexadecimal digits.
 std::string hash_text(std::uint64_t hash);
 
-}  // namespace strait::io
+/// The hash of bytes that come in pieces.
+class Hasher {
+ public:
+  Hasher();
+  ~Hasher();
+
+  void add(std::span<const std::byte> bytes);
+  std::uint64_t hash() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace strait::core

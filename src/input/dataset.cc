@@ -1,14 +1,12 @@
 #include "input/dataset.h"
 
-#include <cstdio>
+#include <span>
 
 #include "config/data_list.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "input/open_tokens.h"
 #include "input/random_source.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 namespace strait::input {
 namespace {
@@ -55,21 +53,15 @@ Dataset::Dataset(const config::Data& data, const Tokenizer& tokenizer, std::uint
 }
 
 std::string fingerprint(const std::vector<NamedTokens>& datasets) {
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
-  const auto add = [&](const void* data, std::size_t bytes) {
-    XXH3_64bits_update(&state, data, bytes);
-  };
+  core::Hasher hasher;
+  const auto add = [&](auto values) { hasher.add(std::as_bytes(values)); };
   for (const NamedTokens& set : datasets) {
-    add(&set.share, sizeof set.share);
-    add(&set.tokens.size, sizeof set.tokens.size);
+    add(std::span(&set.share, 1));
+    add(std::span(&set.tokens.size, 1));
     if (!set.tokens.source->stored()) continue;
-    for_each_block(set.tokens, [&](auto block) { add(block.data(), block.size_bytes()); });
+    for_each_block(set.tokens, [&](auto block) { add(block); });
   }
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx",
-                static_cast<unsigned long long>(XXH3_64bits_digest(&state)));
-  return text;
+  return core::hash_text(hasher.hash());
 }
 
 }  // namespace strait::input

@@ -1,15 +1,12 @@
 #include "input/tokenizer.h"
 
-#include <cstdio>
 #include <filesystem>
 #include <stdexcept>
 
 #include "config/load.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "input/tokenizer_files.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 namespace strait::input {
 namespace {
@@ -51,10 +48,7 @@ class ByteTokenizer final : public Tokenizer {
 }  // namespace
 
 std::string content_name(std::string_view kind, std::string_view contents) {
-  char hash[17];
-  std::snprintf(hash, sizeof hash, "%016llx",
-                static_cast<unsigned long long>(XXH3_64bits(contents.data(), contents.size())));
-  return std::string(kind) + "-" + hash;
+  return std::string(kind) + "-" + core::hash_text(core::hash_of(contents));
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(std::string_view name) {

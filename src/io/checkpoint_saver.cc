@@ -8,8 +8,8 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "io/checkpoint_folder.h"
-#include "io/hash.h"
 #include "io/mapped_file.h"
 #include "io/part_copy.h"
 #include "io/safetensors.h"
@@ -194,7 +194,7 @@ void CheckpointSaver::write_file(const std::string& name, const std::vector<Item
   write_safetensors(path, std::move(sources), {{"format", "strait"}});
   const MappedFile written(path);
   part_.files[name] = {static_cast<std::int64_t>(written.bytes().size()),
-                       hash_text(hash_of(written.bytes()))};
+                       core::hash_text(core::hash_of(written.bytes()))};
 }
 
 void CheckpointSaver::publish(const std::vector<std::string>& parts) const {

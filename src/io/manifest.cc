@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "io/hash.h"
+#include "core/hash.h"
 #include "io/json_text.h"
 #include "io/mapped_file.h"
 #include "io/safetensors_header.h"
@@ -146,7 +146,7 @@ std::string without_checksum(const std::string& text, const std::string& origin)
                       text.ends_with(kChecksumClose);
   if (!shaped) throw core::InputError(origin + ": has no checksum at its end; it is not whole");
   const std::string body = text.substr(0, at);
-  if (text.compare(at + kChecksumOpen.size(), kDigits, hash_text(hash_of(body))) != 0) {
+  if (text.compare(at + kChecksumOpen.size(), kDigits, core::hash_text(core::hash_of(body))) != 0) {
     throw core::InputError(origin + ": differs from its checksum; it was changed or damaged");
   }
   return body + "\n}\n";
@@ -171,7 +171,7 @@ std::string manifest_text(const Manifest& manifest) {
                           {"config", state.config}};
   std::string text = root.dump(1);
   text.resize(text.size() - 2);  // "\n}"
-  const std::string hash = hash_text(hash_of(text));
+  const std::string hash = core::hash_text(core::hash_of(text));
   return text + std::string(kChecksumOpen) + hash + std::string(kChecksumClose);
 }
 
@@ -233,7 +233,7 @@ Manifest read_manifest(const fs::path& folder) {
 void verify_files(const fs::path& folder, const Manifest& manifest) {
   for (const auto& [name, file] : manifest.files) {
     const MappedFile mapped(folder / name);
-    if (hash_text(hash_of(mapped.bytes())) == file.hash) continue;
+    if (core::hash_text(core::hash_of(mapped.bytes())) == file.hash) continue;
     throw core::InputError((folder / name).string() +
                            ": differs from its hash in the manifest; it was changed or damaged");
   }

@@ -3,8 +3,8 @@
 #include <functional>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "io/checkpoint.h"
-#include "io/hash.h"
 #include "io/held.h"
 #include "io/part_copy.h"
 #include "train/loop.h"
@@ -26,7 +26,8 @@ std::vector<std::pair<std::string, std::string>> digest_of(Engine& engine) {
     for (const io::Held& held : (*list)(engine.table())) {
       host.resize(held.view.bytes());
       io::copy_view_to_host(held.view, host, stream);
-      digest.emplace_back(held.name, io::hash_text(io::hash_of(std::span<const std::byte>(host))));
+      digest.emplace_back(held.name,
+                          core::hash_text(core::hash_of(std::span<const std::byte>(host))));
     }
   }
   return digest;

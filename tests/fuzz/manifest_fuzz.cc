@@ -2,7 +2,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "io/hash.h"
+#include "core/hash.h"
 #include "io/manifest.h"
 
 namespace {
@@ -27,7 +27,7 @@ void read(const std::string& text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string text(reinterpret_cast<const char*>(data), size);
   read(text);
-  const std::string hash = io::hash_text(io::hash_of(text));
+  const std::string hash = core::hash_text(core::hash_of(text));
   read(text.append(",\n  \"checksum\": \"xxh3:").append(hash).append("\"\n}\n"));
   return 0;
 }

@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "io/hash.h"
+#include "core/hash.h"
 #include "tests/io/temp_folder.h"
 #include "tests/support/tensors.h"
 
@@ -236,7 +236,7 @@ TEST_F(CheckpointTest, DamagedFoldersAreNotCountedAsKept) {
 
 /// A manifest with a right checksum around any text.
 std::string sealed(std::string body) {
-  return body + ",\n  \"checksum\": \"xxh3:" + hash_text(hash_of(body)) + "\"\n}\n";
+  return body + ",\n  \"checksum\": \"xxh3:" + core::hash_text(core::hash_of(body)) + "\"\n}\n";
 }
 
 TEST_F(CheckpointTest, ManifestsAreBelievedNothing) {
