@@ -1,5 +1,10 @@
 #include "core/hash.h"
 
+#include <fstream>
+#include <vector>
+
+#include "core/error.h"
+
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC 12 takes the AVX-512 intrinsics of xxHash for uses of a variable without a value.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -41,6 +46,18 @@ void Hasher::add(std::span<const std::byte> bytes) {
 
 std::uint64_t Hasher::hash() const {
   return XXH3_64bits_digest(&state_->xxh);
+}
+
+std::uint64_t hash_of_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::vector<char> block(std::size_t{1} << 20);
+  Hasher hasher;
+  while (in) {
+    in.read(block.data(), static_cast<std::streamsize>(block.size()));
+    hasher.add(std::as_bytes(std::span(block).first(static_cast<std::size_t>(in.gcount()))));
+  }
+  if (!in.eof()) throw RuntimeFault(path.string() + ": cannot be read back");
+  return hasher.hash();
 }
 
 }  // namespace strait::core

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +13,8 @@ namespace strait::core {
 
 std::uint64_t hash_of(std::span<const std::byte> bytes);
 std::uint64_t hash_of(std::string_view text);
+/// Of a file, read block by block. Throws RuntimeFault when it cannot be read.
+std::uint64_t hash_of_file(const std::filesystem::path& path);
 
 /// 16 hexadecimal digits.
 std::string hash_text(std::uint64_t hash);

@@ -10,7 +10,6 @@
 #include "core/files.h"
 #include "core/hash.h"
 #include "io/checkpoint_folder.h"
-#include "io/mapped_file.h"
 #include "io/part_copy.h"
 #include "io/safetensors.h"
 #include "io/safetensors_writer.h"
@@ -192,9 +191,8 @@ void CheckpointSaver::write_file(const std::string& name, const std::vector<Item
   }
   const fs::path path = temporary() / name;
   write_safetensors(path, std::move(sources), {{"format", "strait"}});
-  const MappedFile written(path);
-  part_.files[name] = {static_cast<std::int64_t>(written.bytes().size()),
-                       core::hash_text(core::hash_of(written.bytes()))};
+  part_.files[name] = {static_cast<std::int64_t>(fs::file_size(path)),
+                       core::hash_text(core::hash_of_file(path))};
 }
 
 void CheckpointSaver::publish(const std::vector<std::string>& parts) const {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "io/held.h"
 #include "train/step.h"
 
 namespace strait::train {
@@ -13,6 +14,14 @@ namespace {
 bool on_gpu(const config::Config& config) {
   return config.run.device == config::Device::cuda ||
          config.precision.compute == config::Compute::bf16;
+}
+
+/// What a checkpoint's snapshot takes of this rank's memory.
+std::size_t snapshot_bytes(const core::ParamTable& table) {
+  std::size_t bytes = 0;
+  for (const io::Held& held : io::owned_weights(table)) bytes += held.view.bytes();
+  for (const io::Held& held : io::held_states(table)) bytes += held.view.bytes();
+  return bytes;
 }
 
 }  // namespace
@@ -69,6 +78,8 @@ StepPlan plan_step(Engine& engine) {
     constexpr std::size_t kBeside = std::size_t{8} << 20;
     plan.workspace = std::max(kernels::kWorkspaceBytes, counter.workspace() + kBeside);
     plan.memory.push_back({"workspace", plan.workspace});
+  } else if (engine.config().checkpoint.every >= 0) {
+    plan.memory.push_back({"checkpoint", snapshot_bytes(table)});
   }
   return plan;
 }
