@@ -30,7 +30,7 @@ sources_of() {
   case "$1" in
     safetensors) echo src/io/{safetensors,safetensors_header,mapped_file,json_text}.cc \
       src/core/files.cc ;;
-    manifest) echo src/io/{manifest,piece,hash,mapped_file,json_text}.cc src/core/files.cc ;;
+    manifest) echo src/io/{manifest,piece,mapped_file,json_text}.cc src/core/{files,hash}.cc ;;
     token_shard) echo src/input/{token_shard,token_source,mapped_file,packed_tokens}.cc \
       src/core/files.cc ;;
     config) echo src/config/*.cc src/core/files.cc ;;
