@@ -166,7 +166,7 @@ TEST(Safetensors, ReadsEveryGoldenFile) {
     EXPECT_FALSE(reader.names().empty()) << entry.path();
     ++files;
   }
-  EXPECT_EQ(files, 2 * 10 + 4 + 5);  // models, second references of mixtures, layers
+  EXPECT_EQ(files, 2 * 10 + 6 + 5);  // models, second references of mixtures, layers
 }
 
 TEST(Safetensors, GoldenLossIsTheMeanOfItsTokenLosses) {

@@ -223,7 +223,8 @@ TEST(GroupedGemm, PlacesScaledRows) {
       const double was = before[static_cast<std::size_t>(row * 6 + j)];
       // The last row belongs to no expert.
       const double added = r < 4 ? get(scale, row) * get(plain, r * 6 + j) : 0;
-      EXPECT_EQ(get(c, row * 6 + j), added + was) << r << ' ' << j;
+      // One rounding less where the compiler fuses product and sum.
+      EXPECT_NEAR(get(c, row * 6 + j), added + was, 1e-15 * (1 + std::abs(added))) << r << ' ' << j;
     }
   }
 }

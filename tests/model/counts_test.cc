@@ -107,7 +107,8 @@ Launched forward_work(ModelRun& run) {
     const auto found = counter.ops().find(op);
     return found == counter.ops().end() ? 0.0 : found->second.work.flops;
   };
-  return {flops("Gemm") + flops("GroupedGemm") + flops("CcaMixFwd"), flops("AttentionFwd")};
+  return {flops("Gemm") + flops("GroupedGemm") + flops("WideLinearFwd") + flops("CcaMixFwd"),
+          flops("AttentionFwd")};
 }
 
 TEST(Counts, FlopsAreWhatAForwardLaunches) {
@@ -134,7 +135,8 @@ TEST(Counts, BackwardTakesTwiceTheProductsOfTheForward) {
     run.gradients();
     run.engine().ctx().stream.observer = nullptr;
     double products = 0;
-    for (const char* op : {"Gemm", "GroupedGemm", "GroupedGemmWgrad", "CcaMixFwd", "CcaMixBwd"}) {
+    for (const char* op : {"Gemm", "GroupedGemm", "GroupedGemmWgrad", "WideLinearFwd",
+                           "WideLinearBwd", "CcaMixFwd", "CcaMixBwd"}) {
       const auto found = counter.ops().find(op);
       if (found != counter.ops().end()) products += found->second.work.flops;
     }
