@@ -26,12 +26,12 @@ __device__ __forceinline__ bf16 part_of(float x, int part) {
 /// Three copies of a matrix [rows, columns] one behind the other along rows, or beside one another
 /// along columns, each of one part. `padded`: rows or columns of a copy, those beyond are zero.
 struct SplitArgs {
-  const float* x;
-  bf16* y;
-  std::int64_t x_stride;
-  int rows, columns, padded;
-  bool beside;
-  int part[3];
+  const float* x = nullptr;
+  bf16* y = nullptr;
+  std::int64_t x_stride = 0;
+  int rows = 0, columns = 0, padded = 0;
+  bool beside = false;
+  int part[3] = {};
 };
 
 __global__ void __launch_bounds__(kThreads) split_matrix(const SplitArgs args) {
@@ -67,7 +67,13 @@ int padded_of(const ConstTensor& w) {
   return static_cast<int>(ceil_div(w.shape[0], kWhole) * kWhole);
 }
 
-void split(const Call& call, const SplitArgs& args) {
+/// Fills in what x and y say.
+void split(const Call& call, const ConstTensor& x, bf16* y, SplitArgs args) {
+  args.x = x.as<float>();
+  args.y = y;
+  args.x_stride = x.stride[0];
+  args.rows = static_cast<int>(x.shape[0]);
+  args.columns = static_cast<int>(x.shape[1]);
   const std::int64_t copy =
       static_cast<std::int64_t>(args.padded) * (args.beside ? args.rows : args.columns);
   launch_kernel(call, {blocks_for(copy, kThreads), kThreads}, split_matrix, args);
@@ -109,14 +115,7 @@ void run(const WideLinearFwd& op, const Stream& stream) {
   bf16* const w = at<bf16>(pieces.base, pieces.first);
   auto* const parts = at<float>(pieces.base, pieces.second);
   const Call call{op.kName, stream, {op.x, op.w, op.y}};
-  split(call, {.x = op.w.as<float>(),
-               .y = w,
-               .x_stride = op.w.stride[0],
-               .rows = static_cast<int>(out),
-               .columns = static_cast<int>(in),
-               .padded = padded,
-               .beside = false,
-               .part = {0, 1, 2}});
+  split(call, op.w, w, {.padded = padded, .part = {0, 1, 2}});
   run(Gemm{.a = op.x,
            .b = Tensor(w, DType::bf16, {3 * padded, in}),
            .c = Tensor(parts, DType::f32, {tokens, 3 * padded}),
@@ -129,7 +128,7 @@ void run(const WideLinearFwd& op, const Stream& stream) {
 /// hi hi + hi lo + lo hi: what is left out is 2^-16 of it, less than the rounding of dx.
 void run(const WideLinearBwd& op, const Stream& stream) {
   if (op.dx.dtype == DType::f32) return run(Gemm{.a = op.dy, .b = op.w, .c = op.dx}, stream);
-  const std::int64_t tokens = op.dx.shape[0], in = op.dx.shape[1], out = op.w.shape[0];
+  const std::int64_t tokens = op.dx.shape[0], in = op.dx.shape[1];
   if (op.dx.numel() == 0) return;
   const int padded = padded_of(op.w);
   const Pieces pieces(stream, static_cast<std::size_t>(3 * padded * in) * sizeof(bf16),
@@ -137,22 +136,8 @@ void run(const WideLinearBwd& op, const Stream& stream) {
   bf16* const w = at<bf16>(pieces.base, pieces.first);
   bf16* const dy = at<bf16>(pieces.base, pieces.second);
   const Call call{op.kName, stream, {op.dy, op.w, op.dx}};
-  split(call, {.x = op.w.as<float>(),
-               .y = w,
-               .x_stride = op.w.stride[0],
-               .rows = static_cast<int>(out),
-               .columns = static_cast<int>(in),
-               .padded = padded,
-               .beside = false,
-               .part = {0, 1, 0}});
-  split(call, {.x = op.dy.as<float>(),
-               .y = dy,
-               .x_stride = op.dy.stride[0],
-               .rows = static_cast<int>(tokens),
-               .columns = static_cast<int>(out),
-               .padded = padded,
-               .beside = true,
-               .part = {0, 0, 1}});
+  split(call, op.w, w, {.padded = padded, .part = {0, 1, 0}});
+  split(call, op.dy, dy, {.padded = padded, .beside = true, .part = {0, 0, 1}});
   run(Gemm{.a = Tensor(dy, DType::bf16, {tokens, 3 * padded}),
            .b = Tensor(w, DType::bf16, {3 * padded, in}),
            .c = op.dx},
