@@ -143,6 +143,14 @@ double peak_of_all(Device device, Communicator& world) {
   return info.bf16_flops_per_second * static_cast<double>(devices.size());
 }
 
+/// Takes the memory that was planned and brings weights and states into it.
+io::CheckpointState allocate_and_fill(Engine& engine, Device device, const StepPlan& plan,
+                                      const RunFolder& folder, const Data& data, core::Log& log) {
+  engine.allocate(device);
+  kernels::reserve_workspace(engine.ctx().stream, plan.workspace);
+  return start_state(engine, folder, data, log);
+}
+
 void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
          const RunFolder& folder, const ProfileSteps& profile, core::Log& log) {
   Communicator& world = engine.ctx().groups.world();
@@ -150,9 +158,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
   io::CheckpointState state;
   std::unique_ptr<io::JsonLinesWriter> writer;
   together(world, [&] {
-    engine.allocate(device);
-    kernels::reserve_workspace(engine.ctx().stream, plan.workspace);
-    state = start_state(engine, folder, data, log);
+    state = allocate_and_fill(engine, device, plan, folder, data, log);
     if (world.rank() != 0) return;
     log.open_file(folder.log().string());
     writer = std::make_unique<io::JsonLinesWriter>(folder.metrics(), state.metrics_bytes);
@@ -208,9 +214,7 @@ void evaluate_only(Engine& engine, Device device, const StepPlan& plan, const Da
   io::CheckpointState state;
   std::unique_ptr<io::JsonLinesWriter> writer;
   together(world, [&] {
-    engine.allocate(device);
-    kernels::reserve_workspace(engine.ctx().stream, plan.workspace);
-    state = start_state(engine, folder, data, log);
+    state = allocate_and_fill(engine, device, plan, folder, data, log);
     if (state.step == 0 && !imports) {
       throw core::InputError(folder.path.string() + ": --eval-only: holds no checkpoint");
     }
