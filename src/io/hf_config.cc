@@ -122,15 +122,21 @@ double rope_theta(const HfConfig& file) {
              : theta;
 }
 
-config::Model common_model(const HfConfig& file) {
-  check_common(file);
+/// `tied`, `eps`: where the file does not say.
+config::Model sized_model(const HfConfig& file, bool tied, double eps) {
   config::Model model;
   model.vocab_size = file.size("vocab_size");
   model.d_model = file.size("hidden_size");
   model.n_layers = file.integer("num_hidden_layers", 1, 4096);
-  model.tie_embeddings = file.boolean("tie_word_embeddings", false);
-  model.norm_eps = file.positive("rms_norm_eps", 1e-6);
+  model.tie_embeddings = file.boolean("tie_word_embeddings", tied);
+  model.norm_eps = file.positive("rms_norm_eps", eps);
   model.init_std = file.positive("initializer_range", 0.02);
+  return model;
+}
+
+config::Model common_model(const HfConfig& file) {
+  check_common(file);
+  config::Model model = sized_model(file, false, 1e-6);
   model.attention.n_heads = file.size("num_attention_heads");
   model.attention.rope.theta = rope_theta(file);
   model.ffn.d_ff = file.size("intermediate_size");
@@ -323,13 +329,7 @@ config::Model zaya_model(const HfConfig& file) {
   file.only("hidden_act", "silu", "only SwiGLU experts (silu) are supported");
   file.only("attention_bias", false, "biases in attention projections are not supported");
   file.only("lm_head_bias", false, "a bias of the head is not supported");
-  config::Model model;
-  model.vocab_size = file.size("vocab_size");
-  model.d_model = file.size("hidden_size");
-  model.n_layers = file.integer("num_hidden_layers", 1, 4096);
-  model.tie_embeddings = file.boolean("tie_word_embeddings", true);
-  model.norm_eps = file.positive("rms_norm_eps", 1e-5);
-  model.init_std = file.positive("initializer_range", 0.02);
+  config::Model model = sized_model(file, true, 1e-5);
   model.residual_scale = true;
   set_zaya_attention(file, model);
   set_zaya_layers(file, model);
