@@ -119,32 +119,28 @@ TEST_P(CudaRoute, Fractions) {
   }
 }
 
+RouteLosses losses(Side& s, const Case& c) {
+  const Routed routed(c, s.draw());
+  return {
+      .logits = logits(s, c),
+      .scores = s.values("scores", routed.scores, {c.tokens, c.experts}, {.stat = true}),
+      .fraction = s.values("fraction", routed.fraction, {c.sequences, c.experts}, {.stat = true}),
+      .aux = s.in_out("aux", {1}, {.f64 = true}),
+      .z = s.in_out("z", {1}, {.f64 = true})};
+}
+
 TEST_P(CudaRoute, LossesOfSharedSequences) {
   const Case& c = GetParam();
   compare_op(DType::f32, [&](Side& s) {
-    const Routed routed(c, s.draw());
-    return RouteLosses{
-        .logits = logits(s, c),
-        .scores = s.values("scores", routed.scores, {c.tokens, c.experts}, {.stat = true}),
-        .fraction = s.values("fraction", routed.fraction, {c.sequences, c.experts}, {.stat = true}),
-        .sequence = s.ints("sequence", shared_out(c), {c.tokens}),
-        .aux = s.in_out("aux", {1}, {.f64 = true}),
-        .z = s.in_out("z", {1}, {.f64 = true}),
-        .length = 2 * c.tokens / c.sequences};
+    RouteLosses op = losses(s, c);
+    op.sequence = s.ints("sequence", shared_out(c), {c.tokens});
+    op.length = 2 * c.tokens / c.sequences;
+    return op;
   });
 }
 
 TEST_P(CudaRoute, Losses) {
-  const Case& c = GetParam();
-  compare_op(DType::f32, [&](Side& s) {
-    const Routed routed(c, s.draw());
-    return RouteLosses{
-        .logits = logits(s, c),
-        .scores = s.values("scores", routed.scores, {c.tokens, c.experts}, {.stat = true}),
-        .fraction = s.values("fraction", routed.fraction, {c.sequences, c.experts}, {.stat = true}),
-        .aux = s.in_out("aux", {1}, {.f64 = true}),
-        .z = s.in_out("z", {1}, {.f64 = true})};
-  });
+  compare_op(DType::f32, [&](Side& s) { return losses(s, GetParam()); });
 }
 
 TEST_P(CudaRoute, Backward) {

@@ -1,8 +1,21 @@
 """Runs of `train`, some beside each other, and what their metrics say."""
+import argparse
 import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+
+def parser_of(doc, steps):
+    """What every comparison takes: the program, the text, the held-out text, the folder of runs."""
+    parser = argparse.ArgumentParser(description=doc,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("train")
+    parser.add_argument("text")
+    parser.add_argument("validation")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=steps)
+    return parser
 
 
 def metrics(run):

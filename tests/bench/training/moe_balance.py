@@ -8,12 +8,10 @@ other. OUT gets their folders and balance.json. Exit 1: an expert of a balanced 
 or over 5 times its share of the last 50 steps' tokens: judged by the mean of each step's least and
 greatest load, which no expert's own mean can lie outside of.
 """
-import argparse
 import json
 import sys
-from pathlib import Path
 
-from common import last_validation, metrics, train_all
+from common import last_validation, metrics, parser_of, train_all
 
 RULES = {
     "none": {},
@@ -32,13 +30,7 @@ def loads(run):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("train")
-    parser.add_argument("text")
-    parser.add_argument("validation")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser = parser_of(__doc__, 2000)
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     args = parser.parse_args()
     common = {"data.train": args.text, "data.val": args.validation, "train.steps": args.steps}

@@ -7,24 +7,16 @@
 
 OUT gets the runs and sweep.json. Exit 1: Muon's best validation loss is above AdamW's.
 """
-import argparse
 import json
 import sys
-from pathlib import Path
 
-from common import last_validation, train_all
+from common import last_validation, parser_of, train_all
 
 SHARE = {"adamw": 1.0, "muon": 0.8}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("train")
-    parser.add_argument("text")
-    parser.add_argument("validation")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser = parser_of(__doc__, 1000)
     parser.add_argument("--jobs", type=int, default=5)
     parser.add_argument("--rates", type=float, nargs="+", default=[2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3])
     args = parser.parse_args()
