@@ -16,7 +16,7 @@ from pathlib import Path
 
 # Labels that must each have at least one test in every build.
 AREAS = ("kernels", "core", "config", "parallel", "layers", "model", "optim", "input", "io",
-         "train", "golden", "layouts", "mpi", "house")
+         "train", "ablate", "golden", "layouts", "mpi", "house")
 OUTCOMES = ("passed", "failed", "skipped")
 
 
