@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "kernels/async.h"
 
 namespace strait::parallel {
 namespace {
@@ -70,6 +71,53 @@ struct Bytes {
 char* at(const Tensor& x, std::int64_t element) {
   return static_cast<char*>(x.data) + element * static_cast<std::int64_t>(size_of(x.dtype));
 }
+
+/// Cuts what each rank of a group owns into fragments of at most kBlock elements together a round.
+class Rounds {
+ public:
+  Rounds(const std::vector<Owned>& pieces, int ranks)
+      : pieces_(pieces), cursors_(static_cast<std::size_t>(ranks)), now_(cursors_.size()) {}
+
+  /// Goes on to the next round; false when all fragments were seen.
+  bool next() {
+    bool any = false;
+    for (std::size_t r = 0; r < now_.size(); ++r) {
+      cut(static_cast<int>(r));
+      any = any || !now_[r].empty();
+    }
+    return any;
+  }
+  /// This round's fragments of what `rank` owns.
+  const std::vector<Tensor>& of(int rank) const { return now_[static_cast<std::size_t>(rank)]; }
+
+ private:
+  struct Cursor {
+    std::size_t piece = 0;
+    std::int64_t begin = 0;  // in the piece
+  };
+
+  void cut(int rank) {
+    Cursor& at = cursors_[static_cast<std::size_t>(rank)];
+    std::vector<Tensor>& fragments = now_[static_cast<std::size_t>(rank)];
+    fragments.clear();
+    for (std::int64_t room = kBlock; room > 0 && at.piece < pieces_.size();) {
+      const Tensor& whole = pieces_[at.piece].data;
+      const std::int64_t left = whole.numel() - at.begin, n = std::min(room, left);
+      if (pieces_[at.piece].owner == rank && n > 0) {
+        fragments.emplace_back(strait::parallel::at(whole, at.begin), whole.dtype,
+                               std::initializer_list<std::int64_t>{n});
+        room -= n;
+        at.begin += n;
+        if (n < left) return;
+      }
+      at = {at.piece + 1, 0};
+    }
+  }
+
+  const std::vector<Owned>& pieces_;
+  std::vector<Cursor> cursors_;
+  std::vector<std::vector<Tensor>> now_;
+};
 
 /// Tensors of the cpu lie in host memory; those of a GPU pass through a copy there, so that ranks
 /// that share a GPU can meet.
@@ -149,6 +197,33 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
+  void sum_owned(std::span<const Owned> pieces, const Stream& stream) override {
+    const std::vector<Owned> host = to_host(pieces, stream);
+    Rounds rounds(host, size_);
+    while (rounds.next()) sum_round(rounds);
+    for (std::size_t i = 0; i < host.size(); ++i) {
+      if (host[i].owner == rank_) to_device(host[i].data, pieces[i].data, stream);
+    }
+  }
+
+  void share_owned(std::span<const Owned> pieces, const Stream& stream) override {
+    const std::vector<Owned> host = to_host(pieces, stream);
+    std::vector<Bytes> sends, receives;
+    for (const Owned& piece : host) {
+      const auto message = [&](int peer) {
+        return Bytes{peer, static_cast<char*>(piece.data.data), piece.data.bytes()};
+      };
+      if (piece.owner != rank_) receives.push_back(message(piece.owner));
+      for (int r = 0; r < size_ && piece.owner == rank_; ++r) {
+        if (r != rank_) sends.push_back(message(r));
+      }
+    }
+    move(sends, receives);
+    for (std::size_t i = 0; i < host.size(); ++i) {
+      if (host[i].owner != rank_) to_device(host[i].data, pieces[i].data, stream);
+    }
+  }
+
   void deliver(std::span<const Message> sends, std::span<const Message> receives,
                const Stream& stream) override {
     std::vector<Tensor> out, in;
@@ -157,7 +232,7 @@ class MpiCommunicator final : public Communicator {
       Tensor host = message.data;
       if (stream.device != Device::cuda) return host;
       host.data = reinterpret_cast<void*>(used);
-      used += (host.bytes() + 63) / 64 * 64;
+      used += aligned(host.bytes());
       return host;
     };
     for (const Message& message : sends) out.push_back(place(message));
@@ -181,6 +256,8 @@ class MpiCommunicator final : public Communicator {
     return static_cast<std::size_t>(elements) * kernels::size_of(dtype);
   }
 
+  static std::size_t aligned(std::size_t size) { return (size + 63) / 64 * 64; }
+
   static std::vector<Bytes> bytes_of(std::span<const Message> messages,
                                      const std::vector<Tensor>& host) {
     std::vector<Bytes> out;
@@ -191,8 +268,11 @@ class MpiCommunicator final : public Communicator {
   }
 
   char* stage(std::size_t size) {
-    if (host_.size() < size) host_.resize(size);
-    return host_.data();
+    if (!host_ || host_->bytes() < size) {
+      host_.reset();
+      host_ = std::make_unique<kernels::HostBuffer>(Device::cuda, size);
+    }
+    return host_->as<char>();
   }
 
   /// A tensor's values in host memory: itself on the cpu.
@@ -209,6 +289,52 @@ class MpiCommunicator final : public Communicator {
     if (host.data == x.data) return;
     kernels::copy_to_device(x.data, host.data, x.bytes(), stream);
     kernels::synchronise(stream);
+  }
+
+  /// The same for pieces of one list, side by side in the copy.
+  std::vector<Owned> to_host(std::span<const Owned> pieces, const Stream& stream) {
+    std::vector<Owned> host(pieces.begin(), pieces.end());
+    if (stream.device != Device::cuda) return host;
+    std::size_t used = 0;
+    for (const Owned& piece : pieces) used += aligned(piece.data.bytes());
+    char* next = stage(used);
+    for (std::size_t i = 0; i < host.size(); ++i) {
+      host[i].data.data = next;
+      next += aligned(pieces[i].data.bytes());
+      kernels::copy_to_host(host[i].data.data, pieces[i].data.data, pieces[i].data.bytes(), stream);
+    }
+    kernels::synchronise(stream);
+    return host;
+  }
+
+  /// Receives the other ranks' terms of this round's own fragments and adds them up.
+  void sum_round(const Rounds& rounds) {
+    std::vector<Bytes> sends, receives;
+    std::int64_t own = 0;
+    DType dtype = DType::f32;
+    for (const Tensor& fragment : rounds.of(rank_)) {
+      own += fragment.numel();
+      dtype = fragment.dtype;
+    }
+    const std::size_t each = bytes(own, dtype);
+    if (workspace_.size() < each * size_) workspace_.resize(each * size_);
+    for (int r = 0; r < size_; ++r) {
+      char* terms = workspace_.data() + each * static_cast<std::size_t>(r);
+      for (const Tensor& fragment : rounds.of(rank_)) {
+        receives.push_back({r, terms, fragment.bytes()});
+        terms += fragment.bytes();
+      }
+      for (const Tensor& fragment : rounds.of(r)) {
+        sends.push_back({r, static_cast<char*>(fragment.data), fragment.bytes()});
+      }
+    }
+    move(sends, receives);
+    add_terms(workspace_.data(), size_, own, dtype);
+    const char* sum = workspace_.data();
+    for (const Tensor& fragment : rounds.of(rank_)) {
+      std::memcpy(fragment.data, sum, fragment.bytes());
+      sum += fragment.bytes();
+    }
   }
 
   /// Messages between two ranks keep their order; those to itself are copied.
@@ -281,7 +407,7 @@ class MpiCommunicator final : public Communicator {
   int rank_ = 0;
   int size_ = 1;
   std::vector<char> workspace_;
-  std::vector<char> host_;  // device tensors on their way
+  std::unique_ptr<kernels::HostBuffer> host_;  // device tensors on their way; page-locked
 };
 
 }  // namespace

@@ -20,6 +20,8 @@ struct Nccl {
   decltype(&ncclAllReduce) all_reduce = nullptr;
   decltype(&ncclAllGather) all_gather = nullptr;
   decltype(&ncclReduceScatter) reduce_scatter = nullptr;
+  decltype(&ncclReduce) reduce = nullptr;
+  decltype(&ncclBroadcast) broadcast = nullptr;
   decltype(&ncclSend) send = nullptr;
   decltype(&ncclRecv) receive = nullptr;
   decltype(&ncclGroupStart) group_start = nullptr;
@@ -42,6 +44,8 @@ struct Nccl {
     find(all_reduce, "ncclAllReduce");
     find(all_gather, "ncclAllGather");
     find(reduce_scatter, "ncclReduceScatter");
+    find(reduce, "ncclReduce");
+    find(broadcast, "ncclBroadcast");
     find(send, "ncclSend");
     find(receive, "ncclRecv");
     find(group_start, "ncclGroupStart");
@@ -129,6 +133,28 @@ class NcclCommunicator final : public Communicator {
     require(nccl().reduce_scatter(whole.data, part.data, count_of(part), type_of(part.dtype),
                                   ncclSum, comm_, handle_of(stream)),
             "ncclReduceScatter");
+  }
+  void sum_owned(std::span<const Owned> pieces, const Stream& stream) override {
+    if (stream.device != Device::cuda) return host_->sum_owned(pieces, stream);
+    require(nccl().group_start(), "ncclGroupStart");
+    for (const Owned& piece : pieces) {
+      const Tensor& x = piece.data;
+      require(nccl().reduce(x.data, x.data, count_of(x), type_of(x.dtype), ncclSum, piece.owner,
+                            comm_, handle_of(stream)),
+              "ncclReduce");
+    }
+    require(nccl().group_end(), "ncclGroupEnd");
+  }
+  void share_owned(std::span<const Owned> pieces, const Stream& stream) override {
+    if (stream.device != Device::cuda) return host_->share_owned(pieces, stream);
+    require(nccl().group_start(), "ncclGroupStart");
+    for (const Owned& piece : pieces) {
+      const Tensor& x = piece.data;
+      require(nccl().broadcast(x.data, x.data, count_of(x), type_of(x.dtype), piece.owner, comm_,
+                               handle_of(stream)),
+              "ncclBroadcast");
+    }
+    require(nccl().group_end(), "ncclGroupEnd");
   }
   void deliver(std::span<const Message> sends, std::span<const Message> receives,
                const Stream& stream) override {

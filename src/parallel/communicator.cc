@@ -17,6 +17,8 @@ class Still : public Communicator {
   void sum(const Tensor&, const Stream&) override { refuse(); }
   void gather(ConstTensor, const Tensor&, const Stream&) override { refuse(); }
   void scatter_sum(const Tensor&, const Tensor&, const Stream&) override { refuse(); }
+  void sum_owned(std::span<const Owned>, const Stream&) override { refuse(); }
+  void share_owned(std::span<const Owned>, const Stream&) override { refuse(); }
   void deliver(std::span<const Message>, std::span<const Message>, const Stream&) override {
     refuse();
   }
@@ -55,6 +57,15 @@ class PlannedCommunicator final : public Still {
 
 std::int64_t bytes_of(const ConstTensor& x) {
   return static_cast<std::int64_t>(x.bytes());
+}
+
+/// Of the pieces that `rank` keeps, or of the others.
+std::int64_t bytes_of(std::span<const Owned> pieces, int rank, bool own) {
+  std::int64_t bytes = 0;
+  for (const Owned& piece : pieces) {
+    if ((piece.owner == rank) == own) bytes += bytes_of(piece.data);
+  }
+  return bytes;
 }
 
 /// Elements [n r / size, n (r + 1) / size) are summed by rank r.
@@ -100,6 +111,20 @@ void Communicator::reduce_scatter_sum(const Tensor& whole, const Tensor& part, c
   if (alone()) return kernels::copy_on_device(part.data, whole.data, part.bytes(), stream);
   const Counted counted(*traffic_, what, bytes_of(part) * (size() - 1));
   if (stream.device != Device::plan) scatter_sum(whole, part, stream);
+}
+
+void Communicator::sum_to_owners(std::span<const Owned> pieces, const Stream& stream,
+                                 const char* what) {
+  if (alone() || pieces.empty()) return;
+  const Counted counted(*traffic_, what, bytes_of(pieces, rank(), false));
+  if (stream.device != Device::plan) sum_owned(pieces, stream);
+}
+
+void Communicator::share_from_owners(std::span<const Owned> pieces, const Stream& stream,
+                                     const char* what) {
+  if (alone() || pieces.empty()) return;
+  const Counted counted(*traffic_, what, bytes_of(pieces, rank(), true) * (size() - 1));
+  if (stream.device != Device::plan) share_owned(pieces, stream);
 }
 
 void Communicator::exchange(std::span<const Message> sends, std::span<const Message> receives,

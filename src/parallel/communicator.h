@@ -19,6 +19,12 @@ struct Message {
   Tensor data;
 };
 
+/// A tensor that one rank of a group keeps; the others have one of the same size.
+struct Owned {
+  int owner = 0;
+  Tensor data;
+};
+
 /// Collectives among the ranks of one group. Every method is collective: all ranks call it in the
 /// same order. Sums are taken in rank order, so results repeat bit for bit. Tensors are contiguous.
 /// `what` names the boundary for counts and for the watchdog. On the plan device nothing moves, but
@@ -39,6 +45,11 @@ class Communicator {
   /// or bf16 added up in f32 and rounded once.
   void reduce_scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream,
                           const char* what);
+  /// Each piece becomes the sum over ranks at its owner and is left undefined elsewhere; one dtype,
+  /// summed as by reduce_scatter_sum.
+  void sum_to_owners(std::span<const Owned> pieces, const Stream& stream, const char* what);
+  /// Each piece becomes what it is at its owner; any dtype.
+  void share_from_owners(std::span<const Owned> pieces, const Stream& stream, const char* what);
   /// Point to point, in any pattern that all ranks agree on: between two ranks the k-th message
   /// sent is the k-th received, of one size. A rank may send to itself.
   void exchange(std::span<const Message> sends, std::span<const Message> receives,
@@ -58,6 +69,8 @@ class Communicator {
   virtual void sum(const Tensor& x, const Stream& stream) = 0;
   virtual void gather(ConstTensor part, const Tensor& whole, const Stream& stream) = 0;
   virtual void scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream) = 0;
+  virtual void sum_owned(std::span<const Owned> pieces, const Stream& stream) = 0;
+  virtual void share_owned(std::span<const Owned> pieces, const Stream& stream) = 0;
   virtual void deliver(std::span<const Message> sends, std::span<const Message> receives,
                        const Stream& stream) = 0;
   const std::shared_ptr<Traffic>& shared_traffic() const { return traffic_; }

@@ -71,6 +71,8 @@ class RecordingWorld final : public Communicator {
   void sum(const Tensor&, const Stream&) override {}
   void gather(ConstTensor, const Tensor&, const Stream&) override {}
   void scatter_sum(const Tensor&, const Tensor&, const Stream&) override {}
+  void sum_owned(std::span<const Owned>, const Stream&) override {}
+  void share_owned(std::span<const Owned>, const Stream&) override {}
   void deliver(std::span<const Message>, std::span<const Message>, const Stream&) override {}
 };
 

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -78,6 +80,47 @@ TEST(CommMpi, ScattersSumsInRankOrderBitForBit) {
   }
 }
 
+/// Pieces of `whole`, end to end, that ranks own in turn; none of the last rank's where there are
+/// others.
+std::vector<Owned> owned_pieces(std::vector<float>& whole, const std::vector<std::int64_t>& sizes) {
+  std::vector<Owned> pieces;
+  std::int64_t begin = 0;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    const int owner = static_cast<int>(i) % std::max(1, g_world->size() - 1);
+    pieces.push_back({owner, Tensor(whole.data() + begin, DType::f32, {sizes[i]})});
+    begin += sizes[i];
+  }
+  return pieces;
+}
+
+TEST(CommMpi, SumsAtOwnersInRankOrderBitForBit) {
+  const std::vector<std::int64_t> sizes = {3, 1, (std::int64_t{1} << 20) + 5, 7, 2, 130, 1};
+  const std::int64_t n = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
+  std::vector<float> x = values_of<float>(g_world->rank(), n), want = values_of<float>(0, n);
+  for (int r = 1; r < g_world->size(); ++r) {
+    const auto term = values_of<float>(r, n);
+    for (std::int64_t i = 0; i < n; ++i) want[i] += term[i];
+  }
+  g_world->sum_to_owners(owned_pieces(x, sizes), Stream{}, "test");
+  for (const Owned& piece : owned_pieces(x, sizes)) {
+    if (piece.owner != g_world->rank()) continue;
+    const std::int64_t begin = piece.data.as<float>() - x.data();
+    for (std::int64_t i = begin; i < begin + piece.data.numel(); ++i) ASSERT_EQ(x[i], want[i]) << i;
+  }
+}
+
+TEST(CommMpi, SharesWhatOwnersHave) {
+  const std::vector<std::int64_t> sizes = {3, 1, 70, 7, 2};
+  std::vector<float> x = values_of<float>(g_world->rank(), 83), want(x.size());
+  for (const Owned& piece : owned_pieces(want, sizes)) {
+    const std::int64_t begin = piece.data.as<float>() - want.data();
+    const auto of_owner = values_of<float>(piece.owner, 83);
+    std::copy_n(of_owner.begin() + begin, piece.data.numel(), want.begin() + begin);
+  }
+  g_world->share_from_owners(owned_pieces(x, sizes), Stream{}, "test");
+  EXPECT_EQ(x, want);
+}
+
 TEST(CommMpi, AddsNarrowNumbersInFloatAndRoundsOnce) {
   const int size = g_world->size();
   if (size == 1) GTEST_SKIP() << "a group of one sums nothing";
@@ -116,6 +159,9 @@ TEST(CommMpi, CountsWhatLeavesTheRank) {
                       Tensor(whole.data(), DType::f32, {6 * size}), Stream{}, "a");
   g_world->reduce_scatter_sum(Tensor(whole.data(), DType::f32, {6 * size}),
                               Tensor(part.data(), DType::f32, {6}), Stream{}, "b");
+  std::vector<float> all(5);
+  g_world->sum_to_owners(owned_pieces(all, {2, 3}), Stream{}, "c");
+  g_world->share_from_owners(owned_pieces(all, {2, 3}), Stream{}, "d");
   const auto counts = g_world->traffic().counts();
   if (size == 1) {
     EXPECT_TRUE(counts.empty());
@@ -124,6 +170,12 @@ TEST(CommMpi, CountsWhatLeavesTheRank) {
   EXPECT_EQ(counts.at("a").bytes, 24 * (size - 1));
   EXPECT_EQ(counts.at("b").bytes, 24 * (size - 1));
   EXPECT_EQ(counts.at("a").calls, 1);
+  std::int64_t own = 0;
+  for (const Owned& piece : owned_pieces(all, {2, 3})) {
+    if (piece.owner == g_world->rank()) own += 4 * piece.data.numel();
+  }
+  EXPECT_EQ(counts.at("c").bytes, 4 * 5 - own);
+  EXPECT_EQ(counts.at("d").bytes, own * (size - 1));
 }
 
 TEST(CommMpi, RefusesDtypesWithoutASum) {
