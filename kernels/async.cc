@@ -17,8 +17,14 @@ bool on_gpu(Device device) {
 
 }  // namespace
 
-OwnedStream::OwnedStream(Device device) : stream_{.device = device} {
-  if (on_gpu(device)) stream_.handle = cuda::make_stream();
+OwnedStream::OwnedStream(Device device) : OwnedStream(device, false) {}
+
+OwnedStream::OwnedStream(Device device, bool urgent) : stream_{.device = device} {
+  if (on_gpu(device)) stream_.handle = cuda::make_stream(urgent);
+}
+
+OwnedStream OwnedStream::urgent(Device device) {
+  return OwnedStream(device, true);
 }
 
 OwnedStream::~OwnedStream() {
@@ -41,12 +47,16 @@ Event::~Event() {
   if (handle_) cuda::destroy_event(handle_);
 }
 
-void Event::record(const Stream& stream) {
+void Event::record(const Stream& stream) const {
   if (on_gpu(device_)) cuda::record_event(handle_, stream);
 }
 
 void Event::hold(const Stream& stream) const {
   if (on_gpu(device_)) cuda::hold_stream(stream, handle_);
+}
+
+void Event::hold_from_outside(const Stream& stream) const {
+  if (on_gpu(device_)) cuda::hold_stream_from_outside(stream, handle_);
 }
 
 void Event::wait() const {

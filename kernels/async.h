@@ -15,10 +15,14 @@ class OwnedStream {
   ~OwnedStream();
   OwnedStream(OwnedStream&& other) noexcept;
   OwnedStream& operator=(OwnedStream&& other) noexcept;
+  /// One whose launches go before those of other streams when the device has to choose.
+  static OwnedStream urgent(Device device);
 
   const Stream& get() const { return stream_; }
 
  private:
+  OwnedStream(Device device, bool urgent);
+
   Stream stream_;
 };
 
@@ -31,9 +35,12 @@ class Event {
   Event& operator=(const Event&) = delete;
 
   /// Moves the point to the end of what is enqueued on `stream` now.
-  void record(const Stream& stream);
+  void record(const Stream& stream) const;
   /// Work enqueued on `stream` from now on waits for the point. At once when never recorded.
   void hold(const Stream& stream) const;
+  /// The same where the point was recorded outside of the capture that `stream` may be in: each
+  /// run of the graph waits for the newest record.
+  void hold_from_outside(const Stream& stream) const;
   /// The host waits for the point. At once when never recorded.
   void wait() const;
 

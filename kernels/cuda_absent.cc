@@ -55,7 +55,7 @@ std::size_t workspace_bytes() {
 
 void reserve_workspace(const Stream&, std::size_t) {}
 
-void* make_stream() {
+void* make_stream(bool) {
   return nullptr;
 }
 
@@ -70,6 +70,8 @@ void destroy_event(void*) noexcept {}
 void record_event(void*, const Stream&) {}
 
 void hold_stream(const Stream&, void*) {}
+
+void hold_stream_from_outside(const Stream&, void*) {}
 
 void wait_event(void*) {}
 

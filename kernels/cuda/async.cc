@@ -43,10 +43,13 @@ class Capture {
 
 }  // namespace
 
-void* make_stream() {
+void* make_stream(bool urgent) {
   cudaStream_t stream = nullptr;
+  int least = 0, most = 0;
+  check_cuda(cudaDeviceGetStreamPriorityRange(&least, &most), "cudaDeviceGetStreamPriorityRange");
   // Work on the default stream (allocation, set-up) and on this one keep their order.
-  check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamDefault), "cudaStreamCreate");
+  check_cuda(cudaStreamCreateWithPriority(&stream, cudaStreamDefault, urgent ? most : least),
+             "cudaStreamCreate");
   return stream;
 }
 
@@ -71,6 +74,14 @@ void record_event(void* event, const Stream& stream) {
 
 void hold_stream(const Stream& stream, void* event) {
   check_cuda(cudaStreamWaitEvent(handle_of(stream), event_of(event)), "cudaStreamWaitEvent");
+}
+
+void hold_stream_from_outside(const Stream& stream, void* event) {
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check_cuda(cudaStreamIsCapturing(handle_of(stream), &capture), "cudaStreamIsCapturing");
+  const unsigned flags =
+      capture == cudaStreamCaptureStatusNone ? cudaEventWaitDefault : cudaEventWaitExternal;
+  check_cuda(cudaStreamWaitEvent(handle_of(stream), event_of(event), flags), "cudaStreamWaitEvent");
 }
 
 void wait_event(void* event) {

@@ -185,6 +185,8 @@ struct Parallel {
   std::int64_t tp = 1;
   std::int64_t ep = 1;
   KeyExchange cp_exchange = KeyExchange::automatic;
+  bool overlap = true;           // sums over ranks run beside the model
+  double bucket_mib = 32;        // of gradients, summed at once
   double watchdog_seconds = 25;  // a rank may let others wait; 0: for ever
 };
 

@@ -137,6 +137,14 @@ void append_ranks(std::vector<Key>& keys) {
       {"",
        "how keys reach other cp ranks; gather: all at once, ring: one rank's at a time; auto: "
        "whichever sends less"}));
+  keys.push_back(make_key<&Config::parallel, &Parallel::overlap>(
+      "parallel.overlap",
+      {"",
+       "gradients are summed beside backward, and weights arrive beside the next forward; takes "
+       "a GPU for each rank"}));
+  keys.push_back(make_key<&Config::parallel, &Parallel::bucket_mib>(
+      "parallel.bucket_mib",
+      {"MiB", "of gradients that are summed at once, a block at least", between(0, kMaxCount)}));
   keys.push_back(make_key<&Config::parallel, &Parallel::watchdog_seconds>(
       "parallel.watchdog_seconds",
       {"seconds", "after which a run ends when a rank lets the others wait; 0: never",

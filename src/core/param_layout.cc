@@ -15,26 +15,27 @@ std::int64_t size_of(const Param* param) {
   return padded(product(param->local_shape));
 }
 
+/// What a parameter takes on the rank that holds most of it: the same on every rank.
+std::int64_t largest_size(const Param* param) {
+  const Shard& shard = param->spec.shard;
+  const std::int64_t parts = shard.dim < 0 ? 1 : shard.parts;
+  return padded((product(param->spec.shape) + parts - 1) / parts);
+}
+
 /// Shares parameters out, the largest first, each to the rank that has least. The same on every
-/// data rank. Inside a share the order stays.
+/// rank of the mesh. Inside a share the order stays.
 std::vector<Params> share_out(const Params& params, int ranks) {
   Params by_size = params;
-  std::ranges::stable_sort(by_size, std::ranges::greater{}, size_of);
+  std::ranges::stable_sort(by_size, std::ranges::greater{}, largest_size);
   std::vector<std::int64_t> load(static_cast<std::size_t>(ranks));
   for (Param* param : by_size) {
     const auto least = std::ranges::min_element(load);
     param->owner = static_cast<int>(least - load.begin());
-    *least += size_of(param);
+    *least += largest_size(param);
   }
   std::vector<Params> shares(static_cast<std::size_t>(ranks));
   for (Param* param : params) shares[static_cast<std::size_t>(param->owner)].push_back(param);
   return shares;
-}
-
-/// Those of `axes` but `but`.
-std::vector<Axis> without(std::vector<Axis> axes, Axis but) {
-  std::erase(axes, but);
-  return axes;
 }
 
 }  // namespace
@@ -70,24 +71,20 @@ void ParamTable::lay_out_segment(const Params& params, Segment segment, LaidOut&
     return std::tuple(p->spec.group, p->spec.decay, p->spec.grad_axes, p->spec.whole_grad);
   };
   std::vector<Params> shares = share_out(params, segment.ranks);
-  for (Params& share : shares) {
-    std::int64_t size = 0;
-    for (const Param* param : share) size += size_of(param);
-    segment.share = std::max(segment.share, size);
-    std::ranges::stable_sort(share, std::ranges::greater{}, key);
-  }
   segment.begin = sizes.all;
   for (int rank = 0; rank < segment.ranks; ++rank) {
-    sizes.all = segment.begin + rank * segment.share;
-    for (Param* param : shares[static_cast<std::size_t>(rank)]) {
+    Params& share = shares[static_cast<std::size_t>(rank)];
+    std::ranges::stable_sort(share, std::ranges::greater{}, key);
+    for (Param* param : share) {
       param->state_begin = param->v_begin = -1;
       param->begin = sizes.all;
+      param->extent = size_of(param);
       in_memory_order_.push_back(param);
       if (rank == segment.rank) place_states(*param, segment, sizes);
       sizes.all += size_of(param);
     }
   }
-  sizes.all = segment.begin + segment.ranks * segment.share;
+  segment.size = sizes.all - segment.begin;
   segments_.push_back(segment);
 }
 
@@ -103,8 +100,7 @@ void ParamTable::place_states(Param& param, const Segment& segment, LaidOut& siz
     ranges_.push_back({spec.group, spec.decay, param.begin, 0, param.state_begin, param.v_begin});
   }
   ranges_.back().size += n;
-  const std::vector<Axis> axes =
-      segment.ranks > 1 ? without(spec.grad_axes, segment.axis) : spec.grad_axes;
+  const std::vector<Axis> axes = segment.axes_beside(spec);
   if (gradient_runs_.empty() || gradient_runs_.back().axes != axes ||
       !follows(gradient_runs_.back())) {
     gradient_runs_.push_back({axes, param.begin, 0});

@@ -54,6 +54,7 @@ Param& ParamTable::add(ParamSpec spec) {
     }
   }
   Param& param = params_.emplace_back();
+  param.stage = stage_;
   param.local_shape = local_shape_of(spec);
   if (spec.grad_axes.empty()) spec.grad_axes = grad_axes_of(spec.shard);
   param.spec = std::move(spec);

@@ -74,8 +74,10 @@ struct Param {
   Tensor grad;    // undefined when not trainable
   Tensor adam_m;  // flat [n], undefined when not trainable or not owned
   Tensor adam_v;  // as adam_m; also undefined for a matrix where matrices keep one state
+  int stage = 0;  // see ParamTable::begin_stage
   int owner = 0;  // of a trainable one: the data rank that keeps its states, if one alone does
   std::int64_t begin = 0;         // of a trainable one: its first element in the flat tensors
+  std::int64_t extent = 0;        // elements there, with the gap behind it
   std::int64_t state_begin = -1;  // the same among this rank's states; -1: not owned
   std::int64_t v_begin = -1;      // the same in adam_v; -1: has none
   bool grad_spent = false;        // the gradient is an earlier step's, see adds_gradient
@@ -140,12 +142,22 @@ struct ParamRange {
   std::int64_t v_begin = -1;     // element in adam_v; -1: has none
 };
 
-/// Flat elements whose owners are ranks of one axis: the r-th `share` elements belong to rank r.
-/// With one rank every rank owns all of them.
+/// Flat elements whose owners (Param::owner) are ranks of one axis. With one rank every rank owns
+/// all of them.
 struct Segment {
   Axis axis = Axis::dp;
   int ranks = 1, rank = 0;
-  std::int64_t begin = 0, share = 0;
+  std::int64_t begin = 0, size = 0;
+
+  bool holds(const Param& param) const {
+    return param.begin >= begin && param.begin < begin + size;
+  }
+  /// What gradients are summed over once those of this axis are.
+  std::vector<Axis> axes_beside(const ParamSpec& spec) const {
+    std::vector<Axis> axes = spec.grad_axes;
+    if (ranks > 1) std::erase(axes, axis);
+    return axes;
+  }
 };
 
 /// Neighbours in memory that this rank owns and whose gradients are to be summed over the same axes
@@ -176,6 +188,9 @@ class ParamTable {
   /// The reference stays valid as long as the table. Throws InputError on a duplicate name or a
   /// dim that the shard does not divide.
   Param& add(ParamSpec spec);
+  /// Parameters registered from here on form the next stage. Forward reads the weights of stages in
+  /// their order; backward leaves them in reverse, and a stage's gradients are then complete.
+  void begin_stage() { ++stage_; }
 
   /// Gives memory to weights, gradients and optimizer state (plan: fake addresses).
   void allocate(Device device);
@@ -233,6 +248,7 @@ class ParamTable {
   ParamDtypes dtypes_;
   StateShares shares_;
   std::deque<Param> params_;
+  int stage_ = 0;
   std::vector<Param*> in_memory_order_;
   std::vector<ParamRange> ranges_;
   std::vector<GradientRun> gradient_runs_;

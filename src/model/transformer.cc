@@ -2,6 +2,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "parallel/grad_sync.h"
 #include "parallel/tensor_split.h"
 
 namespace strait::model {
@@ -30,8 +31,10 @@ Transformer::Transformer(const layers::Build& build, config::Recompute recompute
       blocks_([&] {
         std::vector<std::unique_ptr<layers::Block>> blocks;
         for (std::int64_t i = 0; i < build.model.n_layers; ++i) {
+          build.table.begin_stage();
           blocks.push_back(std::make_unique<layers::Block>(build, i, recompute));
         }
+        build.table.begin_stage();
         return blocks;
       }()),
       final_norm_(build, "final_norm", build.model.d_model, build.model.norm_eps),
@@ -100,9 +103,15 @@ Tensor Transformer::forward(Ctx& ctx) {
   const Tensor delta = ctx.scratch.take(dtype_, {tokens, width_});
   const Tensor carry = ctx.scratch.take(residual_dtype_, {tokens, width_});
   Residual stream{.h = ctx.saved.take(residual_dtype_, {tokens, width_}), .delta = {}};
+  int stage = 0;
+  parallel::await_weights(ctx, stage);
   embed(ctx, stream.h);
   take_depth_states(ctx);
-  for (auto& block : blocks_) stream = block->forward(ctx, stream, delta, carry);
+  for (auto& block : blocks_) {
+    parallel::await_weights(ctx, ++stage);
+    stream = block->forward(ctx, stream, delta, carry);
+  }
+  parallel::await_weights(ctx, ++stage);
   saved_.rstd = ctx.saved.take(kernels::stat_dtype(dtype_), {tokens});
   const Tensor y = ctx.saved.take(dtype_, {tokens, width_});
   if (!stream.delta.defined()) {
@@ -120,8 +129,14 @@ void Transformer::backward(Ctx& ctx, Tensor d) {
     ctx.depth.gradient = ctx.scratch.take(kernels::stat_dtype(dtype_), {d.shape[0], depth_width_});
     launch(kernels::Fill{.x = ctx.depth.gradient, .value = 0}, ctx.stream);
   }
-  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) (*block)->backward(ctx, d);
+  int stage = static_cast<int>(blocks_.size()) + 1;
+  parallel::stage_done(ctx, stage);
+  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
+    (*block)->backward(ctx, d);
+    parallel::stage_done(ctx, --stage);
+  }
   embed_backward(ctx, d);
+  parallel::stage_done(ctx, 0);
 }
 
 void Transformer::forward_backward(Ctx& ctx) {

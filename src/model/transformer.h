@@ -9,7 +9,9 @@
 
 namespace strait::model {
 
-/// A decoder language model: embedding, blocks, final norm, head. The call order is the model.
+/// A decoder language model: embedding, blocks, final norm, head. The call order is the model. Each
+/// block is a stage of the parameter table; what comes before is the first, what comes after the
+/// last.
 class Transformer {
  public:
   /// Registers all parameters in build.table.

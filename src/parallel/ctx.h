@@ -9,6 +9,8 @@
 
 namespace strait::parallel {
 
+class GradSync;
+
 /// Why a forward runs. `recompute` repeats a training forward: it saves, but counts nothing again.
 enum class Pass : std::uint8_t { train, recompute, eval };
 
@@ -45,6 +47,7 @@ struct Ctx {
   DepthStates depth = {};
   DecodeCache* cache = nullptr;  // while decoding: tokens go on where the cache ends
   PhaseClock clock = {};
+  GradSync* sync = nullptr;  // in a step: learns where the model is
 };
 
 }  // namespace strait::parallel

@@ -17,7 +17,8 @@ Mesh Mesh::make(const config::Parallel& parallel, int world_rank, int world_size
   return mesh;
 }
 
-Groups::Groups(const Mesh& mesh, Communicator& world, bool own_gpus) : world_(&world) {
+Groups::Groups(const Mesh& mesh, Communicator& world, bool own_gpus)
+    : world_(&world), own_gpus_(own_gpus) {
   const int tp_group = mesh.dp_rank * mesh.cp + mesh.cp_rank;
   const int cp_group = mesh.dp_rank * mesh.tp + mesh.tp_rank;
   const int dp_group = mesh.cp_rank * mesh.tp + mesh.tp_rank;
@@ -31,6 +32,10 @@ Groups::Groups(const Mesh& mesh, Communicator& world, bool own_gpus) : world_(&w
   if (!own_gpus) return;
   for (auto& axis : axes_) {
     if (!axis->alone()) axis = make_nccl(std::move(axis));
+  }
+  for (const core::Axis axis : {core::Axis::cp, core::Axis::tp}) {
+    const auto i = static_cast<std::size_t>(axis);
+    if (!axes_[i]->alone()) beside_[i] = axes_[i]->split(0);
   }
 }
 
@@ -57,6 +62,11 @@ Groups Groups::planned(const Mesh& mesh) {
 
 Communicator& Groups::axis(core::Axis axis) {
   return *axes_[static_cast<int>(axis)];
+}
+
+Communicator& Groups::beside(core::Axis axis) {
+  const auto i = static_cast<std::size_t>(axis);
+  return beside_[i] ? *beside_[i] : *axes_[i];
 }
 
 }  // namespace strait::parallel

@@ -32,6 +32,10 @@ class Groups {
 
   Communicator& world() { return *world_; }
   Communicator& axis(core::Axis axis);
+  /// The same ranks, for what runs on a stream beside the model's, whose layers may be at work on
+  /// axis() meanwhile.
+  Communicator& beside(core::Axis axis);
+  bool own_gpus() const { return own_gpus_; }
   /// Of all groups together, this rank's.
   Traffic& traffic() { return world_->traffic(); }
 
@@ -39,6 +43,8 @@ class Groups {
   std::unique_ptr<Communicator> own_world_;  // where it is not borrowed
   Communicator* world_;
   std::array<std::unique_ptr<Communicator>, 5> axes_;
+  std::array<std::unique_ptr<Communicator>, 5> beside_;  // where axis() is not for both
+  bool own_gpus_ = false;
 };
 
 }  // namespace strait::parallel

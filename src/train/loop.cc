@@ -91,6 +91,7 @@ bool Loop::run(const LoopStart& start) {
   }
   if (finished_ < last_ && !stops) finish(last_);
   if (saver_.busy()) finish_save(true);
+  step_.settle();
   if (!stops && last_ == config.train.steps) show_sample();
   engine_.ctx().groups.world().barrier();
   return !stops;
@@ -118,7 +119,8 @@ void Loop::enqueue(std::int64_t step) {
                     .labels = feed_.totals(step - 1).labels,
                     .lr = learning_rate(step),
                     .step = step,
-                    .limits = limits});
+                    .limits = limits,
+                    .goes_on = true});
   results_.enqueue(step);
 }
 
@@ -152,6 +154,7 @@ void Loop::end_profile(std::int64_t step) {
 bool Loop::pause(std::int64_t step, bool evaluates, bool saves) {
   if (!evaluates && !saves) return true;
   if (!finish(step)) return false;
+  step_.settle();
   if (evaluates) evaluate_now(step);
   if (saves) save(step);
   engine_.ctx().clock.restart(engine_.ctx().stream);
@@ -194,6 +197,7 @@ bool Loop::act(const StepMetrics& metrics, const Guard::Verdict& verdict) {
 /// then the last one done.
 std::int64_t Loop::rewind(std::int64_t bad_step) {
   parallel::Ctx& ctx = engine_.ctx();
+  step_.settle();
   kernels::synchronise(ctx.stream);
   if (saver_.busy()) finish_save(false);
   const std::int64_t next_batch = bad_step + feed_.passed_over();

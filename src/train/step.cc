@@ -6,13 +6,14 @@
 #include "kernels/elementwise.h"
 #include "kernels/optimizer.h"
 #include "kernels/profile.h"
-#include "parallel/grad_sync.h"
 
 namespace strait::train {
 
 Step::Step(Engine& engine)
     : engine_(engine),
       update_(engine.table(), engine.config().optim),
+      sync_(engine.table(), engine.ctx().groups, engine.ctx().stream.device,
+            engine.config().parallel),
       values_(engine.ctx().stream.device, 2 * sizeof(StepValues)) {}
 
 StepOutput Step::run(const StepInput& input) {
@@ -25,11 +26,26 @@ StepOutput Step::run(const StepInput& input) {
   run_part(begin_, alone, [&] { begin(); });
   for (std::int64_t i = 0; i < input.micro_batches; ++i) {
     ctx.tokens = &input.micro_batch(i);
-    kernels::Repeated& launches = i == 0 ? first_micro_batch_ : micro_batch_;
-    run_part(launches, !layers_communicate(), [&] { engine_.model().forward_backward(ctx); });
+    const bool last = i + 1 == input.micro_batches;
+    kernels::Repeated& launches = last     ? last_micro_batch_
+                                  : i == 0 ? first_micro_batch_
+                                           : micro_batch_;
+    run_part(launches, !layers_communicate(), [&] { micro_batch(last); });
   }
   run_part(finish_, alone, [&] { finish(); });
+  sync_.share_weights(ctx.stream);
+  if (!input.goes_on) settle();
+  ctx.clock.lap(parallel::Phase::optimizer, ctx.stream);
   return out_;
+}
+
+void Step::micro_batch(bool last) {
+  parallel::Ctx& ctx = engine_.ctx();
+  ctx.sync = &sync_;
+  if (last) sync_.begin();
+  engine_.model().forward_backward(ctx);
+  if (last) sync_.join(ctx.stream);
+  ctx.sync = nullptr;
 }
 
 bool Step::layers_communicate() const {
@@ -66,7 +82,7 @@ void Step::finish() {
   const config::Config& config = engine_.config();
   core::ParamTable& table = engine_.table();
   model::Transformer& model = engine_.model();
-  parallel::sum_gradients(table, ctx.groups, ctx.stream);
+  sync_.finish(ctx.stream);
   model.end_step(ctx);
   out_.clip = optim::clip_gradients(table, ctx, config.optim.clip_norm);
   for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
@@ -79,8 +95,6 @@ void Step::finish() {
                                      .rates = engine_.rates()},
                   ctx.stream);
   update_.step(ctx, static_cast<std::uint64_t>(config.run.seed), engine_.rates(), out_.clip.scale);
-  parallel::share_weights(table, ctx.groups, ctx.stream);
-  ctx.clock.lap(parallel::Phase::optimizer, ctx.stream);
 }
 
 }  // namespace strait::train

@@ -8,6 +8,7 @@
 #include "kernels/graph.h"
 #include "optim/clip.h"
 #include "optim/update.h"
+#include "parallel/grad_sync.h"
 #include "train/engine.h"
 
 namespace strait::train {
@@ -25,6 +26,8 @@ struct StepInput {
   /// as they are.
   std::array<double, 2> limits = {std::numeric_limits<double>::infinity(),
                                   std::numeric_limits<double>::infinity()};
+  bool goes_on = false;  // another step follows: weights that other ranks moved may arrive while
+                         // its forward runs, see Step::settle
 };
 
 /// Results on the device, valid until the next step begins.
@@ -43,19 +46,24 @@ class Step {
 
   /// Enqueues one optimizer step: micro-batches, gradient sums over ranks, clipping, update.
   StepOutput run(const StepInput& input);
+  /// What is enqueued from now on sees the weights of all ranks, as after a step that does not go
+  /// on; call it before anything but a step reads or writes weights.
+  void settle() { sync_.await_all(engine_.ctx().stream); }
 
  private:
   void load_values(const StepInput& input);
   bool layers_communicate() const;
   void run_part(kernels::Repeated& launches, bool repeatable, const std::function<void()>& enqueue);
   void begin();
+  void micro_batch(bool last);
   void finish();
 
   Engine& engine_;
   optim::Update update_;
+  parallel::GradSync sync_;
   kernels::HostBuffer values_;  // of this step and the one before, which may still be read
-  // The first micro-batch assigns gradients that later ones add to.
-  kernels::Repeated begin_, first_micro_batch_, micro_batch_, finish_;
+  // The first micro-batch assigns gradients that later ones add to; the last sums over ranks.
+  kernels::Repeated begin_, first_micro_batch_, micro_batch_, last_micro_batch_, finish_;
   StepOutput out_;
 };
 

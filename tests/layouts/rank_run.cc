@@ -62,12 +62,17 @@ class Run {
     kernels::launch(kernels::Fill{.x = table.flat().grad, .value = 0}, ctx.stream);
     engine_.model().begin_step(ctx);
     groups_.traffic().reset();
+    parallel::GradSync sync(table, groups_, ctx.stream.device, engine_.config().parallel);
+    ctx.sync = &sync;
     for (std::int64_t i = 0; i < engine_.micro_batches(); ++i) {
       ctx.tokens = &load(samples, i);
+      if (i + 1 == engine_.micro_batches()) sync.begin();
       engine_.model().forward_backward(ctx);
     }
+    sync.join(ctx.stream);
+    ctx.sync = nullptr;
     const std::string bytes_error = compare_bytes();
-    parallel::sum_gradients(table, groups_, ctx.stream);
+    sync.finish(ctx.stream);
     gather_gradients();
     const Tensor loss = engine_.model().loss_sum();
     for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
@@ -105,13 +110,11 @@ class Run {
     const Stream& stream = engine_.ctx().stream;
     for (const core::Segment& segment : engine_.table().segments()) {
       if (segment.ranks == 1) continue;
-      const Tensor all =
-          engine_.table().flat().grad.slice(0, segment.begin, segment.ranks * segment.share);
-      for (int rank = 0; rank < segment.ranks; ++rank) {
-        const Tensor share = all.slice(0, rank * segment.share, segment.share);
-        if (rank != segment.rank) kernels::launch(kernels::Fill{.x = share, .value = 0}, stream);
+      for (const core::Param* param : engine_.table().in_memory_order()) {
+        if (!segment.holds(*param)) continue;
+        const parallel::Owned piece{param->owner, param->grad};
+        groups_.axis(segment.axis).share_from_owners(std::span(&piece, 1), stream, "test");
       }
-      groups_.axis(segment.axis).all_reduce_sum(all, stream);
     }
   }
 

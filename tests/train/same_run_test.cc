@@ -81,6 +81,15 @@ TEST(SameRun, TwiceIsBitEqual) {
   }
 }
 
+TEST(SameRun, SumsBesideTheModelChangeNoBit) {
+  const std::string kind = "tiny_ccgqa_moe", mesh = "--set train.micro_batch=1 ";
+  const fs::path after = run("sums_after", kind, mesh + "--set parallel.overlap=false", 4);
+  for (const std::string mib : {"0", "0.05", "32"}) {
+    expect_bit_equal_runs(
+        after, run("sums_beside_" + mib, kind, mesh + "--set parallel.bucket_mib=" + mib, 4));
+  }
+}
+
 TEST(SameRun, AnotherSeedIsAnotherRun) {
   const auto a = series(run("seed1", "tiny_ccgqa_moe", "--set run.seed=1", 0), "loss");
   const auto b = series(run("seed2", "tiny_ccgqa_moe", "--set run.seed=2", 0), "loss");
