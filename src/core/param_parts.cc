@@ -94,6 +94,22 @@ std::vector<std::int64_t> local_shape_of(const ParamSpec& spec) {
   return shape;
 }
 
+std::vector<std::vector<Run>> runs_of_ranks(const Part& part) {
+  ParamSpec spec = part.param->spec;
+  std::int64_t begin = 0;
+  for (const Section& section : spec.sections) {
+    if (section.name == part.name) break;
+    begin += section.size;
+  }
+  std::vector<std::vector<Run>> all;
+  for (spec.shard.index = 0; spec.shard.index < spec.shard.parts; ++spec.shard.index) {
+    Part other;
+    locate(spec, begin, part.global_shape[static_cast<std::size_t>(part.section_dim)], other);
+    all.push_back(std::move(other.runs));
+  }
+  return all;
+}
+
 Tensor Part::view(const Tensor& of_param) const {
   Tensor shaped = of_param;
   if (of_param.rank != static_cast<int>(param->local_shape.size())) {  // a flat optimizer state

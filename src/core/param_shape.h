@@ -5,7 +5,8 @@
 
 #include "core/param_table.h"
 
-// Sizes on this rank, for the files that implement ParamTable.
+// Sizes on this rank and on others, for the files that implement ParamTable and those that move
+// shards.
 namespace strait::core {
 
 inline std::int64_t product(const std::vector<std::int64_t>& dims) {
@@ -23,5 +24,8 @@ inline std::int64_t padded(std::int64_t elements) {
 
 /// Shape of what this rank holds. Throws InputError when the shard does not divide it.
 std::vector<std::int64_t> local_shape_of(const ParamSpec& spec);
+
+/// What each rank of the shard's axis holds of a part: Part::runs of every one, in rank order.
+std::vector<std::vector<Run>> runs_of_ranks(const Part& part);
 
 }  // namespace strait::core

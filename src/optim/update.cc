@@ -11,7 +11,8 @@ Update::Update(core::ParamTable& table, const config::Optim& optim) : table_(tab
 void Update::step(parallel::Ctx& ctx, std::uint64_t seed, ConstTensor rates,
                   ConstTensor grad_scale) {
   adamw_step(table_, optim_, seed, rates, grad_scale, ctx.stream);
-  if (muon_) muon_->step(ctx.scratch, seed, rates, grad_scale, ctx.stream);
+  if (muon_)
+    muon_->step(ctx.scratch, ctx.groups.axis(core::Axis::tp), seed, rates, grad_scale, ctx.stream);
 }
 
 }  // namespace strait::optim

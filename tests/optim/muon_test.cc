@@ -157,9 +157,11 @@ TEST(Muon, BatchesOfAnySizeTakeTheSameStep) {
   const auto take = [&](ToyRun& run, std::int64_t batch_elements) {
     const Muon muon(run.table(), optim, batch_elements);
     for (std::int64_t t = 1; t <= 3; ++t) {
-      run.step([&](parallel::Ctx& ctx, Tensor rates,
-                   Tensor clip) { muon.step(ctx.scratch, 1, rates, clip, ctx.stream); },
-               t);
+      run.step(
+          [&](parallel::Ctx& ctx, Tensor rates, Tensor clip) {
+            muon.step(ctx.scratch, ctx.groups.axis(core::Axis::tp), 1, rates, clip, ctx.stream);
+          },
+          t);
     }
   };
   take(together, Muon::kBatchElements);
@@ -188,7 +190,8 @@ TEST(Muon, LargeBatchesAreCutAndLargeMatricesMultipliedAlone) {
   core::Arena scratch("scratch");
   const Stream stream{.device = Device::plan, .observer = &recorder};
   const Tensor fake(&table, DType::f64, {4});
-  Muon(table, original()).step(scratch, 1, fake, fake.slice(0, 0, 1), stream);
+  const auto alone = parallel::make_single();
+  Muon(table, original()).step(scratch, *alone, 1, fake, fake.slice(0, 0, 1), stream);
   EXPECT_EQ(recorder.launches["FrobeniusScale"], 3 + 2);
   EXPECT_EQ(recorder.launches["GroupedGemm"], 3 * 5 * 3);
   EXPECT_EQ(recorder.launches["Gemm"], 3 * 5 * 3);
@@ -210,12 +213,14 @@ std::string refusal(core::ParamSpec spec) {
   return "";
 }
 
-TEST(Muon, RefusesWhatIsNoWholeMatrix) {
+TEST(Muon, RefusesWhatItCannotGather) {
   EXPECT_NE(refusal({.name = "flat", .shape = {4}}).find("parameter flat: Muon moves matrices"),
             std::string::npos);
-  const core::Shard half{.dim = 0, .axis = core::Axis::tp, .parts = 2};
+  const core::Shard half{.dim = 0, .axis = core::Axis::ep, .parts = 2};
   EXPECT_NE(refusal({.name = "cut", .shape = {4, 3}, .shard = half}).find("cut over 2 ranks"),
             std::string::npos);
+  const core::Shard by_tensor{.dim = 1, .axis = core::Axis::tp, .parts = 2};
+  EXPECT_EQ(refusal({.name = "shards", .shape = {3, 4}, .shard = by_tensor}), "");
   const core::Shard experts{.dim = 0, .axis = core::Axis::ep, .parts = 2};
   EXPECT_EQ(refusal({.name = "experts", .shape = {4, 3, 2}, .shard = experts}), "");
 }
