@@ -11,7 +11,8 @@ were left when the budget was spent is told.
 
 Prints tables and writes OUT_DIR/attention.json, which scripts/plot_attention.py draws. TFLOP/s
 count the (query, key) pairs that the mask leaves, 2 products forward and 5 backward, and every
-product of a layer once forward and twice backward.
+product of a layer once forward and twice backward. A card that heat or its power supply held back
+before or after the rows is told, in the JSON as "slowdown": times and ratios are void then.
 
 Exit code 0 when every row was measured or skipped for want of time, 1 when a row failed.
 """
@@ -268,9 +269,13 @@ def main():
             break
         report["rows"].append(measure_row(row, ours, peers))
         show_row(report["rows"][-1], ceiling)
-    report["tflop_s_after"] = ours.ask({"what": "ceiling"}).get("tflop_s")
+    after = ours.ask({"what": "ceiling"})
+    report["tflop_s_after"] = after.get("tflop_s")
+    report["slowdown"] = after.get("slowdown") or report["slowdown"]
     (out / "attention.json").write_text(json.dumps(report, indent=1) + "\n")
     show_bars(report["rows"])
+    if report["slowdown"]:
+        print(f"SLOWED DOWN, times and ratios are void: {report['slowdown']}")
     for side in (ours, *(peers.sides if peers else ())):
         side.close()
     failed = failures + [row["ours_error"] for row in report["rows"] if "ours_error" in row]

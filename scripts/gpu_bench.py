@@ -9,6 +9,9 @@ on the same shapes; all on the GPU present, one after the other. Prints a table 
 OUT_DIR/bench.json, first without the peer. --more adds the presets with four micro-batches a step
 and qwen2_1b5, which have no peer here.
 
+A card that heat or its power supply held back is told, in the JSON as "slowdown": rates and ratios
+are void then.
+
 The floor of a step without its attention core is the sum over its launches of
 max(FLOPs / rate measured for that matrix product, bytes / copy bandwidth).
 
@@ -28,6 +31,9 @@ CORE = {"AttentionFwd", "AttentionBwd"}
 GEMM = {"Gemm", "GroupedGemm", "GroupedGemmWgrad"}
 OPTIMIZER = {"AdamW", "SumSquares", "ClipScale"}
 WARMUP = 5  # steps
+# Reasons for low clocks other than the power limit, and the share of samples from which they count.
+SLOW = ("hardware slowdown", "software thermal", "hardware thermal", "power brake")
+SLOW_SHARE = 0.1
 PRESETS = ["dense_mha", "dense_cca", "dense_ccgqa"]
 PEER_BATCH = {"dense": 4, "moe": 8}  # as in the presets
 FOUR = {"train.batch_size": 16, "train.micro_batch": 4}  # micro-batches of the presets' batch
@@ -52,7 +58,8 @@ class Ceilings:
 
     def __init__(self, path):
         bench = json.loads(path.read_text())
-        self.header = {key: bench[key] for key in ("device", "driver", "revision")}
+        self.header = {key: bench[key] for key in ("device", "driver", "revision", "clock_mhz",
+                                                   "power_w", "temperature_c", "slowdown")}
         rows = bench["ops"]
         self.copy = 1e9 * next(row["ceiling"] for row in rows if "gb_s" in row)
         self.gemm = 1e12 * statistics.median(row["ceiling"] for row in rows if "tflop_s" in row)
@@ -75,6 +82,14 @@ class Ceilings:
             seconds = max(seconds,
                           op["flops_each"] / self.rate(op["flops_each"], op["bytes_each"]))
         return seconds * op["launches"]
+
+
+def slowdown_of(lines):
+    """What slowed the card down during steps; "" where nothing did."""
+    seen = [line["gpu_throttle"] for line in lines if "gpu_throttle" in line]
+    counts = {reason: sum(reason in text for text in seen) for reason in SLOW}
+    return ", ".join(reason for reason, count in counts.items()
+                     if count > 0 and count >= SLOW_SHARE * len(seen))
 
 
 def step_report(folder, ceilings):
@@ -104,6 +119,7 @@ def step_report(folder, ceilings):
         "profiled_ms": {"all": total, "attention core": core,
                         "products": milliseconds(lambda op: op in GEMM),
                         "optimizer": milliseconds(lambda op: op in OPTIMIZER), "rest": rest},
+        "slowdown": slowdown_of(timed),
         "rest_share": rest / total,
         "floor_ms": 1e3 * floor / profile["steps"],
         "over_floor": (total - core) / (1e3 * floor / profile["steps"]),
@@ -181,6 +197,10 @@ def main():
         """What is known so far: a run that is cut short leaves that."""
         (arguments.out / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
         print(table(presets), flush=True)
+        for name, why in [("op_bench", report["slowdown"])] + [
+                (name, row["slowdown"]) for name, row in presets.items()]:
+            if why:
+                print(f"SLOWED DOWN, rates and ratios are void: {name}: {why}", flush=True)
 
     for name in arguments.presets:
         presets[name] = train(arguments, name, name, {}, ceilings)

@@ -17,7 +17,7 @@ python=${PYTHON:-python3}
 readonly kBuild=build-cuda
 readonly kBin=$kBuild/bin
 readonly kFailed=$out/failed  # a name a line: checks may run beside each other
-rm -f "$kFailed"
+rm -f "$kFailed" "$out"/{bench,layers}.log
 
 # Runs a command, keeps its output in OUT_DIR/NAME.log and its verdict in the table.
 check() {
@@ -197,6 +197,9 @@ for part in "${parts[@]}"; do
   esac
 done
 wait
+if grep -qs "^SLOWED DOWN" "$out"/{bench,layers}.log; then
+  echo "timings and ratios of this run are void, the card was slowed down"
+fi
 if [[ -e $kFailed ]]; then
   echo "failed: $(tr '\n' ' ' <"$kFailed")"
   exit 1

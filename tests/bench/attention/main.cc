@@ -14,6 +14,7 @@
 #include "kernels/memory.h"
 #include "tests/bench/attention/row.h"
 #include "tests/bench/ops/device.h"
+#include "tests/bench/ops/load_watch.h"
 #include "tests/bench/ops/measure.h"
 
 // Times of attention cores and whole attention layers on one GPU: see usage().
@@ -106,15 +107,26 @@ Row row_of(const json& line) {
   return row;
 }
 
+/// The rate of 8192^3 and how the device was meanwhile.
+json ceiling(const Stream& stream) {
+  const kernels::DeviceInfo device = kernels::device_info(kernels::Device::cuda);
+  Pool pool(std::size_t{1} << 30, stream);
+  const LoadWatch watch;
+  heat_up(pool, stream);
+  const double rate = measure(large_product(), pool, stream, 0).rate();
+  const LoadState state = watch.state();
+  return {{"tflop_s", rate},
+          {"device", device.name},
+          {"driver", device.driver},
+          {"revision", core::revision()},
+          {"clock_mhz", state.clock_mhz},
+          {"power_w", state.power_w},
+          {"temperature_c", state.temperature_c},
+          {"slowdown", slowdown(state, rate, device)}};
+}
+
 json answer(const json& line, const Stream& stream) {
-  if (line.at("what") == "ceiling") {
-    Pool pool(std::size_t{1} << 30, stream);
-    heat_up(pool, stream);
-    return {{"tflop_s", measure(large_product(), pool, stream, 0).rate()},
-            {"device", kernels::device_info(kernels::Device::cuda).name},
-            {"driver", kernels::device_info(kernels::Device::cuda).driver},
-            {"revision", core::revision()}};
-  }
+  if (line.at("what") == "ceiling") return ceiling(stream);
   const Row row = row_of(line);
   const Times times = row.what == "layer" ? measure_layer(row, stream) : measure_core(row, stream);
   return {{"fwd_ms", times.fwd_ms.value()}, {"bwd_ms", times.bwd_ms.value()}};

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <exception>
@@ -10,6 +11,7 @@
 #include "kernels/gemm_tuning.h"
 #include "kernels/memory.h"
 #include "tests/bench/ops/device.h"
+#include "tests/bench/ops/load_watch.h"
 #include "tests/bench/ops/measure.h"
 
 // Every op at the shapes of configs/bench beside what the device can do: see usage().
@@ -50,7 +52,8 @@ void print(const Result& result) {
   std::fflush(stdout);
 }
 
-nlohmann::json to_json(const kernels::DeviceInfo& device, const std::vector<Result>& results) {
+nlohmann::json to_json(const kernels::DeviceInfo& device, const std::vector<Result>& results,
+                       const LoadState& state, const std::string& slow) {
   nlohmann::json rows = nlohmann::json::array();
   for (const Result& r : results) {
     nlohmann::json row = {{"op", r.name}, {"shape", r.shape}, {"us", r.us}, {"bytes", r.bytes}};
@@ -59,8 +62,16 @@ nlohmann::json to_json(const kernels::DeviceInfo& device, const std::vector<Resu
     row["ceiling"] = r.ceiling;
     rows.push_back(std::move(row));
   }
-  return {{"device", device.name}, {"driver", device.driver},      {"cublaslt", cublaslt_version()},
-          {"date", now()},         {"revision", core::revision()}, {"ops", std::move(rows)}};
+  return {{"device", device.name},
+          {"driver", device.driver},
+          {"cublaslt", cublaslt_version()},
+          {"date", now()},
+          {"revision", core::revision()},
+          {"clock_mhz", state.clock_mhz},
+          {"power_w", state.power_w},
+          {"temperature_c", state.temperature_c},
+          {"slowdown", slow},
+          {"ops", std::move(rows)}};
 }
 
 std::vector<Case> cases_for(const std::string& filter) {
@@ -97,6 +108,18 @@ std::vector<Result> measure_all(const std::vector<Case>& cases, Pool& pool, cons
     results.push_back(std::move(result));
   }
   return results;
+}
+
+/// The median rate of the large product; 0 without products.
+double large_rate(const std::vector<Result>& results) {
+  std::vector<double> rates;
+  for (const Result& r : results) {
+    if (r.product) rates.push_back(r.ceiling);
+  }
+  if (rates.empty()) return 0;
+  const auto middle = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2);
+  std::ranges::nth_element(rates, middle);
+  return *middle;
 }
 
 class Products : public kernels::LaunchObserver {
@@ -138,10 +161,14 @@ int run(const Request& request) {
     tune(cases, pool, request.tune);
     return 0;
   }
+  const LoadWatch watch;
   const std::vector<Result> results = measure_all(cases, pool, stream);
+  const LoadState state = watch.state();
   std::printf("%s\n", kernels::gemm_summary().c_str());
+  const std::string slow = slowdown(state, large_rate(results), device);
+  if (!slow.empty()) std::printf("SLOWED DOWN, timings are void: %s\n", slow.c_str());
   if (!request.json.empty()) {
-    std::ofstream(request.json) << to_json(device, results).dump(1) << '\n';
+    std::ofstream(request.json) << to_json(device, results, state, slow).dump(1) << '\n';
   }
   return 0;
 }
