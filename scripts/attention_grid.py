@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Attention cores and whole attention layers beside PyTorch, over the grid of the CCA paper.
 
-usage: attention_grid.py BUILD_DIR OUT_DIR [--quick] [--no-peer] [--budget SECONDS]
+usage: attention_grid.py BUILD_DIR OUT_DIR [--quick] [--no-peer] [--budget SECONDS] [--warm]
 
 D = 2048, batch 1, BF16, forward and backward. Every row is measured by both sides in turn, those of
 --quick (the ones that issues set bars for) twice, by replaying CUDA graphs: tests/attention_bench
@@ -12,7 +12,8 @@ were left when the budget was spent is told.
 Prints tables and writes OUT_DIR/attention.json, which scripts/plot_attention.py draws. TFLOP/s
 count the (query, key) pairs that the mask leaves, 2 products forward and 5 backward, and every
 product of a layer once forward and twice backward. A card that heat or its power supply held back
-before or after the rows is told, in the JSON as "slowdown": times and ratios are void then.
+before or after the rows is told, in the JSON as "slowdown": times and ratios are void then. --warm
+only compiles the peer's layers, into OUT_DIR/inductor.
 
 Exit code 0 when every row was measured or skipped for want of time, 1 when a row failed.
 """
@@ -246,6 +247,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--budget", type=float, default=600, help="seconds, compiling included")
+    parser.add_argument("--warm", action="store_true")
     arguments = parser.parse_args()
     started = time.time()
     out = arguments.out.resolve()
@@ -254,6 +256,9 @@ def main():
     peers = None if arguments.no_peer else Peers(rows, out)
     failures = peers.failures if peers else []
     print(f"prepared in {time.time() - started:.0f} s", *failures, sep="\n  ", flush=True)
+    if arguments.warm:
+        peers.close()
+        sys.exit(1 if failures else 0)
     ours = Side([arguments.build.resolve() / "tests/attention_bench", "--serve"], out / "ours.log")
     report = ours.ask({"what": "ceiling"})
     if "error" in report:

@@ -2,12 +2,14 @@
 """Training steps of the bench presets beside PyTorch, and what their time is made of.
 
 usage: gpu_bench.py BUILD_DIR OUT_DIR [--presets NAME ...] [--more] [--no-peer] [--steps N]
+                                      [--warm]
 
 Runs op_bench (the device's ceilings and every op), then for each preset of configs/bench: ./train
 with a profile of its last steps, and tests/bench/torch_peer.py with both of its attention backends
 on the same shapes; all on the GPU present, one after the other. Prints a table and writes
 OUT_DIR/bench.json, first without the peer. --more adds the presets with four micro-batches a step
-and qwen2_1b5, which have no peer here.
+and qwen2_1b5, which have no peer here. --warm only runs the peer once, which leaves what it
+compiles in TORCHINDUCTOR_CACHE_DIR.
 
 A card that heat or its power supply held back is told, in the JSON as "slowdown": rates and ratios
 are void then.
@@ -141,14 +143,22 @@ def train(arguments, name, config, settings, ceilings):
     return step_report(folder, ceilings)
 
 
+def run_peer(arguments, family, names, steps, log):
+    """The peer's output: both backends on every preset of a family, in one process."""
+    kinds = [name.split("_")[1] for name in names if name.startswith(family + "_")]
+    return run([sys.executable, "tests/bench/torch_peer.py", "train", "--preset", family,
+                "--attn", *kinds, "--sdpa", "default", "cudnn", "--n", str(steps),
+                "--batch", str(PEER_BATCH[family])], arguments.out / f"{log}_{family}.log")
+
+
+def families_of(names):
+    return sorted({name.split("_")[0] for name in names})
+
+
 def measure_peer(arguments, presets):
-    """Both backends on every preset that has a peer, in one process; adds to the presets' rows."""
-    for family in sorted({name.split("_")[0] for name in presets}):
-        kinds = [name.split("_")[1] for name in presets if name.startswith(family + "_")]
-        text = run([sys.executable, "tests/bench/torch_peer.py", "train", "--preset", family,
-                    "--attn", *kinds, "--sdpa", "default", "cudnn", "--n", "9",
-                    "--batch", str(PEER_BATCH[family])],
-                   arguments.out / f"peer_{family}.log")
+    """Adds the peer of every preset that has one to the presets' rows."""
+    for family in families_of(presets):
+        text = run_peer(arguments, family, presets, 9, "peer")
         found = re.findall(r"train \S+ (\w+) (\w+): .* ([\d,]+) tokens/s.*= ([\d.]+)% MFU", text)
         for kind, backend, tokens, mfu in found:
             row = presets[f"{family}_{kind}"]
@@ -179,9 +189,14 @@ def main():
     parser.add_argument("--more", action="store_true")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--warm", action="store_true")
     arguments = parser.parse_args()
     arguments.build, arguments.out = arguments.build.resolve(), arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.warm:
+        for family in families_of(arguments.presets):
+            run_peer(arguments, family, arguments.presets, 1, "warm")
+        return
     ops = arguments.out / "op_bench.json"
     run([arguments.build / "tests/op_bench", "--json", ops], arguments.out / "op_bench.log")
     ceilings = Ceilings(ops)
