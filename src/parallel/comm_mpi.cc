@@ -151,6 +151,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   void barrier() override { MPI_Barrier(comm_); }
+  bool capturable() const override { return false; }
 
   std::unique_ptr<Communicator> split(int color) override {
     MPI_Comm part;

@@ -14,6 +14,7 @@ namespace {
 
 /// The library's functions, found when they are first wanted: programs start without it.
 struct Nccl {
+  decltype(&ncclGetVersion) get_version = nullptr;
   decltype(&ncclGetUniqueId) get_unique_id = nullptr;
   decltype(&ncclCommInitRank) init_rank = nullptr;
   decltype(&ncclCommDestroy) destroy = nullptr;
@@ -38,6 +39,7 @@ struct Nccl {
           reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, name));
       complete = complete && function;
     };
+    find(get_version, "ncclGetVersion");
     find(get_unique_id, "ncclGetUniqueId");
     find(init_rank, "ncclCommInitRank");
     find(destroy, "ncclCommDestroy");
@@ -112,6 +114,7 @@ class NcclCommunicator final : public Communicator {
     return host_->gather_all(text);
   }
   void barrier() override { host_->barrier(); }
+  bool capturable() const override { return true; }
   std::unique_ptr<Communicator> split(int color) override {
     return std::make_unique<NcclCommunicator>(host_->split(color));
   }
@@ -182,8 +185,11 @@ class NcclCommunicator final : public Communicator {
 
 }  // namespace
 
-bool nccl_available() {
-  return nccl().complete;
+std::string nccl_version() {
+  int version = 0;  // 22809 is 2.28.9
+  if (!nccl().complete || nccl().get_version(&version) != ncclSuccess) return {};
+  return std::to_string(version / 10000) + "." + std::to_string(version % 10000 / 100) + "." +
+         std::to_string(version % 100);
 }
 
 std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator> host) {
@@ -192,8 +198,8 @@ std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator> host) {
 
 #else
 
-bool nccl_available() {
-  return false;
+std::string nccl_version() {
+  return {};
 }
 
 std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator>) {

@@ -1,18 +1,20 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "parallel/communicator.h"
 
 namespace strait::parallel {
 
-/// Whether this build knows NCCL and this machine has its library (libnccl.so.2).
-bool nccl_available();
+/// Version of this machine's NCCL library (libnccl.so.2); empty where that or this build lacks it.
+std::string nccl_version();
 
 /// A group whose CUDA tensors move between GPUs by NCCL; texts and host memory go on through
 /// `host`, which it takes over. Every rank computes on a GPU of its own (the current one). Sums are
-/// in NCCL's order, the same from run to run on one topology. Collective; throws RuntimeFault with
-/// NCCL's words when it fails.
+/// in NCCL's order, the same from run to run on one topology; those of bf16 may be rounded at every
+/// rank that adds its term. Collective; throws RuntimeFault with NCCL's words when it fails. Graphs
+/// that captured its collectives must go before it does.
 std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator> host);
 
 }  // namespace strait::parallel

@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/exit_code.h"
 #include "kernels/memory.h"
+#include "kernels/profile.h"
 
 namespace strait::parallel {
 namespace {
@@ -13,6 +14,7 @@ class Still : public Communicator {
   using Communicator::Communicator;
   std::string broadcast(const std::string& text, int) override { return text; }
   void barrier() override {}
+  bool capturable() const override { return true; }
 
   void sum(const Tensor&, const Stream&) override { refuse(); }
   void gather(ConstTensor, const Tensor&, const Stream&) override { refuse(); }
@@ -76,15 +78,26 @@ std::int64_t slice_begin(std::int64_t n, int rank, int size) {
 /// Counts a collective from its start to its end.
 class Counted {
  public:
-  Counted(Traffic& traffic, const char* what, std::int64_t bytes) : traffic_(traffic) {
+  Counted(Traffic& traffic, const char* what, std::int64_t bytes)
+      : traffic_(traffic), range_(what) {
     traffic_.enter(what, bytes);
   }
   ~Counted() { traffic_.leave(); }
   Counted(const Counted&) = delete;
   Counted& operator=(const Counted&) = delete;
 
+  /// Moves what there is to move, by the clock.
+  template <class Move>
+  void run(const Stream& stream, const Move& move) {
+    if (stream.device == Device::plan) return;
+    traffic_.clock().enter(stream);
+    move();
+    traffic_.clock().leave(stream);
+  }
+
  private:
   Traffic& traffic_;
+  kernels::Range range_;
 };
 
 }  // namespace
@@ -95,36 +108,41 @@ void Communicator::all_reduce_sum(const Tensor& x, const Stream& stream, const c
   const std::int64_t n = x.numel();
   const std::int64_t own = slice_begin(n, rank() + 1, size()) - slice_begin(n, rank(), size());
   const auto element = static_cast<std::int64_t>(kernels::size_of(x.dtype));
-  const Counted counted(*traffic_, what, (n - own + own * (size() - 1)) * element);
-  if (stream.device != Device::plan) sum(x, stream);
+  Counted(*traffic_, what, (n - own + own * (size() - 1)) * element).run(stream, [&] {
+    sum(x, stream);
+  });
 }
 
 void Communicator::all_gather(ConstTensor part, const Tensor& whole, const Stream& stream,
                               const char* what) {
   if (alone()) return kernels::copy_on_device(whole.data, part.data, part.bytes(), stream);
-  const Counted counted(*traffic_, what, bytes_of(part) * (size() - 1));
-  if (stream.device != Device::plan) gather(part, whole, stream);
+  Counted(*traffic_, what, bytes_of(part) * (size() - 1)).run(stream, [&] {
+    gather(part, whole, stream);
+  });
 }
 
 void Communicator::reduce_scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream,
                                       const char* what) {
   if (alone()) return kernels::copy_on_device(part.data, whole.data, part.bytes(), stream);
-  const Counted counted(*traffic_, what, bytes_of(part) * (size() - 1));
-  if (stream.device != Device::plan) scatter_sum(whole, part, stream);
+  Counted(*traffic_, what, bytes_of(part) * (size() - 1)).run(stream, [&] {
+    scatter_sum(whole, part, stream);
+  });
 }
 
 void Communicator::sum_to_owners(std::span<const Owned> pieces, const Stream& stream,
                                  const char* what) {
   if (alone() || pieces.empty()) return;
-  const Counted counted(*traffic_, what, bytes_of(pieces, rank(), false));
-  if (stream.device != Device::plan) sum_owned(pieces, stream);
+  Counted(*traffic_, what, bytes_of(pieces, rank(), false)).run(stream, [&] {
+    sum_owned(pieces, stream);
+  });
 }
 
 void Communicator::share_from_owners(std::span<const Owned> pieces, const Stream& stream,
                                      const char* what) {
   if (alone() || pieces.empty()) return;
-  const Counted counted(*traffic_, what, bytes_of(pieces, rank(), true) * (size() - 1));
-  if (stream.device != Device::plan) share_owned(pieces, stream);
+  Counted(*traffic_, what, bytes_of(pieces, rank(), true) * (size() - 1)).run(stream, [&] {
+    share_owned(pieces, stream);
+  });
 }
 
 void Communicator::exchange(std::span<const Message> sends, std::span<const Message> receives,
@@ -133,8 +151,7 @@ void Communicator::exchange(std::span<const Message> sends, std::span<const Mess
   for (const Message& message : sends) {
     if (message.peer != rank()) bytes += bytes_of(message.data);
   }
-  const Counted counted(*traffic_, what, bytes);
-  if (stream.device != Device::plan) deliver(sends, receives, stream);
+  Counted(*traffic_, what, bytes).run(stream, [&] { deliver(sends, receives, stream); });
 }
 
 std::unique_ptr<Communicator> make_single() {

@@ -26,9 +26,10 @@ struct Owned {
 };
 
 /// Collectives among the ranks of one group. Every method is collective: all ranks call it in the
-/// same order. Sums are taken in rank order, so results repeat bit for bit. Tensors are contiguous.
-/// `what` names the boundary for counts and for the watchdog. On the plan device nothing moves, but
-/// bytes are counted. Host memory (a Stream of the cpu) may be passed to any group.
+/// same order. Sums are taken in rank order (comm_nccl.h: in NCCL's), so results repeat bit for
+/// bit. Tensors are contiguous. `what` names the boundary for counts and for the watchdog. On the
+/// plan device nothing moves, but bytes are counted. Host memory (a Stream of the cpu) may be
+/// passed to any group.
 class Communicator {
  public:
   explicit Communicator(std::shared_ptr<Traffic> traffic) : traffic_(std::move(traffic)) {}
@@ -60,6 +61,9 @@ class Communicator {
   /// Texts of all ranks, in rank order.
   virtual std::vector<std::string> gather_all(const std::string& text) = 0;
   virtual void barrier() = 0;
+  /// Whether a collective of device memory returns at once, without a wait for the stream, so that
+  /// a graph can capture it.
+  virtual bool capturable() const = 0;
   /// Ranks of equal `color` form a group, ordered by rank here.
   virtual std::unique_ptr<Communicator> split(int color) = 0;
 

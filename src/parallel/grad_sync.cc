@@ -122,7 +122,10 @@ void GradSync::join(const Stream& stream) {
   if (!summing_) return;
   stage_done(0, stream);
   joined_.record(beside(stream));
+  CommClock& clock = groups_.traffic().clock();
+  clock.enter(stream);
   joined_.hold(stream);
+  clock.leave(stream);
   summing_ = false;
 }
 
@@ -149,7 +152,11 @@ void GradSync::await_weights(int stage, const Stream& stream) const {
   if (!beside_model_) return;
   const auto index = static_cast<std::size_t>(bucket_of_[static_cast<std::size_t>(stage)]);
   // Once a bucket is waited for, those handed out before it are there too.
-  if (stage == buckets_[index].first) buckets_[index].arrived.hold_from_outside(stream);
+  if (stage != buckets_[index].first) return;
+  const CommClock& clock = groups_.traffic().clock();
+  clock.enter(stream);
+  buckets_[index].arrived.hold_from_outside(stream);
+  clock.leave(stream);
 }
 
 void GradSync::await_all(const Stream& stream) const {

@@ -19,24 +19,36 @@ Mesh Mesh::make(const config::Parallel& parallel, int world_rank, int world_size
 
 Groups::Groups(const Mesh& mesh, Communicator& world, bool own_gpus)
     : world_(&world), own_gpus_(own_gpus) {
+  // A group whose tensors move by NCCL holds device memory, so none is made twice.
+  const auto group = [&](int color) -> std::shared_ptr<Communicator> {
+    auto part = world.split(color);
+    if (own_gpus && !part->alone()) part = make_nccl(std::move(part));
+    return part;
+  };
   const int tp_group = mesh.dp_rank * mesh.cp + mesh.cp_rank;
   const int cp_group = mesh.dp_rank * mesh.tp + mesh.tp_rank;
   const int dp_group = mesh.cp_rank * mesh.tp + mesh.tp_rank;
   const int ep_group = (mesh.dp_rank / mesh.ep) * mesh.cp * mesh.tp + dp_group;
-  axes_[static_cast<int>(core::Axis::dp)] = world.split(dp_group);
-  axes_[static_cast<int>(core::Axis::cp)] = world.split(cp_group);
-  axes_[static_cast<int>(core::Axis::tp)] = world.split(tp_group);
-  axes_[static_cast<int>(core::Axis::ep)] = world.split(ep_group);
-  axes_[static_cast<int>(core::Axis::edp)] =
-      world.split(mesh.ep_rank * mesh.cp * mesh.tp + dp_group);
-  if (!own_gpus) return;
-  for (auto& axis : axes_) {
-    if (!axis->alone()) axis = make_nccl(std::move(axis));
+  const auto at = [&](core::Axis axis) -> std::shared_ptr<Communicator>& {
+    return axes_[static_cast<int>(axis)];
+  };
+  at(core::Axis::dp) = group(dp_group);
+  at(core::Axis::cp) = group(cp_group);
+  at(core::Axis::tp) = group(tp_group);
+  at(core::Axis::ep) = group(ep_group);  // layers use it while dp is at work beside them
+  at(core::Axis::edp) =
+      mesh.ep == 1 ? at(core::Axis::dp) : group(mesh.ep_rank * mesh.cp * mesh.tp + dp_group);
+  if (!own_gpus || world.alone()) return;
+  for (const auto& axis : axes_) {
+    if (axis->size() == world.size()) world_ = axis.get();
   }
   for (const core::Axis axis : {core::Axis::cp, core::Axis::tp}) {
     const auto i = static_cast<std::size_t>(axis);
     if (!axes_[i]->alone()) beside_[i] = axes_[i]->split(0);
   }
+  if (world_ != &world) return;
+  own_world_ = make_nccl(world.split(0));
+  world_ = own_world_.get();
 }
 
 Groups::Groups() : own_world_(make_single()), world_(own_world_.get()) {

@@ -23,7 +23,8 @@ struct Mesh {
 /// The communicators of a mesh. Owns them; `world` is borrowed and outlives it.
 class Groups {
  public:
-  /// `own_gpus`: every rank computes on a GPU of its own, so that tensors move by NCCL.
+  /// `own_gpus`: every rank computes on a GPU of its own, so that tensors move by NCCL, those of
+  /// world() too. Collective.
   Groups(const Mesh& mesh, Communicator& world, bool own_gpus = false);
   /// One rank alone, for tools and tests.
   Groups();
@@ -36,13 +37,16 @@ class Groups {
   /// axis() meanwhile.
   Communicator& beside(core::Axis axis);
   bool own_gpus() const { return own_gpus_; }
+  /// Whether what moves between ranks of device memory is only enqueued, see Communicator.
+  bool capturable() const { return world_->alone() || world_->capturable(); }
   /// Of all groups together, this rank's.
   Traffic& traffic() { return world_->traffic(); }
 
  private:
   std::unique_ptr<Communicator> own_world_;  // where it is not borrowed
   Communicator* world_;
-  std::array<std::unique_ptr<Communicator>, 5> axes_;
+  // Axes of the same ranks share one.
+  std::array<std::shared_ptr<Communicator>, 5> axes_;
   std::array<std::unique_ptr<Communicator>, 5> beside_;  // where axis() is not for both
   bool own_gpus_ = false;
 };

@@ -6,10 +6,13 @@
 #include <mutex>
 #include <string>
 
+#include "parallel/comm_clock.h"
+
 namespace strait::parallel {
 
-/// What this rank sent to others, by boundary, and what it is waiting for now. Shared by all groups
-/// of a mesh; a watchdog may read it from another thread.
+/// What this rank sent to others, by boundary, what it is waiting for now, and how long collectives
+/// held its device. Shared by all groups of a mesh; a watchdog may read the first two from another
+/// thread.
 class Traffic {
  public:
   struct Count {
@@ -34,7 +37,10 @@ class Traffic {
   Call last() const;
   void reset();
 
+  CommClock& clock() { return clock_; }
+
  private:
+  CommClock clock_;
   mutable std::mutex mutex_;
   std::map<std::string, Count> counts_;
   Call last_;

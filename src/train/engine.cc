@@ -82,6 +82,7 @@ void Engine::bind() {
   values_ = inputs_.take(DType::f64, {7});
   staging_ = inputs_.take(DType::i32, {2, shard_.block_elements()});
   ctx_.clock.bind(inputs_);
+  ctx_.groups.traffic().clock().bind(inputs_);
   ctx_.scale = {.per_token = values_.slice(0, 0, 1),
                 .per_sequence = 1.0 / static_cast<double>(config_.train.batch_size)};
 }

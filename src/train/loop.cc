@@ -232,6 +232,10 @@ void Loop::read_speed(std::int64_t step, StepMetrics& metrics) const {
     metrics.phase_seconds[i] = 1e-9 * static_cast<double>(results_.at<std::int64_t>(phases, at));
     metrics.seconds += metrics.phase_seconds[i];
   }
+  if (!engine_.ctx().groups.world().alone()) {
+    metrics.communication_seconds =
+        1e-9 * static_cast<double>(results_.at<std::int64_t>(out_.communication));
+  }
   const double tokens = static_cast<double>(tokens_after(step) - tokens_after(step - 1));
   const double flops = 3.0 * counts_.forward_flops(tokens, feed_.totals(step - 1).pairs);
   metrics.tokens_per_second = tokens / metrics.seconds;

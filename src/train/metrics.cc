@@ -36,6 +36,7 @@ io::JsonLine step_line(const StepMetrics& m) {
   for (std::size_t i = 0; i < m.phase_seconds.size(); ++i) {
     line.add(std::string(parallel::kPhaseNames[i]) + "_s", m.phase_seconds[i]);
   }
+  if (m.communication_seconds) line.add("comm_s", *m.communication_seconds);
   if (m.bad) line.add("bad", true);
   if (m.device.known) {
     line.add("gpu_mhz", m.device.clock_mhz)

@@ -37,6 +37,8 @@ struct StepMetrics {
   double grad_norm = 0;  // before clipping
   double seconds = 0;    // of the step, by the device's clock: the sum of its phases
   std::array<double, parallel::kPhaseNames.size()> phase_seconds{};
+  // Of `seconds`, rank 0's wait for what ranks send one another; absent with one rank.
+  std::optional<double> communication_seconds = {};
   double tokens_per_second = 0;  // over all ranks
   double flops_per_second = 0;   // model FLOPs, 3 x forward, over all ranks
   double mfu = 0;                // flops_per_second over the peak of all devices; NaN: not known

@@ -16,6 +16,7 @@
 #include "kernels/host_threads.h"
 #include "parallel/agreement.h"
 #include "parallel/comm_nccl.h"
+#include "parallel/device_share.h"
 #include "parallel/watchdog.h"
 #include "train/evaluate_all.h"
 #include "train/load_config.h"
@@ -42,12 +43,6 @@ config::Source source_of(const TrainOptions& options) {
   return source;
 }
 
-/// Ranks that share this machine's memory.
-int ranks_here(Communicator& world) {
-  const std::string host = core::host_name();
-  return static_cast<int>(std::ranges::count(world.gather_all(host), host));
-}
-
 /// Gives each rank its share of the cores it may use: those are divided among the ranks of this
 /// machine that may use the same ones. Leaves OMP_NUM_THREADS to the user.
 void share_cores(Communicator& world) {
@@ -70,26 +65,19 @@ void agree(const config::Config& config, Communicator& world) {
                          "give every rank the same files and options");
 }
 
-/// Gives each rank of this machine a GPU of its own, as far as there are any. Returns whether every
-/// rank of the job got one and NCCL is there.
-bool share_devices(Device device, Communicator& world, core::Log& log) {
-  if (device != Device::cuda) return false;
-  const std::string host = core::host_name();
-  const std::vector<std::string> hosts = world.gather_all(host);
-  const auto before = std::count(hosts.begin(), hosts.begin() + world.rank(), host);
-  const auto ranks = std::ranges::count(hosts, host);
-  const int devices = kernels::device_count(device);
-  kernels::use_device(device, static_cast<int>(before) % devices);
-  const bool own = ranks <= devices && parallel::nccl_available();
-  const std::vector<std::string> all = world.gather_all(own ? "1" : "0");
-  const bool nccl = std::ranges::count(all, "1") == world.size();
-  if (!world.alone()) log.info(nccl ? "ranks meet by NCCL" : "ranks meet in host memory (MPI)");
-  if (ranks <= devices) return nccl;
-  log.warn(std::to_string(ranks) + " ranks share " + std::to_string(devices) + " GPU" +
-           (devices == 1 ? "" : "s") + " of " + host +
-           " and meet in host memory, which is slow; for a rank a GPU: mpirun -n " +
-           std::to_string(devices) + " ./train ...");
-  return nccl;
+/// Says where ranks meet, and what to do where that is slow.
+void report_share(const parallel::DeviceShare& share, core::Log& log) {
+  if (share.own_gpus) return log.info("ranks meet by NCCL " + parallel::nccl_version());
+  log.info("ranks meet in host memory (MPI)");
+  if (share.ranks > share.devices) {
+    log.warn(std::to_string(share.ranks) + " ranks share " + std::to_string(share.devices) +
+             " GPU" + (share.devices == 1 ? "" : "s") + " of " + share.host +
+             " and meet in host memory, which is slow; for a rank a GPU: mpirun -n " +
+             std::to_string(share.devices) + " ./train ...");
+  } else if (parallel::nccl_version().empty()) {
+    log.warn("libnccl.so.2 is not found on " + share.host +
+             ", host memory is slow; install NCCL or name its folder in LD_LIBRARY_PATH");
+  }
 }
 
 /// The device that run.device asks for or, left to the program, the best one that can do it.
@@ -102,10 +90,10 @@ Device choose_device(const config::Config& config, core::Log& log) {
   return Device::cpu;
 }
 
-MemoryLimit memory_limit(Device device, int local_ranks) {
-  if (device == Device::cpu) return {"this machine", core::available_bytes(), local_ranks};
+MemoryLimit memory_limit(Device device, int sharers) {
+  if (device == Device::cpu) return {"this machine", core::available_bytes(), sharers};
   const kernels::DeviceInfo info = kernels::device_info(device);
-  return {info.name, info.free_bytes, local_ranks};
+  return {info.name, info.free_bytes, sharers};
 }
 
 /// The folder that rank 0 chooses.
@@ -255,14 +243,14 @@ void train(const TrainOptions& options, Communicator& world) {
   });
   const Device device = choose_device(config, log);
   agree(config, world);
-  const bool own_gpus = share_devices(device, world, log);
+  const parallel::DeviceShare share = parallel::share_devices(device, world);
+  if (device == Device::cuda && !world.alone()) report_share(share, log);
   const parallel::Watchdog watchdog(
       world, std::chrono::duration<double>(config.parallel.watchdog_seconds));
   const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
-  parallel::Groups groups(mesh, world, own_gpus);
+  parallel::Groups groups(mesh, world, share.own_gpus);
   std::unique_ptr<Engine> engine;
   StepPlan plan;
-  const int local_ranks = ranks_here(world);
   share_cores(world);
   together(world, [&] {
     engine = std::make_unique<Engine>(config, mesh, groups);
@@ -271,7 +259,7 @@ void train(const TrainOptions& options, Communicator& world) {
     // Reads every token, so that a bad one is found now.
     if (world.rank() == 0 && !options.eval_only)
       data.fingerprint = input::fingerprint(data.dataset->train());
-    require_memory(plan, memory_limit(device, local_ranks), config, mesh, groups);
+    require_memory(plan, memory_limit(device, share.sharers), config, mesh, groups);
   });
   if (options.dry_run) log.info(config::to_json(config));
   log.info(describe(*engine, device, plan, world.size()));

@@ -17,24 +17,26 @@ Step::Step(Engine& engine)
       values_(engine.ctx().stream.device, 2 * sizeof(StepValues)) {}
 
 StepOutput Step::run(const StepInput& input) {
+  engine_.ctx().groups.traffic().at_step(input.step);
   load_values(input);
   engine_.table().begin_gradients();
   parallel::Ctx& ctx = engine_.ctx();
   // Sums over ranks that pass through the host cannot be captured; what they follow then runs anew
   // too, since it takes the step state that they go on from.
-  const bool alone = ctx.groups.world().size() == 1;
-  run_part(begin_, alone, [&] { begin(); });
+  const bool repeatable = ctx.groups.capturable();
+  run_part(begin_, repeatable, [&] { begin(); });
   for (std::int64_t i = 0; i < input.micro_batches; ++i) {
     ctx.tokens = &input.micro_batch(i);
     const bool last = i + 1 == input.micro_batches;
     kernels::Repeated& launches = last     ? last_micro_batch_
                                   : i == 0 ? first_micro_batch_
                                            : micro_batch_;
-    run_part(launches, !layers_communicate(), [&] { micro_batch(last); });
+    run_part(launches, layers_repeat(), [&] { micro_batch(last); });
   }
-  run_part(finish_, alone, [&] { finish(); });
+  run_part(finish_, repeatable, [&] { finish(); });
   sync_.share_weights(ctx.stream);
   if (!input.goes_on) settle();
+  ctx.groups.traffic().clock().read(out_.communication, ctx.stream);
   ctx.clock.lap(parallel::Phase::optimizer, ctx.stream);
   return out_;
 }
@@ -48,9 +50,11 @@ void Step::micro_batch(bool last) {
   ctx.sync = nullptr;
 }
 
-bool Step::layers_communicate() const {
+/// Experts of other ranks get other numbers of rows each time, which the host has to know.
+bool Step::layers_repeat() const {
   const parallel::Mesh& mesh = engine_.mesh();
-  return mesh.cp > 1 || mesh.tp > 1 || mesh.ep > 1;
+  if (mesh.ep > 1) return false;
+  return (mesh.cp == 1 && mesh.tp == 1) || engine_.ctx().groups.capturable();
 }
 
 void Step::run_part(kernels::Repeated& launches, bool repeatable,
@@ -71,6 +75,7 @@ void Step::begin() {
   parallel::Ctx& ctx = engine_.ctx();
   engine_.model().begin_step(ctx);
   ctx.clock.start(ctx.state, ctx.stream);
+  ctx.groups.traffic().clock().start(ctx.stream);
   for (const Tensor& gradients : engine_.table().cleared_gradients()) {
     kernels::launch(kernels::Fill{.x = gradients, .value = 0}, ctx.stream);
   }
@@ -95,6 +100,7 @@ void Step::finish() {
                                      .rates = engine_.rates()},
                   ctx.stream);
   update_.step(ctx, static_cast<std::uint64_t>(config.run.seed), engine_.rates(), out_.clip.scale);
+  out_.communication = ctx.state.take(DType::i64, {1});
 }
 
 }  // namespace strait::train

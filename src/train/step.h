@@ -34,6 +34,7 @@ struct StepInput {
 struct StepOutput {
   Tensor loss_sum;  // [1] f64, nats, summed over all ranks
   optim::Clip clip;
+  Tensor communication;  // [1] i64, nanoseconds that the stream stood in collectives of this rank
 };
 
 /// Optimizer steps of one engine. On a GPU the launches of a micro-batch and those of the update
@@ -52,7 +53,7 @@ class Step {
 
  private:
   void load_values(const StepInput& input);
-  bool layers_communicate() const;
+  bool layers_repeat() const;
   void run_part(kernels::Repeated& launches, bool repeatable, const std::function<void()>& enqueue);
   void begin();
   void micro_batch(bool last);

@@ -4,6 +4,7 @@
 #include "input/windows.h"
 #include "kernels/elementwise.h"
 #include "model/traffic.h"
+#include "parallel/device_share.h"
 #include "parallel/grad_sync.h"
 #include "train/plan.h"
 #include "train/step.h"
@@ -45,7 +46,7 @@ class Run {
  public:
   Run(const config::Config& config, parallel::Communicator& world, Device device)
       : mesh_(parallel::Mesh::make(config.parallel, world.rank(), world.size())),
-        groups_(mesh_, world),
+        groups_(mesh_, world, parallel::share_devices(device, world).own_gpus),
         engine_(config, mesh_, groups_) {
     train::plan_step(engine_);
     engine_.allocate(device);

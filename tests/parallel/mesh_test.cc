@@ -62,6 +62,7 @@ class RecordingWorld final : public Communicator {
   std::string broadcast(const std::string& text, int) override { return text; }
   std::vector<std::string> gather_all(const std::string& text) override { return {text}; }
   void barrier() override {}
+  bool capturable() const override { return false; }
   std::unique_ptr<Communicator> split(int color) override {
     colors.push_back(color);
     return make_single();
