@@ -56,7 +56,7 @@ std::vector<app::Option> options_of(Request& request) {
   number("--tol", "largest relative L2 of loss and gradients (1e-10)", request.tolerance);
   number("--weight-tol", "largest relative L2 of weights (1e-9)", request.weight_tolerance);
   number("--steps", "optimizer steps before weights are compared; 0: none (10)", request.steps);
-  text("--rank-of", "LAYOUT", "run as one rank under mpirun; used by the program itself",
+  text("--rank-of", "LIST", "run as one rank under mpirun; used by the program itself",
        request.rank_of);
   text("--out", "DIR", "where ranks leave their values; used by the program itself", request.out);
   options.push_back({.name = "--help", .help = "this text", .take = [&](const std::string&) {
@@ -86,16 +86,21 @@ config::Config config_for(const Request& request, const Layout& layout) {
   return train::load_config(source, layout.ranks(), request.device == "cuda");
 }
 
+fs::path values_file(const fs::path& folder, const Layout& layout, int rank) {
+  return folder / (layout.name + "." + std::to_string(rank));
+}
+
 int run_as_rank(const Request& request, int argc, char** argv) {
   parallel::MpiSession mpi(&argc, &argv);
   return app::guarded(
       "layout_check",
       [&] {
-        const Layout layout = parse_layout(request.rank_of);
-        const config::Config config = config_for(request, layout);
         const Device device = request.device == "cuda" ? Device::cuda : Device::cpu;
-        const RankValues values = run_rank(config, mpi.world(), device, request.steps);
-        write_values(fs::path(request.out) / std::to_string(mpi.world().rank()), values);
+        for (const Layout& layout : parse_layouts(request.rank_of)) {
+          const config::Config config = config_for(request, layout);
+          const RankValues values = run_rank(config, mpi.world(), device, request.steps);
+          write_values(values_file(request.out, layout, mpi.world().rank()), values);
+        }
       },
       [&](int code) { mpi.abort(code); });
 }
@@ -144,24 +149,34 @@ class Checker {
   bool run() {
     const std::vector<Layout> layouts = parse_layouts(request_.layouts);
     for (const Layout& layout : layouts) config_for(request_, layout);
-    const Layout one = parse_layout("dp1");
+    const std::vector<Layout> one = {parse_layout("dp1")};
     const bool narrow = request_.dtype == "bf16";
-    reference_ = ranks_of(one, narrow ? "f32" : request_.dtype).front();
+    reference_ = ranks_of(one, narrow ? "f32" : request_.dtype).front().front();
     if (narrow) {
-      const std::vector<RankValues> naive = ranks_of(one, "bf16");
+      const std::vector<RankValues> naive = ranks_of(one, "bf16").front();
       naive_loss_ = loss_distance(naive);
       naive_ = distances(reference_.gradients, gradients_of(naive));
     }
+    std::map<std::int64_t, std::vector<Layout>> by_ranks;
+    for (const Layout& layout : layouts) by_ranks[layout.ranks()].push_back(layout);
     bool good = true;
-    for (const Layout& layout : layouts) good = judge(layout) && good;
+    for (const auto& [ranks, list] : by_ranks) {
+      const std::vector<std::vector<RankValues>> values = ranks_of(list, request_.dtype);
+      for (std::size_t i = 0; i < list.size(); ++i) good = judge(list[i], values[i]) && good;
+    }
     return good;
   }
 
  private:
-  std::vector<RankValues> ranks_of(const Layout& layout, const std::string& dtype) const {
+  /// What the ranks of each layout computed; all are of as many ranks, which start once.
+  std::vector<std::vector<RankValues>> ranks_of(const std::vector<Layout>& layouts,
+                                                const std::string& dtype) const {
     const Scratch out;
-    std::string command = STRAIT_MPIEXEC " --oversubscribe -n " + std::to_string(layout.ranks()) +
-                          " " + quoted(program_);
+    const std::int64_t ranks = layouts.front().ranks();
+    std::string names;
+    for (const Layout& layout : layouts) names += (names.empty() ? "" : ",") + layout.name;
+    std::string command =
+        STRAIT_MPIEXEC " --oversubscribe -n " + std::to_string(ranks) + " " + quoted(program_);
     const auto add = [&](const std::string& option, const std::string& value) {
       command += " " + option + " " + quoted(value);
     };
@@ -170,16 +185,20 @@ class Checker {
     add("--device", request_.device);
     add("--dtype", dtype);
     add("--steps", std::to_string(dtype == "bf16" ? 0 : request_.steps));
-    add("--rank-of", layout.name);
+    add("--rank-of", names);
     add("--out", out.path().string());
     const int status = std::system(command.c_str());
     if (status != 0) {
-      throw core::RuntimeFault("layout " + layout.name + " failed (" + std::to_string(status) +
+      throw core::RuntimeFault("layouts " + names + " failed (" + std::to_string(status) +
                                "): " + command);
     }
-    std::vector<RankValues> values;
-    for (std::int64_t rank = 0; rank < layout.ranks(); ++rank) {
-      values.push_back(read_values(out.path() / std::to_string(rank)));
+    std::vector<std::vector<RankValues>> values;
+    for (const Layout& layout : layouts) {
+      values.emplace_back();
+      for (std::int64_t rank = 0; rank < ranks; ++rank) {
+        values.back().push_back(
+            read_values(values_file(out.path(), layout, static_cast<int>(rank))));
+      }
     }
     return values;
   }
@@ -198,8 +217,7 @@ class Checker {
     return distance / std::abs(reference_.loss);
   }
 
-  bool judge(const Layout& layout) const {
-    const std::vector<RankValues> ranks = ranks_of(layout, request_.dtype);
+  bool judge(const Layout& layout, const std::vector<RankValues>& ranks) const {
     const auto gradients = distances(reference_.gradients, gradients_of(ranks));
     const Distance gradient = worst(gradients);
     const double loss = loss_distance(ranks);
