@@ -2,9 +2,11 @@
 """Kills a random rank of a run at a random moment; all ranks must stop, and one must say why.
 
   tests/faults/kill_ranks.py --train build/bin/train [--kills 20] [--ranks 3] [--seed 1]
+                             [--device cuda] [--resume-ranks N]
 
 Each time the job ends within 30 s with an exit code other than 0; its output names the rank that
-was killed, its host, step and last collective, and those of a rank that saw it.
+was killed, its host, step and last collective, and those of a rank that saw it. With --resume-ranks
+the run saves checkpoints and goes on from the last of them on N ranks.
 Exit 0: always so; 1: not once.
 """
 import argparse
@@ -20,15 +22,32 @@ from pathlib import Path
 
 LIMIT = 30
 SETTINGS = ["model.d_model=32", "model.n_layers=2", "model.attention.head_dim=8", "data.seq_len=32",
-            "model.ffn.moe.d_expert=16", "train.batch_size=6", "train.steps=100000",
-            "checkpoint.every=-1", "eval.every=1000000", "eval.sample_tokens=0",
-            "eval.sample_prompt=", "train.log_every=1000"]
+            "model.ffn.moe.d_expert=16", "train.steps=100000",
+            "eval.every=1000000", "eval.sample_tokens=0", "eval.sample_prompt=",
+            "train.log_every=1000"]
 
 
 def command(args, folder):
-    settings = [part for s in SETTINGS + [f"run.dir={folder}"] for part in ("--set", s)]
+    more = [f"run.dir={folder}", f"run.device={args.device}", f"train.batch_size={2 * args.ranks}",
+            f"checkpoint.every={20 if args.resume_ranks else -1}"]
+    settings = [part for s in SETTINGS + more for part in ("--set", s)]
     return ["mpirun", "--oversubscribe", "-n", str(args.ranks), args.train, "--config",
             "quickstart", *settings]
+
+
+def resumes(args, folder):
+    """Why the run does not go on for some steps on other ranks; empty if it does."""
+    saved = sorted(path.name for path in (folder / "checkpoints").glob("step_*"))
+    if not saved:
+        return "no checkpoint was left"
+    step = int(saved[-1].removeprefix("step_"))
+    done = subprocess.run(
+        ["mpirun", "--oversubscribe", "-n", str(args.resume_ranks), args.train, "--resume", folder,
+         "--set", f"train.steps={step + 5}"], text=True, capture_output=True, check=False)
+    if done.returncode != 0:
+        return f"--resume on {args.resume_ranks} ranks: {(done.stdout + done.stderr)[-2000:]}"
+    print(f"went on from step {step} on {args.resume_ranks} ranks", flush=True)
+    return ""
 
 
 def ranks_of(job):
@@ -55,8 +74,10 @@ def one_kill(args, folder, draw):
             time.sleep(0.05)
             ranks = ranks_of(job)
         metrics = folder / "metrics.jsonl"
+        saved = folder / "checkpoints"
         while job.poll() is None and time.time() < deadline and not (
-                metrics.exists() and metrics.stat().st_size > 0):
+                metrics.exists() and metrics.stat().st_size > 0
+                and (not args.resume_ranks or any(saved.glob("step_*")))):
             time.sleep(0.05)
         time.sleep(draw.uniform(0, 3))
         victim = draw.randrange(args.ranks)
@@ -84,9 +105,9 @@ def one_kill(args, folder, draw):
         return "exit code 0"
     if not said:
         return f"no message that names rank {victim}: {text[-2000:]}"
-    print(f"rank {victim} killed at step {said.group(1)}, stopped after {seconds:.1f} s",
-          flush=True)
-    return ""
+    print(f"rank {victim} of {args.ranks} killed at step {said.group(1)}, stopped after "
+          f"{seconds:.1f} s", flush=True)
+    return resumes(args, folder) if args.resume_ranks else ""
 
 
 def main():
@@ -95,6 +116,8 @@ def main():
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--ranks", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--resume-ranks", type=int, default=0)
     args = parser.parse_args()
     os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                       OMPI_MCA_btl_vader_single_copy_mechanism="none", OMP_NUM_THREADS="1")
