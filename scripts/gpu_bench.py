@@ -28,7 +28,8 @@ import statistics
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from train_runs import memory_of, run, speed_of, train_command
+
 CORE = {"AttentionFwd", "AttentionBwd"}
 GEMM = {"Gemm", "GroupedGemm", "GroupedGemmWgrad"}
 OPTIMIZER = {"AdamW", "SumSquares", "ClipScale"}
@@ -41,18 +42,6 @@ PEER_BATCH = {"dense": 4, "moe": 8}  # as in the presets
 FOUR = {"train.batch_size": 16, "train.micro_batch": 4}  # micro-batches of the presets' batch
 # Name in the table, config, settings.
 MORE = [(name + " x4", name, FOUR) for name in PRESETS] + [("qwen2_1b5", "qwen2_1b5", {})]
-
-
-def run(command, log):
-    """Output of a command, also kept in a file; exits when it fails."""
-    done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False)
-    log.write_text(done.stdout)
-    if done.returncode != 0:
-        print(f"gpu_bench: {' '.join(map(str, command))}: exit code {done.returncode}; see {log}\n"
-              + done.stdout[-2000:], file=sys.stderr)
-        sys.exit(1)
-    return done.stdout
 
 
 class Ceilings:
@@ -96,11 +85,7 @@ def slowdown_of(lines):
 
 def step_report(folder, ceilings):
     """Speed, memory and the parts of a step of one run."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     profile = json.loads((folder / "profile.json").read_text())
-    steps = [line for line in lines if "tok_s" in line]
-    timed = steps[WARMUP:len(steps) - profile["steps"]]
-    memory = next(line for line in lines if line.get("event") == "memory")
 
     def milliseconds(ops):
         return 1e3 * sum(op["seconds"] for op in profile["ops"] if ops(op["op"])) / profile["steps"]
@@ -111,13 +96,8 @@ def step_report(folder, ceilings):
     rest = milliseconds(lambda op: op not in CORE | GEMM | OPTIMIZER)
     return {
         "data": json.loads((folder / "config.json").read_text())["data"]["train"],
-        "tok_s": statistics.median(line["tok_s"] for line in timed),
-        "mfu": statistics.median(line["mfu"] for line in timed),
-        "step_ms": 1e3 * statistics.median(line["step_s"] for line in timed),
-        "phases_ms": {name: 1e3 * statistics.median(line[name + "_s"] for line in timed)
-                      for name in ("data", "forward", "head", "backward", "optimizer")},
-        "planned_bytes": memory["planned_bytes"],
-        "measured_bytes": memory["measured_bytes"],
+        **speed_of(folder, WARMUP, -profile["steps"]),
+        **memory_of(folder),
         "profiled_ms": {"all": total, "attention core": core,
                         "products": milliseconds(lambda op: op in GEMM),
                         "optimizer": milliseconds(lambda op: op in OPTIMIZER), "rest": rest},
@@ -135,11 +115,8 @@ def train(arguments, name, config, settings, ceilings):
     micro_batches = settings.get("train.batch_size", 0) // settings.get("train.micro_batch", 1)
     last = arguments.steps if micro_batches <= 1 else max(WARMUP + 5, arguments.steps // 2)
     settings = settings | {"run.dir": folder, "run.device": "cuda", "train.steps": last}
-    command = [arguments.build / "bin/train", "--config", f"configs/bench/{config}.json",
-               "--profile", f"steps={last - 1}:{last}"]
-    for key, value in settings.items():
-        command += ["--set", f"{key}={value}"]
-    run(command, folder.with_suffix(".log"))
+    command = train_command(arguments.build, f"configs/bench/{config}.json", settings)
+    run([*command, "--profile", f"steps={last - 1}:{last}"], folder.with_suffix(".log"))
     return step_report(folder, ceilings)
 
 
