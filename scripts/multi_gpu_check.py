@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Ranks with a GPU each: the same answers as one rank, speed by number of GPUs, faults.
 
-usage: multi_gpu_check.py BUILD_DIR OUT_DIR [--parts PART ...] [--gpus N] [--budget SECONDS]
-                          [--device cpu]
+usage: multi_gpu_check.py BUILD_DIR OUT_DIR [--parts PART ...] [--rows ROW ...] [--gpus N]
+                          [--budget SECONDS] [--device cpu]
 
 Parts, all of them by default, on 1, 2, 4, ... up to all N GPUs:
 
@@ -15,8 +15,9 @@ Parts, all of them by default, on 1, 2, 4, ... up to all N GPUs:
   faults   one of N ranks is killed, the run goes on with half of them (tests/faults)
 
 Runs that need fewer GPUs stand beside each other. Prints a table and writes OUT_DIR/multi_gpu.json
-after every part. What the budget leaves no time for is told as "not run". --device cpu tries the
-script itself: the same parts but nccl and peer, tiny models, ranks that share this machine.
+after every part. What the budget leaves no time for is told as "not run". --rows names rows of the
+scaling table, all by default. --device cpu tries the script itself: the same parts but nccl and
+peer, tiny models, ranks that share this machine.
 
 Exit code 0 when all that ran passed, 1 when something failed, 2 on bad use. A rate below its bar is
 told and is no failure.
@@ -45,7 +46,7 @@ class Check:
 
     def __init__(self, arguments):
         self.build, self.out = arguments.build.resolve(), arguments.out.resolve()
-        self.device, self.gpus = arguments.device, arguments.gpus
+        self.device, self.gpus, self.rows = arguments.device, arguments.gpus, arguments.rows
         self.deadline = time.monotonic() + arguments.budget
         self.pool = GpuPool(self.gpus)
         self.report = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%FT%TZ"),
@@ -103,8 +104,9 @@ def layouts(check):
     cuda = check.device == "cuda"
     base = ["--device", check.device, "--dtype", "bf16" if cuda else "f64", "--steps", "0"]
     jobs = []
-    configs = sorted((ROOT / "tests/layouts/configs").glob("*.json"))
-    for config in configs if cuda else [c for c in configs if "ccgqa" in c.stem]:
+    configs = sorted((ROOT / "tests/layouts/configs").glob("*.json"),
+                     key=lambda path: ("ccgqa" not in path.stem, path.stem))
+    for config in configs if cuda else configs[:2]:
         names = layouts_of(check.gpus, "moe" in config.stem)
         command = [check.build / "tests/layout_check", "--config", config, "--layouts", names]
         jobs.append(check.job(f"layouts_{config.stem}", [*command, *base], check.gpus))
@@ -162,7 +164,8 @@ def losses(check):
 
 
 def scaling(check):
-    rows = scaling_rows(check.gpus, check.device == "cpu")
+    rows = [row for row in scaling_rows(check.gpus, check.device == "cpu")
+            if not check.rows or row.name in check.rows]
     jobs = {row.name: check.train("speed_" + row.name.replace(" ", "_"), row.config,
                                   row.settings | {"train.steps": row.steps,
                                                   "train.log_every": row.steps},
@@ -253,6 +256,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--rows", nargs="+")
     parser.add_argument("--gpus", type=int, help="default: all there are; with --device cpu 2")
     parser.add_argument("--budget", type=float, default=530.0, help="seconds (530)")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
