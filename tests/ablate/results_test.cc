@@ -1,0 +1,141 @@
+#include "ablate/results.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace strait::ablate {
+namespace {
+
+namespace fs = std::filesystem;
+using config::JsonTree;
+
+void put(const fs::path& path, const std::string& text) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path) << text;
+}
+
+/// A sweep of two variants and a third that failed, two seeds; "b, c" is 0.1 below a at the end.
+class Results : public testing::Test {
+ protected:
+  void SetUp() override {
+    const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(testing::TempDir()) / ("results_" + std::string(test->name()));
+    fs::remove_all(folder_);
+    JsonTree cells = JsonTree::array();
+    for (const char* variant : {"a", "b", "c"}) {
+      for (const int seed : {1, 2}) {
+        const std::string path =
+            std::string("cells/") + variant + "/1m/seed" + std::to_string(seed);
+        cells.append(JsonTree::object()
+                         .set("variant", variant)
+                         .set("budget", "1m")
+                         .set("seed", seed)
+                         .set("path", path));
+        write_cell(path, *variant, seed);
+      }
+    }
+    JsonTree sweep = config::read_tree(R"({"name": "s", "title": "S", "baseline": "a",
+      "seeds": [1, 2], "budgets": [{"name": "1m", "kind": "tokens", "value": 1000000}],
+      "reference": {"order": [["b"], ["gone", "a"]]},
+      "variants": [{"name": "a", "label": "A"}, {"name": "b", "label": "B, \"new\""},
+                   {"name": "c", "label": "C"}]})",
+                                       "test");
+    sweep.set("cells", cells);
+    put(folder_ / "sweep.json", config::to_text(sweep));
+  }
+
+  void write_cell(const std::string& path, char variant, int seed) {
+    if (variant == 'c' && seed == 2) return;  // not run yet
+    if (variant == 'c') {
+      put(folder_ / path / "cell.json", R"({"status": "failed", "error": "no \"memory\", sorry"})");
+      return;
+    }
+    const double last = 3.0 + 0.01 * seed - (variant == 'b' ? 0.1 + 0.001 * seed : 0);
+    put(folder_ / path / "cell.json",
+        R"({"status": "done", "steps": 100, "tokens": 1000000, "device": "cpu", "val_loss": )" +
+            std::to_string(last) + "}");
+    std::string lines;
+    for (const int step : {20, 60, 40, 60, 80, 100}) {  // 40 and 60 again after a resume
+      lines += R"({"event": "eval", "step": )" + std::to_string(step) + R"(, "val_loss": )" +
+               std::to_string(last + 1 - step / 100.0) + "}\n{\"step\": 1, \"loss\": 3}\n";
+    }
+    put(folder_ / path / "metrics.jsonl", lines + R"({"event": "eval", "st)");
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(Results, CollectsWhatIsThereAndSaysWhatIsNot) {
+  const Collected sweep = collect(folder_);
+  ASSERT_EQ(sweep.cells.size(), 6u);
+  EXPECT_EQ(sweep.cells[0].status, "done");
+  EXPECT_EQ(sweep.cells[4].status, "failed");
+  EXPECT_EQ(sweep.cells[5].status, "missing");
+  const auto& curve = sweep.cells[0].curve;
+  ASSERT_EQ(curve.size(), 5u);
+  EXPECT_EQ(curve[1].first, 400000);
+  EXPECT_EQ(curve[2].first, 600000);
+  EXPECT_EQ(sweep.reference, (std::vector<std::vector<std::size_t>>{{1}, {0}}));
+}
+
+TEST_F(Results, JudgesPairsAndTheExpectedOrder) {
+  const Collected sweep = collect(folder_);
+  const BudgetAnalysis analysis = analyse(sweep).front();
+  EXPECT_EQ(analysis.order, (std::vector<std::size_t>{1, 0}));
+  EXPECT_NEAR(analysis.against_baseline[0].comparison.mean, -0.1015, 1e-6);
+  EXPECT_TRUE(analysis.against_baseline[0].comparison.paired.resolved);
+  EXPECT_TRUE(analysis.against_baseline[1].seeds.empty());
+  ASSERT_EQ(analysis.claims.size(), 1u);
+  EXPECT_EQ(outcome(analysis.claims[0], analysis.claimed[0].comparison.mean,
+                    analysis.claimed[0].comparison.paired),
+            "supported");
+  EXPECT_NE(sentence(analysis.against_baseline[0], sweep).find("B, \"new\" is lower than A by "),
+            std::string::npos);
+  EXPECT_NE(sentence(analysis.against_baseline[1], sweep).find("share no finished seed"),
+            std::string::npos);
+}
+
+TEST_F(Results, WritesJsonWithoutNansAndCsvOfOneRowACell) {
+  EXPECT_NE(write_results(folder_).find("budget 1m"), std::string::npos);
+  const JsonTree results =
+      config::read_tree(core::read_file(folder_ / "report/results.json"), "results.json");
+  const JsonTree& budget = results.find("budgets")->items().front();
+  EXPECT_TRUE(budget.find("variants")->items()[2].find("loss")->is(JsonTree::Kind::null));
+  EXPECT_EQ(budget.find("claims")->items()[0].find("outcome")->text(), "supported");
+  const std::string cells = core::read_file(folder_ / "report/cells.csv");
+  EXPECT_EQ(std::count(cells.begin(), cells.end(), '\n'), 7);
+  EXPECT_NE(cells.find(R"("no ""memory"", sorry")"), std::string::npos);
+  const std::string rows = core::read_file(folder_ / "report/comparisons.csv");
+  EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 1 + 2 + 1 + 1);
+}
+
+TEST_F(Results, RefusesAFolderWithoutSweepAndNamesWhatIsWrong) {
+  EXPECT_THROW(write_results(folder_ / "nothing"), core::InputError);
+  put(folder_ / "cells/a/1m/seed1/cell.json", R"({"status": "done", "steps": 1, "tokens": 1})");
+  try {
+    write_results(folder_);
+    FAIL() << "a finished cell without loss was taken";
+  } catch (const core::InputError& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("seed1/cell.json: val_loss is missing"), std::string::npos) << text;
+  }
+}
+
+TEST(Claims, AreEqualitiesInAGroupAndLessBetweenNeighbours) {
+  const auto claims = claims_of({{4}, {0, 2}, {3}});
+  ASSERT_EQ(claims.size(), 5u);
+  EXPECT_FALSE(claims[0].equal);
+  EXPECT_EQ(claims[1].b, 2u);
+  EXPECT_FALSE(claims[2].equal);
+  EXPECT_TRUE(claims[3].equal);
+  EXPECT_EQ(claims[4].a, 2u);
+}
+
+}  // namespace
+}  // namespace strait::ablate
