@@ -1,0 +1,368 @@
+"""The sections of a sweep's report, in order. Every function adds to a Document what is there and
+says what is absent."""
+import json
+from collections import Counter
+
+from ablation import figures, stability
+from ablation.document import Figures, Folded, Table
+from ablation.sweep import median_of, short
+
+QUANTITIES = {"total_parameters": "parameters", "active_parameters": "active",
+              "non_embedding_parameters": "without embedding",
+              "attention_parameters": "in attention", "train_flops_per_token": "FLOPs per token",
+              "kv_bytes_per_token": "cache bytes per token"}
+
+
+def number(value, digits=4, sign=False):
+    if value is None:
+        return "-"
+    return f"{value:{'+' if sign else ''}.{digits}f}"
+
+
+def interval(judgement):
+    if judgement["low"] is None:
+        return "-"
+    return f"[{judgement['low']:+.4f}, {judgement['high']:+.4f}]"
+
+
+def probability(value):
+    return "-" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def verdict(judgement):
+    return "resolved" if judgement["resolved"] else "not resolved"
+
+
+def percent(share):
+    return "-" if share is None else f"{100 * share:+.1f} %"
+
+
+def seeds_text(judgement):
+    if judgement["resolved"]:
+        return "-"
+    if judgement["seeds_needed"]:
+        return str(judgement["seeds_needed"])
+    return "-" if judgement["sd"] is None else "> 1000"
+
+
+def order_text(sweep, budget):
+    """CCGQA < MHA ? GQA: < where neighbours are resolved, ? where they are not."""
+    found = sweep.budgets[budget]
+    text = sweep.labels[found["order"][0]]
+    for name, pair in zip(found["order"][1:], found["neighbours"]):
+        text += (" < " if pair["paired"]["resolved"] else " ? ") + sweep.labels[name]
+    return text
+
+
+def expected_text(sweep):
+    groups = [[sweep.labels[name] for name in group if name in sweep.labels]
+              for group in sweep.file["reference"]["order"]]
+    return " < ".join(" = ".join(group) for group in groups if group)
+
+
+def summary(document, sweep):
+    states = Counter(cell.status for cell in sweep.cells)
+    budget = sweep.largest_budget()
+    base = sweep.labels[sweep.results["baseline"]]
+    ended = f"{states['done']} of {len(sweep.cells)} cells are finished"
+    ended += "".join(f", {states[state]} {state}" for state in ("failed", "missing")
+                     if states[state])
+    document.text(f"{len(sweep.variants)} variants, baseline **{base}**; seeds "
+                  f"{', '.join(str(int(seed)) for seed in sweep.results['seeds'])}; "
+                  f"{_budgets(sweep)} a cell. {ended}.")
+    found = sweep.budgets[budget]
+    if not found["order"]:
+        document.text("No cell is finished: there is nothing to compare yet.")
+        return
+    document.text("Validation loss in nats per token, lower is better. In the measured order `<` "
+                  "stands where the difference of neighbours is resolved, `?` where it is not "
+                  f"({sweep.budget_label(budget)} a cell):")
+    document.text(f"**{order_text(sweep, budget)}**")
+    document.bullets(row["verdict"] for row in found["against_baseline"])
+    if found["claims"]:
+        document.text(f"Expected: {expected_text(sweep)}. {claims_text(found)}")
+
+
+def _budgets(sweep):
+    return " and ".join(sweep.budget_label(name) for name in sweep.budgets)
+
+
+def losses(document, sweep, plots):
+    document.heading("Losses")
+    base = sweep.results["baseline"]
+    for budget, found in sweep.budgets.items():
+        document.subheading(sweep.budget_label(budget) + " a cell")
+        gaps = {row["a"]: row for row in found["against_baseline"]}
+        rows = []
+        for row in sorted(found["variants"], key=lambda row: (row["loss"] is None, row["loss"])):
+            cells = sweep.done(row["name"], budget)
+            head = [row["label"], number(row["loss"]), number(bits_per_byte(row["loss"], cells)),
+                    str(len(cells))]
+            gap = gaps.get(row["name"])
+            if row["name"] == base:
+                rows.append(head + ["baseline", "", "", "", "", ""])
+            elif gap is None or gap["mean"] is None:
+                rows.append(head + ["-", "-", "no paired seed", "-", "-", "-"])
+            else:
+                paired, pooled = gap["paired"], gap["pooled"]
+                rows.append(head + [number(gap["mean"], sign=True), interval(paired),
+                                    verdict(paired), probability(paired["p_holm"]),
+                                    seeds_text(paired), verdict(pooled)])
+        document.add(Table(["variant", "loss", "bits per byte", "seeds", "against baseline",
+                            "95 % interval", "verdict", "p (Holm)", "seeds needed",
+                            "with pooled noise"], rows, text_columns=(0, 6, 9)))
+        noise(document, found)
+    document.add(Figures(plots.folder, figures.gaps(plots)))
+
+
+def bits_per_byte(loss, cells):
+    """Of a mean loss: the tokens of a byte are those of any cell, as all are validated alike."""
+    for cell in cells:
+        if cell.file.get("val_bpb") and cell.file["val_loss"]:
+            return loss * cell.file["val_bpb"] / cell.file["val_loss"]
+    return None
+
+
+def noise(document, found):
+    floor = found["noise"]
+    if floor["cell_sd"] is None:
+        document.text("Noise: not known, as no variant has been repeated over seeds that another "
+                      "one shares.")
+        return
+    text = (f"Noise floor: two cells of one seed differ by chance with a standard deviation of "
+            f"{floor['difference_sd']:.4f} nats ({floor['dof']} degrees of freedom, all variants "
+            "together).")
+    if floor["unpaired_sd"] is not None:
+        unpaired = 2 ** 0.5 * floor["unpaired_sd"]
+        text += f" Unpaired, over different seeds, it would be {unpaired:.4f}."
+    smallest = [row["paired"]["smallest_resolved"] for row in found["against_baseline"]
+                if row["paired"]["smallest_resolved"] is not None]
+    if smallest:
+        text += (f" With these seeds, differences from {min(smallest):.4f} (quietest pair) to "
+                 f"{max(smallest):.4f} nats (noisiest) are resolved four times in five.")
+    document.text(text)
+
+
+def order(document, sweep, plots):
+    document.heading("Order, expected and measured")
+    reference = sweep.file.get("reference") or {}
+    if reference.get("text"):
+        document.text(f"Expected: {reference['text']}")
+    if reference.get("order"):
+        document.text(f"**{expected_text(sweep)}**")
+    for budget, found in sweep.budgets.items():
+        if not found["order"]:
+            continue
+        document.subheading(sweep.budget_label(budget) + " a cell")
+        document.text(f"Measured: **{order_text(sweep, budget)}**")
+        if found["claims"]:
+            claims(document, sweep, found, reference.get("loss") or {})
+        rows = [[f"{sweep.labels[row['a']]} < {sweep.labels[row['b']]}",
+                 number(row["mean"], sign=True), interval(row["paired"]), verdict(row["paired"]),
+                 probability(row["paired"]["p_holm"]), verdict(row["pooled"])]
+                for row in found["neighbours"]]
+        if rows:
+            document.add(Table(["neighbours, as measured", "difference", "95 % interval",
+                                "verdict", "p (Holm)", "with pooled noise"], rows,
+                               text_columns=(0, 3, 5)))
+    made = figures.claims(plots, sweep.largest_budget(), reference.get("loss") or {})
+    if made:
+        document.add(Figures(plots.folder, made))
+
+
+def claims_text(found):
+    outcomes = Counter(row["outcome"] for row in found["claims"])
+    return (f"Of the {len(found['claims'])} statements in this order {outcomes['supported']} are "
+            f"supported here, {outcomes['contradicted']} contradicted, {outcomes['open']} left "
+            "open.")
+
+
+def claims(document, sweep, found, losses_elsewhere):
+    document.text(claims_text(found) + " An equality can be contradicted, never supported.")
+    document.bullets(f"Differs at this scale: {row['claim']} was expected; {row['verdict']}"
+                     for row in found["claims"] if row["outcome"] == "contradicted")
+    rows = []
+    for row in found["claims"]:
+        there = [losses_elsewhere.get(row[side]) for side in "ab"]
+        rows.append([row["claim"], "-" if None in there else f"{there[0] - there[1]:+.3f}",
+                     number(row["mean"], sign=True), interval(row["paired"]), row["outcome"],
+                     probability(row["paired"]["p_holm"]), row["outcome_pooled"]])
+    document.add(Table(["expected", "difference there", "here", "95 % interval", "outcome",
+                        "p (Holm)", "with pooled noise"], rows, text_columns=(0, 4, 6)))
+
+
+def curves(document, sweep, plots):
+    budget = sweep.largest_budget()
+    made = (figures.curves(plots, budget) + figures.gap_curves(plots, budget)
+            + figures.pareto(plots, budget))
+    document.heading("Curves")
+    if made:
+        document.add(Figures(plots.folder, made))
+    else:
+        document.text("No finished cell has evaluations to draw.")
+    if len(sweep.budgets) > 1:
+        gaps_by_budget(document, sweep)
+
+
+def gaps_by_budget(document, sweep):
+    document.subheading("How each gap moves with the budget")
+    rows = []
+    for name in sweep.variants:
+        if name == sweep.results["baseline"]:
+            continue
+        cells = [sweep.labels[name]]
+        for found in sweep.budgets.values():
+            row = next(row for row in found["against_baseline"] if row["a"] == name)
+            cells += [number(row["mean"], sign=True), interval(row["paired"])]
+        rows.append(cells)
+    head = ["against the baseline"]
+    for budget in sweep.budgets:
+        head += [sweep.budget_label(budget), "95 % interval"]
+    document.add(Table(head, rows))
+
+
+def cost(document, sweep, plots):
+    document.heading("Cost")
+    budget = sweep.largest_budget()
+    rows = []
+    for name, variant in sweep.variants.items():
+        cells, counts = sweep.done(name, budget), variant["counts"]
+        peak = median_of(cells, "peak_bytes")
+        rows.append([variant["label"], *(short(counts.get(key)) for key in QUANTITIES),
+                     short(median_of(cells, "tok_s")),
+                     "-" if peak is None else f"{peak / 2**30:.2f}",
+                     number(median_of(cells, "wall_s"), 0)])
+    shared = sorted({int(cell.file.get("jobs_per_gpu", 1)) for cell in sweep.cells if cell.done})
+    caption = f"Speed, memory and time: medians over the cells of {sweep.budget_label(budget)}."
+    if shared and shared[-1] > 1:
+        caption += (f" Cells shared a device ({', '.join(map(str, shared))} at a time), which "
+                    "their speed and time include.")
+    document.add(Table(["variant", *QUANTITIES.values(), "tokens/s", "GiB", "seconds a cell"], rows,
+                       caption))
+    made = figures.cost(plots, budget)
+    if made:
+        document.add(Figures(plots.folder, made))
+
+
+def matching(document, sweep):
+    document.heading("What was held equal")
+    match = sweep.file.get("match")
+    if not match:
+        document.text("Nothing was matched: variants differ in every count by what they are.")
+    else:
+        free = ", ".join(f"`{key['key']}` in multiples of {key['multiple']}"
+                         for key in match["free"])
+        of = match.get("target_variant")
+        whose = f" (what {sweep.labels[of]} has)" if of else ""
+        document.text(f"`{match['quantity']}` within {100 * match['tolerance']:g} % of "
+                      f"{short(match['target'])}{whose}, rounding {match['rounding']}, by solving "
+                      f"for {free}.")
+    keys = [key for key in QUANTITIES
+            if any(key in (variant.get("advantage") or {}) for variant in sweep.variants.values())]
+    rows = []
+    for variant in sweep.variants.values():
+        solved = ", ".join(f"{key} = {value}" for key, value in variant["solved"].items())
+        rows.append([variant["label"], solved or "as it is", percent(variant.get("deviation")),
+                     *(percent((variant.get("advantage") or {}).get(key)) for key in keys)])
+    document.add(Table(["variant", "solved for", "off the target",
+                        *(f"{QUANTITIES[key]}, over baseline" for key in keys)], rows,
+                       text_columns=(0, 1)))
+    if sweep.file.get("not_matched"):
+        document.text("Not equal, and to whom the advantage goes:")
+        document.bullets(sweep.file["not_matched"])
+
+
+def tuning(document, sweep, plots):
+    tune = sweep.file.get("tune")
+    document.heading("Learning rates")
+    if not tune:
+        document.text("Not tuned: every variant trained at the value of its config.")
+        return
+    document.text(f"`{tune['key']}` was tuned for each variant in runs of "
+                  f"{short(tune['tokens'])} tokens, seeds "
+                  f"{', '.join(str(int(seed)) for seed in tune['seeds'])}.")
+    rows = []
+    for variant in sweep.variants.values():
+        tuned = variant.get("tuned")
+        found = dict(map(tuple, tuned["losses"])) if tuned else {}
+        edge = f"{tuned['edge']} end of the range" if tuned and tuned.get("edge") else ""
+        rows.append([variant["label"], f"{tuned['value']:g}" if tuned else "not tuned yet",
+                     *(number(found.get(value)) for value in tune["values"]), edge])
+    document.add(Table(["variant", "taken", *(f"{value:g}" for value in tune["values"]), "note"],
+                       rows, "A best value at an end of the range may lie beyond it.",
+                       text_columns=(0, 2 + len(tune["values"]))))
+    made = figures.tuning(plots)
+    if made:
+        document.add(Figures(plots.folder, made))
+
+
+def training(document, sweep, plots):
+    document.heading("Balance and stability")
+    budget = sweep.largest_budget()
+    table = {name: [stability.last(sweep.done(name, budget), measure)
+                    for measure in stability.MEASURES] for name in sweep.variants}
+    there = [i for i in range(len(stability.MEASURES)) if any(row[i] for row in table.values())]
+    if there:
+        document.add(Table(["at the end"] + [stability.MEASURES[i].name for i in there],
+                           [[sweep.labels[name], *("-" if row[i] is None else f"{row[i]:.3g}"
+                                                   for i in there)]
+                            for name, row in table.items()],
+                           "Means over seeds; `-`: the variant lacks it or it was not recorded."))
+    absent = [measure.name for i, measure in enumerate(stability.MEASURES) if i not in there]
+    if absent:
+        document.text(f"Not recorded by any cell: {', '.join(absent)}. Probes are written with "
+                      "`eval.probe_every`, loads by mixtures of experts.")
+    made = figures.probes(plots, budget)
+    if made:
+        document.add(Figures(plots.folder, made))
+
+
+def cells(document, sweep):
+    document.heading("Cells")
+    rows = []
+    for cell in sweep.cells:
+        file = cell.file
+        rows.append([cell.variant, cell.budget, str(cell.seed), cell.status,
+                     number(file.get("val_loss")),
+                     f"{file['lr']:g}" if file.get("lr") else "-", short(file.get("tokens")),
+                     number(file.get("epochs"), 2), number(file.get("wall_s"), 0),
+                     file.get("device") or "-", file.get("revision") or "-"])
+    document.add(Table(["variant", "budget", "seed", "status", "loss", "rate", "tokens", "epochs",
+                        "seconds", "device", "revision"], rows,
+                       "Every cell the sweep asks for; `cells.csv` has all of their numbers.",
+                       text_columns=(0, 1, 3, 9, 10)))
+    document.bullets(f"Failed: {sweep.labels[cell.variant]}, {cell.budget}, seed {cell.seed}: "
+                     f"{cell.file.get('error') or 'no message'}"
+                     for cell in sweep.cells if cell.status == "failed")
+
+
+def configs(document, sweep):
+    document.heading("Configs")
+    origin = f" of `{sweep.file['config']}`" if sweep.file.get("config") else ""
+    document.text(f"What each variant sets over the base{origin}, and what was solved for. Whole "
+                  "configs: `sweep.json`, and `config.json` of every cell.")
+    for name, variant in sweep.variants.items():
+        keys = {**variant["set"], **variant["solved"]}
+        document.add(Folded(f"{variant['label']} (`{name}`)", json.dumps(keys, indent=2)))
+
+
+def method(document, sweep):
+    document.heading("How differences are judged")
+    confidence = 100 * sweep.results["confidence"]
+    document.bullets([
+        "Cells of one seed share data order, schedule and the initial weights of the parts they "
+        "have in common. A difference is taken seed by seed, so what a seed adds cancels.",
+        f"Intervals are Student's t at {confidence:g} % for each comparison alone. A difference is "
+        f"**resolved** when its p, corrected by Holm's method over its family, is at most "
+        f"{1 - sweep.results['confidence']:.2g}. Families: all variants against the baseline; "
+        "neighbours in the measured order; statements of the expected order.",
+        "The verdict uses the scatter of the pair's own differences and assumes only that it is "
+        "normal. Pooled noise takes one noise for all variants, which has more degrees of "
+        "freedom; it is shown beside, and does not decide.",
+        "Seeds and tokens needed are estimates for four chances in five, at the strictest level "
+        "that the correction may ask; they take the measured noise and difference for the true "
+        "ones. Losses of variants are least-squares means, so that a missing cell does not tilt "
+        "them."])
+    document.text(f"Sweep `{sweep.file['name']}`, written at revision "
+                  f"`{sweep.file.get('revision') or 'unknown'}`. Beside this page: `results.json`, "
+                  "`cells.csv`, `comparisons.csv`, `plots/`.")
