@@ -40,8 +40,10 @@ class Plots:
     def save(self, figure, stem, caption, legend=None):
         if legend is not None:
             handles, names = legend.get_legend_handles_labels()
-            figure.legend(handles, names, loc="outside lower center",
-                          ncols=2 if max(map(len, names), default=0) > 14 else 3)
+            columns = 2 if max(map(len, names), default=0) > 14 else 3
+            figure.legend(handles, names, loc="outside lower center", ncols=columns)
+            rows = -(-len(names) // columns)
+            figure.set_figheight(figure.get_figheight() + 0.2 * max(0, rows - 2))
         figure.savefig(self.folder / f"{stem}.png", dpi=110, metadata={"Software": None})
         figure.savefig(self.folder / f"{stem}.svg", metadata={"Date": None, "Creator": None})
         self.pyplot.close(figure)

@@ -189,6 +189,28 @@ def claims(document, sweep, found, losses_elsewhere):
                      probability(row["paired"]["p_holm"]), row["outcome_pooled"]])
     document.add(Table(["expected", "difference there", "here", "95 % interval", "outcome",
                         "p (Holm)", "with pooled noise"], rows, text_columns=(0, 4, 6)))
+    shares(document, sweep, found, losses_elsewhere)
+
+
+def shares(document, sweep, found, losses_elsewhere):
+    """Of an order without ties, as one of components added step by step: what each step brings."""
+    rows = found["claims"]
+    groups = sweep.file["reference"]["order"]
+    means = [row["mean"] for row in rows]
+    if len(rows) < 2 or len(rows) != len(groups) - 1 or None in means:
+        return
+    there = [losses_elsewhere.get(name) for (name,) in groups]
+    table = []
+    for i, row in enumerate(rows):
+        known = None not in there and there[0] != there[-1]
+        share = (there[i] - there[i + 1]) / (there[0] - there[-1]) if known else None
+        here = means[i] / sum(means) if sum(means) else None
+        table.append([f"{sweep.labels[row['b']]} to {sweep.labels[row['a']]}",
+                      *("-" if part is None else f"{100 * part:.0f} %" for part in (share, here))])
+    document.add(Table(["step", "share of the whole there", "here"], table[::-1],
+                       f"Shares of the difference between {sweep.labels[groups[-1][0]]} and "
+                       f"{sweep.labels[groups[0][0]]}, which is {abs(sum(means)):.4f} nats here. "
+                       "They have the intervals of the differences above."))
 
 
 def curves(document, sweep, plots):

@@ -155,6 +155,17 @@ def poor_sweeps(folder, write_results, python):
         check(part in text, f"one seed: report.md says: {part}")
 
 
+def ladder(folder, write_results, python):
+    """An order without ties says what share each of its steps has."""
+    path = synthetic_sweep.make(folder)
+    sweep = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
+    sweep["reference"]["order"] = [["ccgqa"], ["cca"], ["mha"], ["mla"]]
+    (path / "sweep.json").write_text(json.dumps(sweep), encoding="utf-8")
+    make_report(path, write_results, python)
+    text = (path / "report" / "report.md").read_text(encoding="utf-8")
+    check("| MLA to MHA | 69 % | 50 % |" in text, "the share of a step, there and here")
+
+
 def in_browser(folder, write_results, python):
     program = chromium.find()
     if program is None:
@@ -189,6 +200,7 @@ def main():
     else:
         whole_sweep(out / "whole", write_results, python)
         poor_sweeps(out, write_results, python)
+        ladder(out / "ladder", write_results, python)
     print(f"{len(failures)} checks failed")
     return 1 if failures else 0
 
