@@ -15,7 +15,10 @@ required=(build-essential cmake ninja-build ccache git ca-certificates
 wished=()
 case "${1:-}" in
   "") ;;
-  --dev) wished=(clang-format-14) ;;
+  --dev)
+    wished=(clang-format-14)
+    # Ubuntu has Chromium as a snap alone, which containers cannot run.
+    if grep -qs '^ID=debian' /etc/os-release; then wished+=(chromium); fi ;;
   *) echo "install_deps: unknown option '$1'; the only one is --dev" >&2; exit 2 ;;
 esac
 
