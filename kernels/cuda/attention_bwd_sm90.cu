@@ -29,6 +29,11 @@ RowPackets packets_of(const BasicTensor<T>& x) {
 template <class Tile>
 BackwardParams<Tile> parameters(const AttentionBwd& op) {
   const auto heads = static_cast<int>(op.q.shape[1]), groups = static_cast<int>(op.k.shape[1]);
+  const auto tiles = static_cast<int>(blocks_for(op.q.shape[0], Tile::kQueries));
+  const auto blocks = static_cast<int>(blocks_for(op.k.shape[0], Tile::kKeys));
+  const auto grid = static_cast<int>(Context::current().multiprocessors());
+  const auto rows = static_cast<int>(op.q.shape[0]);
+  const int width = (Tile::kKeyWidth + Tile::kValueWidth) / 2;
   return {.q = make_map(layout_of(op.q), Tile::kQueries),
           .dout = make_map(layout_of(op.dout), Tile::kQueries),
           .k = make_map(layout_of(op.k), Tile::kKeys),
@@ -37,8 +42,9 @@ BackwardParams<Tile> parameters(const AttentionBwd& op) {
           .dv = make_map(layout_of(op.dv), Tile::kGroupKeys),
           .heads = heads,
           .heads_per_group = heads / groups,
-          .tiles = static_cast<int>(blocks_for(op.q.shape[0], Tile::kQueries)),
-          .blocks = static_cast<int>(blocks_for(op.k.shape[0], Tile::kKeys)),
+          .tiles = tiles,
+          .blocks = blocks,
+          .parts = parts_of_items(heads, blocks, tiles, grid, rows, width),
           .scale = static_cast<float>(op.scale),
           .scale_log2 = static_cast<float>(op.scale) * kLog2E};
 }
@@ -49,18 +55,22 @@ PrepareParams<Tile::kQueries> lay_out(const AttentionBwd& op, const Stream& stre
                                       BackwardParams<Tile>& params) {
   constexpr int kQueries = Tile::kQueries;
   const auto tiles = static_cast<std::size_t>(params.tiles);
-  const auto pairs = static_cast<std::size_t>(params.heads) * tiles;
+  const auto heads = static_cast<std::size_t>(params.heads), pairs = heads * tiles;
+  const auto parts = static_cast<std::size_t>(params.parts);
   Layout layout;
-  const std::size_t dq = layout.take(pairs * Tile::kStrips * sizeof(typename Tile::QuerySums));
-  const auto blocks = static_cast<std::size_t>(params.heads) * params.blocks * Tile::kKeyTiles;
-  const std::size_t key_tiles = params.heads_per_group == 1 ? 0 : blocks;
+  const std::size_t dq =
+      layout.take(pairs * parts * Tile::kStrips * sizeof(typename Tile::QuerySums));
+  const auto blocks = static_cast<std::size_t>(params.blocks);
+  const std::size_t key_tiles = params.adds_keys() ? heads * parts * blocks * Tile::kKeyTiles : 0;
   const std::size_t dk = layout.take(key_tiles * sizeof(typename Tile::KeySums));
   const std::size_t dv = layout.take(key_tiles * sizeof(typename Tile::ValueSums));
   const std::size_t stats = layout.take(pairs * sizeof(typename Tile::Stats));
   const std::size_t row_spans = layout.take(tiles * sizeof(TileIntervals<kQueries>));
   const std::size_t spans = layout.take(tiles * sizeof(Span));
-  const std::size_t order = layout.take(static_cast<std::size_t>(params.blocks) * sizeof(KeyBlock));
-  const std::size_t turns = layout.take(pairs * sizeof(int)), claimed = layout.take(sizeof(int));
+  const std::size_t order = layout.take(blocks * sizeof(KeyBlock));
+  const std::size_t cut_into = layout.take(blocks * sizeof(int));
+  const std::size_t turns = layout.take(pairs * parts * sizeof(int)),
+                    claimed = layout.take(sizeof(int));
   void* base = Context::current().workspace(stream, layout.bytes());
   params.dq = at<typename Tile::QuerySums>(base, dq);
   params.dk_parts = at<typename Tile::KeySums>(base, dk);
@@ -69,6 +79,7 @@ PrepareParams<Tile::kQueries> lay_out(const AttentionBwd& op, const Stream& stre
   params.row_spans = at<TileIntervals<kQueries>>(base, row_spans);
   params.spans = at<Span>(base, spans);
   params.order = at<KeyBlock>(base, order);
+  params.cut_into = at<int>(base, cut_into);
   params.turns = at<int>(base, turns);
   params.claimed = at<int>(base, claimed);
   return {.dout = packets_of(op.dout),
@@ -81,62 +92,74 @@ PrepareParams<Tile::kQueries> lay_out(const AttentionBwd& op, const Stream& stre
           .row_spans = at<TileIntervals<kQueries>>(base, row_spans),
           .spans = at<Span>(base, spans),
           .turns = params.turns,
-          .claimed = params.claimed};
+          .claimed = params.claimed,
+          .plan = {.spans = params.spans,
+                   .tiles = params.tiles,
+                   .blocks = params.blocks,
+                   .parts = params.parts,
+                   .order = params.order,
+                   .cut_into = params.cut_into}};
 }
 
-template <int kColumns>
-void round(const Call& call, int tiles, int heads, int strips,
-           const RoundParams<kColumns>& params) {
-  const dim3 blocks(static_cast<unsigned>(tiles), static_cast<unsigned>(heads),
-                    static_cast<unsigned>(strips));
-  launch_kernel(call, {.blocks = blocks, .threads = kWarpgroup}, round_sums<kColumns>, params);
+/// dq, and dk and dv where these are sums of several heads or parts, to bf16.
+template <class Tile>
+void round(const AttentionBwd& op, const Call& call, const BackwardParams<Tile>& params) {
+  constexpr int kTileRows = Tile::kSplitRows ? Tile::kGroups : 1;  // of 64
+  const RoundParams<Tile::kQueryColumns> dq{.sums = params.dq,
+                                            .marks = params.turns,
+                                            .counts = nullptr,
+                                            .to = packets_of(op.dq),
+                                            .heads = params.heads,
+                                            .tiles = params.tiles * kTileRows,
+                                            .strips = Tile::kSplitRows ? 1 : Tile::kStrips,
+                                            .rows = static_cast<int>(op.q.shape[0]),
+                                            .parts = params.parts,
+                                            .parts_of_head = params.parts,
+                                            .per_mark = kTileRows,
+                                            .scale = params.scale};
+  const int groups = params.adds_keys() ? params.heads / params.heads_per_group : 0;
+  const auto keys = [&](const auto* sums, const Tensor& to, float scale) {
+    return RoundParams<std::remove_pointer_t<decltype(sums)>::kWidth>{
+        .sums = sums,
+        .marks = nullptr,
+        .counts = params.parts > 1 ? params.cut_into : nullptr,
+        .to = packets_of(to),
+        .heads = groups,
+        .tiles = params.blocks * Tile::kKeyTiles,
+        .strips = 1,
+        .rows = static_cast<int>(op.k.shape[0]),
+        .parts = params.heads_per_group * params.parts,
+        .parts_of_head = params.parts,
+        .per_mark = Tile::kKeyTiles,
+        .scale = scale};
+  };
+  const RoundParams dk = keys(params.dk_parts, op.dk, params.scale);
+  const RoundParams dv = keys(params.dv_parts, op.dv, 1.0f);
+  const auto pieces = static_cast<unsigned>(dq.pieces() + dk.pieces() + dv.pieces());
+  launch_kernel(call, {.blocks = pieces, .threads = kWarpgroup},
+                round_gradients<Tile::kQueryColumns, Tile::kKeyWidth, Tile::kValueWidth>, dq, dk,
+                dv);
 }
 
 template <class Tile>
 void differentiate(const AttentionBwd& op, const Call& call) {
   BackwardParams<Tile> params = parameters<Tile>(op);
   const PrepareParams<Tile::kQueries> prepare = lay_out(op, call.stream, params);
-  const dim3 query_tiles(static_cast<unsigned>(params.tiles), static_cast<unsigned>(params.heads));
+  const PlanParams& plan = prepare.plan;
+  const dim3 query_tiles(static_cast<unsigned>(params.tiles + (plan.is_small() ? 1 : 0)),
+                         static_cast<unsigned>(params.heads));
   launch_kernel(call, {.blocks = query_tiles, .threads = kPrepareThreads},
-                prepare_rows<Tile::kQueries>, prepare);
-  launch_kernel(call, {.blocks = 1, .threads = kPlanThreads}, plan_backward<Tile::kKeys>,
-                params.spans, params.tiles, params.blocks, params.order);
-  const auto items = static_cast<unsigned>(params.blocks * params.heads);
+                prepare_rows<Tile::kQueries, Tile::kKeys>, prepare);
+  if (!plan.is_small()) {
+    launch_kernel(call, {.blocks = 1, .threads = LargePlan::kThreads}, plan_backward<Tile::kKeys>,
+                  plan);
+  }
+  const auto items = static_cast<unsigned>(params.blocks * params.heads * params.parts);
   const Grid grid{.blocks = std::min(items, Context::current().multiprocessors()),
                   .threads = Tile::kThreads,
                   .shared_bytes = sizeof(BackwardShared<Tile>)};
   launch_kernel(call, grid, attention_backward<Tile>, params);
-  const auto tokens = static_cast<int>(op.q.shape[0]), keys = static_cast<int>(op.k.shape[0]);
-  constexpr int kTileRows = Tile::kSplitRows ? Tile::kGroups : 1;  // of 64
-  round<Tile::kQueryColumns>(call, params.tiles * kTileRows, params.heads,
-                             Tile::kSplitRows ? 1 : Tile::kStrips,
-                             {.sums = params.dq,
-                              .spans = params.spans,
-                              .to = packets_of(op.dq),
-                              .rows = tokens,
-                              .parts = 1,
-                              .span_tiles = kTileRows,
-                              .scale = params.scale});
-  const int parts = params.heads_per_group;
-  if (parts == 1) return;
-  const int key_tiles = params.blocks * Tile::kKeyTiles,
-            groups = params.heads / params.heads_per_group;
-  round<Tile::kKeyWidth>(call, key_tiles, groups, 1,
-                         {.sums = params.dk_parts,
-                          .spans = nullptr,
-                          .to = packets_of(op.dk),
-                          .rows = keys,
-                          .parts = parts,
-                          .span_tiles = 1,
-                          .scale = params.scale});
-  round<Tile::kValueWidth>(call, key_tiles, groups, 1,
-                           {.sums = params.dv_parts,
-                            .spans = nullptr,
-                            .to = packets_of(op.dv),
-                            .rows = keys,
-                            .parts = parts,
-                            .span_tiles = 1,
-                            .scale = 1.0f});
+  round(op, call, params);
 }
 
 }  // namespace

@@ -8,8 +8,8 @@
 // they are already the first operand of the products for dk and dv. Each of two warpgroups owns 64
 // keys; for dq, which sums over all keys, score gradients go through shared memory and each
 // warpgroup takes half of the columns or rows. dq is added up in fp32 in global memory by TMA, in
-// the order that backward_plan.cuh sets; dk and dv of heads that share keys are added up
-// afterwards.
+// the order that backward_plan.cuh sets; dk and dv of heads that share keys, and of items cut
+// into parts, are added up afterwards.
 namespace strait::kernels::cuda::sm90 {
 
 /// A consumer warpgroup: 64 keys of each block.
@@ -220,10 +220,11 @@ class BackwardConsumer : BackwardWarpgroup<Tile> {
     Base::hand_over(at_.count);
   }
 
-  /// Writes dk and dv: in bf16, or in fp32 as parts of what the group's heads add up to.
+  /// Writes dk and dv: in bf16, or in fp32 as parts of what heads and parts of items add up to.
   __device__ __forceinline__ void write(const BackwardStep& step) {
-    if (params_.heads_per_group == 1) return write_rounded(step);
-    const int at = (step.head * params_.blocks + step.block) * Tile::kKeyTiles + group_;
+    if (!params_.adds_keys()) return write_rounded(step);
+    const int block = (step.head * params_.parts + step.part) * params_.blocks + step.block;
+    const int at = block * Tile::kKeyTiles + group_;
     write_sums(params_.dk_parts[at], dk_);
     write_sums(params_.dv_parts[at], dv_);
     shared_.keys_ready.release(at_keys_);
@@ -262,7 +263,12 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   static_assert(sizeof(BackwardShared<Tile>) <= kSharedLimit);
   extern __shared__ __align__(1024) unsigned char memory[];
   auto& shared = *reinterpret_cast<BackwardShared<Tile>*>(memory);
-  if (threadIdx.x == 0) shared.init();
+  if (threadIdx.x == 0) {
+    for (const CUtensorMap* map : {&params.q, &params.dout, &params.k, &params.v}) {
+      prefetch_map(*map);
+    }
+    shared.init();
+  }
   __syncthreads();
   const int group = static_cast<int>(of_warp(threadIdx.x)) / kWarpgroup;
   if (group == 0) {

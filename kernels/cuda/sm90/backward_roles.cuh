@@ -173,13 +173,14 @@ class BackwardRole : BackwardWarpgroup<Tile> {
   }
 
   /// Writes this role's gradients: in bf16, staged over what nothing reads any more, or in fp32 as
-  /// parts of what the group's heads add up to.
+  /// parts of what heads and parts of items add up to.
   template <int kWidth>
   __device__ __forceinline__ void write(const CUtensorMap& map, SumTile<kWidth>* parts,
                                         __nv_bfloat16* staged, float scale) {
     const int head = step().head, block = step().block;
-    if (params_.heads_per_group > 1) {
-      write_sums(parts[head * params_.blocks + block], sum_);
+    if (params_.adds_keys()) {
+      const int part = head * params_.parts + step().part;
+      write_sums(parts[part * params_.blocks + block], sum_);
     } else {
       const float factor[2] = {scale, scale};
       scale_rows(sum_, factor);

@@ -2,7 +2,7 @@
 
 #include <cuda_bf16.h>
 
-#include "kernels/cuda/sm90/intervals.cuh"
+#include "kernels/cuda/sm90/backward_plan.cuh"
 #include "kernels/cuda/sm90/softmax.cuh"
 
 // What goes before and after the backward's products: statistics of the query rows, laid out for
@@ -41,8 +41,9 @@ struct PrepareParams {
   RowStats<kQueries>* stats;           // [heads, tiles]
   TileIntervals<kQueries>* row_spans;  // [tiles]
   Span* spans;                         // [tiles]
-  int* turns;                          // [heads, tiles]
+  int* turns;                          // [heads, parts, tiles]
   int* claimed;                        // items of the main kernel
+  PlanParams plan;
 };
 
 __device__ __forceinline__ float dot_packets(uint4 a, uint4 b) {
@@ -56,15 +57,19 @@ __device__ __forceinline__ float dot_packets(uint4 a, uint4 b) {
   return sum;
 }
 
-inline constexpr int kPrepareThreads = 256;
+inline constexpr int kPrepareThreads = SmallPlan::kThreads;
 inline constexpr int kRowLanes = 8;  // lanes that share a row
 
-/// A block per tile of queries and head.
-template <int kQueries>
+/// A block per tile of queries and head; with a small plan, one more tile, whose first block plans.
+template <int kQueries, int kKeys>
 __global__ void __launch_bounds__(kPrepareThreads)
     prepare_rows(const PrepareParams<kQueries> params) {
   const int tile = static_cast<int>(blockIdx.x), head = static_cast<int>(blockIdx.y);
-  const int tiles = static_cast<int>(gridDim.x), tokens = params.intervals.tokens;
+  const int tiles = params.plan.tiles, parts = params.plan.parts, tokens = params.intervals.tokens;
+  if (tile == tiles) {
+    if (head == 0) plan_small<kKeys, kQueries>(params.plan, params.intervals);
+    return;
+  }
   const int lane = static_cast<int>(threadIdx.x) % kRowLanes, packets = params.value_width / 8;
   RowStats<kQueries>& stats = params.stats[head * tiles + tile];
 #pragma unroll
@@ -88,7 +93,8 @@ __global__ void __launch_bounds__(kPrepareThreads)
     stats.delta[at] = sum;
     if (head == 0) params.row_spans[tile].row[at] = interval;
   }
-  if (threadIdx.x == 0) params.turns[head * tiles + tile] = 0;
+  const int part = static_cast<int>(threadIdx.x);
+  if (part < parts) params.turns[(head * parts + part) * tiles + tile] = 0;
   if (head != 0 || threadIdx.x >= kWarpLanes) return;
   const Span span = span_of_rows<kQueries>(params.intervals, tile * kQueries);
   if (threadIdx.x != 0) return;
@@ -100,38 +106,53 @@ __global__ void __launch_bounds__(kPrepareThreads)
 /// columns 8 i + 2 (lane % 4) + {0, 1} of two rows (wgmma.cuh).
 template <int kColumns>
 struct SumTile {
+  static constexpr int kWidth = kColumns;
   float4 packet[kColumns / 8][kWarpgroup];
 };
 
-/// Sums in fp32 to bf16 rows. They lie in [heads, parts, tiles, columns / kColumns] tiles, of which
-/// `parts` are added up in order.
+/// Sums in fp32 to bf16 rows: of each head and tile the `parts` that are there, in order.
 template <int kColumns>
 struct RoundParams {
-  const SumTile<kColumns>* sums;
-  const Span* spans;  // of span_tiles tiles each; absent, or an empty one's are zero without sums
+  const SumTile<kColumns>* sums;  // [heads, parts, tiles, strips]
+  // Either: parts that are not 0 in [heads, parts, tiles / per_mark] are there.
+  const int* marks;
+  // Or, without both all parts are there: as many of each parts_of_head as [tiles / per_mark]
+  // tells.
+  const int* counts;
   RowPackets to;
-  int rows, parts, span_tiles;
+  int heads, tiles, strips;  // a tile has 64 rows, a strip kColumns columns
+  int rows, parts, parts_of_head, per_mark;
   float scale;
+
+  __host__ __device__ int pieces() const { return heads * tiles * strips; }
+
+  __device__ __forceinline__ bool has(int head, int part, int tile) const {
+    const int mark = tile / per_mark;
+    if (marks) return marks[(head * parts + part) * (tiles / per_mark) + mark] != 0;
+    return counts == nullptr || part % parts_of_head < counts[mark];
+  }
 };
 
-/// A block per tile, head and kColumns columns.
+/// The piece-th tile of a head and strip. A warpgroup.
 template <int kColumns>
-__global__ void __launch_bounds__(kWarpgroup) round_sums(const RoundParams<kColumns> params) {
+__device__ __forceinline__ void round_sums(const RoundParams<kColumns>& params, int piece,
+                                           __nv_bfloat16* staged) {
   constexpr int kPadded = kColumns + 8, kPackets = kColumns / 8;
-  __shared__ __align__(16) __nv_bfloat16 staged[64 * kPadded];
-  const int tile = static_cast<int>(blockIdx.x), head = static_cast<int>(blockIdx.y);
-  const int strip = static_cast<int>(blockIdx.z), strips = static_cast<int>(gridDim.z);
-  const int thread = static_cast<int>(threadIdx.x), stride = static_cast<int>(gridDim.x) * strips;
+  const int strip = piece % params.strips, tile = piece / params.strips % params.tiles;
+  const int head = piece / params.strips / params.tiles, thread = static_cast<int>(threadIdx.x);
   const int row = thread / kWarpLanes * 16 + thread % kWarpLanes / 4, column = thread % 4 * 2;
-  const auto* from =
-      params.sums + static_cast<std::int64_t>(head) * params.parts * stride + tile * strips + strip;
-  const bool empty = params.spans != nullptr && params.spans[tile / params.span_tiles].empty();
   float4 x[kPackets] = {};
+  bool there = params.has(head, 0, tile);
 #pragma unroll 1
-  for (int part = 0; part < (empty ? 0 : params.parts); ++part) {
+  for (int part = 0; part < params.parts; ++part) {
+    const bool adds = there;
+    there = part + 1 < params.parts && params.has(head, part + 1, tile);  // read ahead
+    if (!adds) continue;
+    const auto at = (static_cast<std::int64_t>(head) * params.parts + part) * params.tiles + tile;
+    const SumTile<kColumns>& from = params.sums[at * params.strips + strip];
 #pragma unroll
     for (int i = 0; i < kPackets; ++i) {
-      const float4 y = from[part * stride].packet[i][thread];
+      const float4 y = from.packet[i][thread];
       x[i] = {x[i].x + y.x, x[i].y + y.y, x[i].z + y.z, x[i].w + y.w};
     }
   }
@@ -149,6 +170,22 @@ __global__ void __launch_bounds__(kWarpgroup) round_sums(const RoundParams<kColu
     *params.to.at(tile * 64 + at, head, strip * kPackets + packet) =
         *reinterpret_cast<const uint4*>(staged + at * kPadded + 8 * packet);
   }
+}
+
+/// A block per piece of dq, then of dk and of dv where these are sums of parts (else no pieces).
+template <int kQueryColumns, int kKeyWidth, int kValueWidth>
+__global__ void __launch_bounds__(kWarpgroup)
+    round_gradients(const __grid_constant__ RoundParams<kQueryColumns> dq,
+                    const __grid_constant__ RoundParams<kKeyWidth> dk,
+                    const __grid_constant__ RoundParams<kValueWidth> dv) {
+  static_assert(kQueryColumns <= kKeyWidth);
+  constexpr int kWidest = kKeyWidth > kValueWidth ? kKeyWidth : kValueWidth;
+  __shared__ __align__(16) __nv_bfloat16 staged[64 * (kWidest + 8)];
+  int piece = static_cast<int>(blockIdx.x);
+  if (piece < dq.pieces()) return round_sums(dq, piece, staged);
+  piece -= dq.pieces();
+  if (piece < dk.pieces()) return round_sums(dk, piece, staged);
+  round_sums(dv, piece - dk.pieces(), staged);
 }
 
 }  // namespace strait::kernels::cuda::sm90

@@ -49,25 +49,30 @@ struct BackwardParams {
   CUtensorMap k, v;     // boxes of kKeys rows
   CUtensorMap dk, dv;   // boxes of kGroupKeys rows
   int heads, heads_per_group, tiles, blocks;
+  int parts;  // of an item, at most (backward_plan.cuh)
   float scale, scale_log2;
   // In the workspace.
   typename Tile::Stats* stats = nullptr;               // [heads, tiles]
   TileIntervals<Tile::kQueries>* row_spans = nullptr;  // [tiles]
   Span* spans = nullptr;                               // [tiles]
   KeyBlock* order = nullptr;                           // [blocks]
-  typename Tile::QuerySums* dq = nullptr;              // [heads, tiles, kStrips]
-  // Of each query head, where several share a key/value head: [heads, blocks, kKeyTiles].
+  int* cut_into = nullptr;                             // [blocks] parts, where there are several
+  typename Tile::QuerySums* dq = nullptr;              // [heads, parts, tiles, kStrips]
+  // Where key/value heads have more than one query head or part: [heads, parts, blocks, kKeyTiles].
   typename Tile::KeySums* dk_parts = nullptr;
   typename Tile::ValueSums* dv_parts = nullptr;
-  int* turns = nullptr;    // [heads, tiles] additions made so far
+  int* turns = nullptr;    // [heads, parts, tiles] place behind the last addition so far; 0: none
   int* claimed = nullptr;  // items taken so far
+
+  __host__ __device__ bool adds_keys() const { return heads_per_group * parts > 1; }
 };
 
 /// One tile of queries of one head under one block of keys: the unit of work. head < 0 ends the
 /// kernel.
 struct BackwardStep {
-  int head, block, tile;
-  int rank;          // additions to this tile of dq before this one; -1: nothing to add
+  int head, part, block, tile;
+  int rank;          // place among the additions to this tile of dq; -1: nothing to add
+  bool assigns;      // the first of its part
   bool masked;       // some of its rows do not see all keys
   bool first, last;  // of the item
 };
@@ -119,36 +124,46 @@ class ItemLoader {
       : params_(params), shared_(shared) {}
 
   __device__ __forceinline__ void run() {
-    const int items = params_.heads * params_.blocks;
-    const int wave_heads =
-        heads_of_wave(params_.heads, params_.blocks, static_cast<int>(gridDim.x), Tile::kWaveScale);
+    const int heads = params_.heads, blocks = params_.blocks, parts = params_.parts;
+    const int filling = heads_of_wave(heads, blocks, static_cast<int>(gridDim.x), Tile::kWaveScale);
+    const int items = heads * parts * blocks, wave_heads = parts > 1 ? heads : filling;
     for (int item = claim(); item < items; item = claim()) {
-      const ItemPlace place = place_of(item, params_.heads, params_.blocks, wave_heads);
+      const ItemPlace place = place_of(item, heads, parts, blocks, wave_heads);
       walk(place, params_.order[place.at]);
     }
     // One end for each of the threads that add dq.
-    tell({-1, 0, 0, 0, false, true, true});
-    tell({-1, 0, 0, 0, false, true, true});
+    tell({-1, 0, 0, 0, 0, false, false, true, true});
+    tell({-1, 0, 0, 0, 0, false, false, true, true});
   }
 
  private:
   __device__ __forceinline__ int claim() { return atomicAdd(params_.claimed, 1); }
 
-  /// All steps of an item: the tiles of queries that see the keys. An item without any has a masked
-  /// step, since its gradients are to be written all the same.
+  /// All steps of an item: the tiles of queries that see the keys. A first part without any has a
+  /// masked step, since its gradients are to be written all the same.
   __device__ __forceinline__ void walk(const ItemPlace& place, const KeyBlock& keys) {
+    const int shift = place.part * keys.part_tiles, key = keys.block * Tile::kKeys;
+    const int first = keys.first_tile + shift, end = min(first + keys.part_tiles, keys.last_tile);
     const bool idle = keys.first_tile >= keys.last_tile;
-    const int key = keys.block * Tile::kKeys, count = idle ? 1 : keys.last_tile - keys.first_tile;
-    int tile = idle ? 0 : place.upwards ? keys.first_tile : keys.last_tile - 1;
+    if (place.part > 0 && (idle || first >= end)) return;
+    const int count = idle ? 1 : end - first;
+    // The block whose addition to a tile comes right before, if the tile is in its part, too: from
+    // `limit` on upwards, before it downwards.
+    const int towards = place.upwards ? 1 : -1;
+    const int limit =
+        place.upwards ? keys.first_behind + shift : keys.first_before + shift + keys.part_tiles;
+    int tile = idle ? 0 : place.upwards ? first : end - 1;
 #pragma unroll 1
     for (int i = 0; i < count; ++i) {
       const Span span = params_.spans[tile];
       const BlockRange range = blocks_of<Tile::kKeys>(span);
+      const bool follows = range.has(keys.block + towards) && place.upwards == (tile >= limit);
       if (idle || range.has(keys.block)) {
-        load({place.head, keys.block, tile, idle ? -1 : range.rank(keys.block, place.upwards),
+        load({place.head, place.part, keys.block, tile,
+              idle ? -1 : range.rank(keys.block, place.upwards), !follows,
               !span.covers(key, key + Tile::kKeys), i == 0, i + 1 == count});
       }
-      tile += place.upwards ? 1 : -1;
+      tile += towards;
     }
   }
 
@@ -219,7 +234,7 @@ __device__ __forceinline__ void load_grads(const BackwardParams<Tile>& params,
   }
 }
 
-/// Waits until `rank` items have added to a tile of dq.
+/// Waits until those before `rank` have added to a tile of dq.
 __device__ __forceinline__ void wait_for_turn(const int* turn, int rank) {
   int made = 0;
   while (made < rank) {
@@ -228,7 +243,7 @@ __device__ __forceinline__ void wait_for_turn(const int* turn, int rank) {
   fence_global_for_async();
 }
 
-/// Tells that one more item than `rank` has.
+/// Tells that `rank` has, too.
 __device__ __forceinline__ void pass_turn(int* turn, int rank) {
   fence_global_for_async();
   asm volatile("st.release.gpu.global.s32 [%0], %1;\n" ::"l"(turn), "r"(rank + 1) : "memory");
@@ -242,16 +257,16 @@ __device__ __forceinline__ void add_query_grads(const BackwardParams<Tile>& para
   for (Ring<Tile::kSumStages> at{first};; at.count += Tile::kSumStages) {
     const BackwardStep step = receive(shared, at.count);
     if (step.head < 0) return;
-    const int tile = step.head * params.tiles + step.tile;
-    wait_for_turn(params.turns + tile, step.rank);
+    const int tile = (step.head * params.parts + step.part) * params.tiles + step.tile;
+    wait_for_turn(params.turns + tile, step.assigns ? 0 : step.rank);
 #pragma unroll
     for (int slice = 0; slice < Tile::kSlices; ++slice) {
       const Ring<Tile::kSumStages> sums{at.count * Tile::kSlices + slice};
       shared.dq_ready.wait_full(sums);
       auto* const from = shared.dq[sums.stage()];
       auto* const to = params.dq + tile * Tile::kStrips + slice * Tile::kGroups;
-      if (step.rank == 0) store_bytes(to, from, sizeof(shared.dq[0]));
-      if (step.rank > 0) add_floats(to, from, sizeof(shared.dq[0]));
+      if (step.rank >= 0 && step.assigns) store_bytes(to, from, sizeof(shared.dq[0]));
+      if (step.rank >= 0 && !step.assigns) add_floats(to, from, sizeof(shared.dq[0]));
       commit_stores();
       wait_stores_read();
       shared.dq_ready.empty[sums.stage()].arrive();
