@@ -78,17 +78,37 @@ struct TileCut {
   }
 };
 
-/// The tiles of a block in a grid of (heads, parts): every parts-th of one head, so that all blocks
-/// move along the rows together and the heads of a group meet the same rows at about the same time.
+/// Blocks of each query head and of each key head. The grid has the first blocks of all heads, then
+/// the second ones and so on: what moves along the rows together starts together.
+struct HeadBlocks {
+  int query, key;
+
+  __host__ __device__ int of(const Inputs<bf16>& in, int head) const {
+    return head < in.query_heads ? query : key;
+  }
+  __host__ __device__ int before(const Inputs<bf16>& in, int head) const {
+    const int key_heads = max(head - in.query_heads, 0);
+    return (head - key_heads) * query + key_heads * key;
+  }
+  __host__ __device__ int total(const Inputs<bf16>& in) const { return before(in, in.heads); }
+};
+
+/// The tiles of a block: every parts-th of one head, so that all blocks move along the rows
+/// together and the heads of a group meet the same rows at about the same time.
 struct BlockTiles {
   TileCut cut;
   int head, part, parts;
 
-  __device__ BlockTiles(const Inputs<bf16>& in, int halo)
-      : cut(in, halo),
-        head(static_cast<int>(blockIdx.x)),
-        part(static_cast<int>(blockIdx.y)),
-        parts(static_cast<int>(gridDim.y)) {}
+  __device__ BlockTiles(const Inputs<bf16>& in, int halo, const HeadBlocks& blocks)
+      : cut(in, halo) {
+    const int both = min(blocks.query, blocks.key), at = static_cast<int>(blockIdx.x);
+    const int rest = at - both * in.heads;  // from 0 on: of the heads that have more
+    const bool queries = blocks.query > blocks.key;
+    const int heads = rest < 0 ? in.heads : queries ? in.query_heads : in.groups;
+    head = rest < 0 ? at % heads : rest % heads + (queries ? 0 : in.query_heads);
+    part = rest < 0 ? at / heads : both + rest / heads;
+    parts = blocks.of(in, head);
+  }
   __device__ TileSpot at(const Inputs<bf16>& in, int index) const {
     return cut.at(in, part + index * parts);
   }

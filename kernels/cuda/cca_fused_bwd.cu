@@ -7,22 +7,25 @@
 namespace strait::kernels::cuda::cca {
 namespace {
 
-/// Blocks of each head in the three kernels that follow each other, in proportion to the time that
+/// Blocks of a head in the three kernels that follow each other, in proportion to the time that
 /// they were measured to need, which grows with the group in the first two. With many blocks to a
-/// head they run side by side; with few the first has the device to itself.
-struct Parts {
+/// head they run side by side; with few the first has the device to itself. Few tiles are not dealt
+/// in proportion: then what counts is how many the first works on one after the other.
+struct Shares {
   unsigned undo, back, correlate;
+  bool beside;
 
-  explicit Parts(const Inputs<bf16>& in) {
+  Shares(const Inputs<bf16>& in, unsigned tiles) {
     constexpr unsigned kUndo = 6, kFewest = 12;
     const bool alone = in.group_size() == 1;
     const unsigned for_back = alone ? 5 : 4, for_correlate = alone ? 5 : 3;
     const unsigned all = std::max(Context::current().multiprocessors() / in.heads, 1u);
-    const auto most = static_cast<unsigned>(TileCut(in, 0).count);
-    if (all >= kFewest) {
-      const unsigned shares = kUndo + for_back + for_correlate;
-      back = all * for_back / shares;
-      correlate = all * for_correlate / shares;
+    beside = all >= kFewest;
+    if (beside) {
+      const bool few_tiles = tiles <= all;
+      const unsigned shares = few_tiles ? 4 : kUndo + for_back + for_correlate;
+      back = all * (few_tiles ? 1 : for_back) / shares;
+      correlate = all * (few_tiles ? 1 : for_correlate) / shares;
       undo = all - back - correlate;
     } else {
       const unsigned shares = for_back + for_correlate;
@@ -30,9 +33,26 @@ struct Parts {
       correlate = blocks_for(all * for_correlate, shares);
       undo = all;
     }
-    undo = std::min(undo, most);
-    back = std::min(back, most);
-    correlate = std::min(correlate, most);
+  }
+};
+
+/// Blocks of query and key heads in each of them.
+struct Parts {
+  HeadBlocks undo, back, correlate;
+
+  explicit Parts(const Inputs<bf16>& in) {
+    const int tiles = TileCut(in, 0).count;
+    const Shares shares(in, static_cast<unsigned>(tiles));
+    const auto alike = [&](unsigned blocks) {
+      const int each = std::min(static_cast<int>(blocks), tiles);
+      return HeadBlocks{each, each};
+    };
+    const auto deal = [&](unsigned blocks, double other) {
+      return deal_blocks(in, blocks * static_cast<unsigned>(in.heads), tiles, other);
+    };
+    undo = shares.beside ? deal(shares.undo, kOtherForward) : alike(shares.undo);
+    back = shares.beside ? deal(shares.back, kOtherBackward) : alike(shares.back);
+    correlate = alike(shares.correlate);
   }
 };
 
@@ -43,13 +63,15 @@ struct Workspace {
     Layout pieces;
     const std::size_t du_at =
         pieces.take(static_cast<std::size_t>(in.tokens) * in.heads * kHead * sizeof(bf16));
-    const std::size_t sums_at = pieces.take(parts.correlate * layout.size * sizeof(float));
-    const std::size_t dtemp_at = pieces.take(parts.undo * in.groups * sizeof(float));
+    const std::size_t sums_at =
+        pieces.take(static_cast<std::size_t>(parts.correlate.query) * layout.size * sizeof(float));
+    const std::size_t dtemp_at =
+        pieces.take(static_cast<std::size_t>(parts.undo.key) * in.groups * sizeof(float));
     void* base = Context::current().workspace(call.stream, pieces.bytes());
     du = {at<bf16>(base, du_at), DType::bf16, {in.tokens, in.heads, kHead}};
     sums = at<float>(base, sums_at);
     dtemp = at<float>(base, dtemp_at);
-    done = {static_cast<int*>(Context::current().zeros(call.stream)), static_cast<int>(parts.undo)};
+    done = {static_cast<int*>(Context::current().zeros(call.stream)), parts.undo};
   }
 
   ConstTensor du;
@@ -58,29 +80,30 @@ struct Workspace {
 };
 
 void output_gradients(const CcaMixBwd& op, const Call& call, const Inputs<bf16>& in,
-                      const Workspace& space, unsigned parts) {
+                      const Workspace& space, const HeadBlocks& blocks) {
   const ConstTensor queries = space.du.slice(1, 0, in.query_heads);
   const ConstTensor keys = space.du.slice(1, in.query_heads, in.groups);
   const auto values = value_args(op.dv, op.dv_cur, op.dv_del, op.dhalo_v, op.doc_pos, op.chunk, 16);
   launch_forward<true>(
-      call, in, parts,
+      call, in,
       {.z = heads_map(op.z.split_last(in.heads, kHead), op.chunk, kBoxRows),
        .out = {heads_map(queries, op.chunk, kTile), heads_map(keys, op.chunk, kTile)},
        .dout = {heads_map(op.dq, op.chunk, kBoxRows), heads_map(op.dk, op.chunk, kBoxRows)},
        .dtemp = space.dtemp,
        .done = space.done,
+       .blocks = blocks,
        .values = values},
       op.rope);
 }
 
 void input_gradients(const CcaMixBwd& op, const Call& call, const Inputs<bf16>& in,
-                     const Workspace& space, unsigned parts) {
+                     const Workspace& space, const HeadBlocks& blocks) {
   const BackwardArgs args{.du = heads_map(space.du, op.chunk, kBoxRows),
                           .dz = heads_map(op.dz.split_last(in.heads, kHead), op.chunk, kTile),
                           .dz_rows = mix_rows<bf16>(op.dz, op.dhalo_z, op.chunk),
-                          .done = space.done};
-  const Grid grid{dim3(static_cast<unsigned>(in.heads), parts), kFusedThreads,
-                  sizeof(BackwardShared)};
+                          .done = space.done,
+                          .blocks = blocks};
+  const Grid grid{static_cast<unsigned>(blocks.total(in)), kFusedThreads, sizeof(BackwardShared)};
   static_assert(sizeof(BackwardShared) <= sm90::kSharedLimit);
   launch_overlapping(call, grid, fused_backward, in, args);
 }
@@ -91,8 +114,10 @@ void weight_gradients(const CcaMixBwd& op, const Call& call, const Inputs<bf16>&
   const CorrelationArgs args{.z = heads_map(op.z.split_last(in.heads, kHead), op.chunk, kBoxRows),
                              .du = heads_map(space.du, op.chunk, kBoxRows),
                              .partials = space.sums,
-                             .done = space.done};
-  const Grid grid{dim3(heads, parts.correlate), kCorrelateThreads, sizeof(CorrelationShared)};
+                             .done = space.done,
+                             .blocks = parts.correlate};
+  const Grid grid{static_cast<unsigned>(parts.correlate.total(in)), kCorrelateThreads,
+                  sizeof(CorrelationShared)};
   static_assert(sizeof(CorrelationShared) <= sm90::kSharedLimit);
   launch_overlapping(call, grid, correlate, in, args);
   const WeightTargets targets{.dw0 = op.dw0.as<float>(),
@@ -101,7 +126,7 @@ void weight_gradients(const CcaMixBwd& op, const Call& call, const Inputs<bf16>&
                               .db1 = op.db1.as<float>(),
                               .dtemp = op.dtemp.as<float>()};
   launch_overlapping(call, {dim3(kHead, heads), kHead}, finish_weights, in, targets, space.sums,
-                     static_cast<int>(parts.correlate), space.dtemp, space.done);
+                     parts.correlate.query, space.dtemp, space.done);
 }
 
 }  // namespace

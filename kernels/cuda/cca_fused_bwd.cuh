@@ -13,6 +13,7 @@ struct BackwardArgs {
   CUtensorMap dz;  // boxes of kTile rows
   MixRows<bf16> dz_rows;
   Progress done;
+  HeadBlocks blocks;
 };
 
 struct BackwardShared {
@@ -115,7 +116,7 @@ __device__ __forceinline__ void work_back(const Inputs<bf16>& in, const Backward
   }
 }
 
-/// Grid: (heads, parts).
+/// Grid: args.blocks.
 __global__ void __launch_bounds__(kFusedThreads, 1)
     fused_backward(const __grid_constant__ Inputs<bf16> in,
                    const __grid_constant__ BackwardArgs args) {
@@ -123,7 +124,7 @@ __global__ void __launch_bounds__(kFusedThreads, 1)
   extern __shared__ __align__(1024) unsigned char memory[];
   auto& shared = *reinterpret_cast<BackwardShared*>(memory);
   allow_next_launch();
-  const BlockTiles tiles(in, in.halo_rows);
+  const BlockTiles tiles(in, in.halo_rows, args.blocks);
   const OtherHeads others(in, tiles.head, false);
   for (WorkerSlots& of_worker : shared.slots) of_worker.init();
   __syncthreads();

@@ -12,16 +12,16 @@ bool fused_covers(const CcaMixFwd& op) {
 
 void run_fused(const CcaMixFwd& op, const Call& call) {
   const auto in = inputs<bf16>(op, op.q, op.k, true);
+  const unsigned blocks = Context::current().multiprocessors();
   const ForwardArgs args{
       .z = heads_map(op.z.split_last(in.heads, kHead), op.chunk, kBoxRows),
       .out = {heads_map(op.q, op.chunk, kTile), heads_map(op.k, op.chunk, kTile)},
       .dout = {},
       .dtemp = nullptr,
       .done = {},
+      .blocks = deal_blocks(in, blocks, TileCut(in, 0).count, kOtherForward),
       .values = value_args(op.v, op.v_cur, op.v_del, op.halo_v, op.doc_pos, op.chunk, 16)};
-  const auto blocks = static_cast<int>(Context::current().multiprocessors());
-  const int parts = std::clamp(blocks / in.heads, 1, TileCut(in, 0).count);
-  launch_forward<false>(call, in, static_cast<unsigned>(parts), args, op.rope);
+  launch_forward<false>(call, in, args, op.rope);
 }
 
 }  // namespace strait::kernels::cuda::cca

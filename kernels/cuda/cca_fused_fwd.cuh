@@ -15,11 +15,12 @@ struct HeadMaps {
 };
 
 struct ForwardArgs {
-  CUtensorMap z;     // boxes of kBoxRows rows
-  HeadMaps out;      // q and k, or du; boxes of kTile rows
-  HeadMaps dout;     // dq and dk; boxes of kBoxRows rows
-  float* dtemp;      // [parts][groups] partial sums
-  Progress done;     // of du
+  CUtensorMap z;  // boxes of kBoxRows rows
+  HeadMaps out;   // q and k, or du; boxes of kTile rows
+  HeadMaps dout;  // dq and dk; boxes of kBoxRows rows
+  float* dtemp;   // [parts][groups] partial sums
+  Progress done;  // of du
+  HeadBlocks blocks;
   ValueArgs values;  // in units of 16 bytes
 };
 
@@ -121,7 +122,8 @@ __device__ __forceinline__ void mix_rows_of(const Inputs<bf16>& in, const TileSp
 
 /// The block's partial sum of dtemp; each row's share is in its four lanes.
 __device__ __forceinline__ void store_dtemp(const Inputs<bf16>& in, const ForwardArgs& args,
-                                            int key, float tau, float dtau, ForwardShared& shared) {
+                                            int part, int key, float tau, float dtau,
+                                            ForwardShared& shared) {
   const int thread = worker_thread();
   dtau = warp_reduce(lane_id() % 4 == 0 ? dtau : 0.0f);
   if (lane_id() == 0) shared.dtau[thread / kWarp] = dtau;
@@ -129,7 +131,7 @@ __device__ __forceinline__ void store_dtemp(const Inputs<bf16>& in, const Forwar
   if (key < 0 || thread != 0) return;
   double sum = 0;
   for (float x : shared.dtau) sum += x;
-  args.dtemp[blockIdx.y * in.groups + key] = static_cast<float>(in.exponential ? sum * tau : sum);
+  args.dtemp[part * in.groups + key] = static_cast<float>(in.exponential ? sum * tau : sum);
 }
 
 /// A worker's tiles.
@@ -178,14 +180,14 @@ __device__ __forceinline__ void work_on_tiles(const Inputs<bf16>& in, const Forw
     at = next;
     doc_pos = next_doc_pos;
   }
-  if constexpr (kUndo) store_dtemp(in, args, key, tau, dtau, shared);
+  if constexpr (kUndo) store_dtemp(in, args, tiles.part, key, tau, dtau, shared);
 }
 
 /// A block's share of the values, by two warps. A quarter waits until the block's last load is on
 /// its way, so that memory has something to do while the last tiles are worked on.
 template <bool kForward>
 __device__ __forceinline__ void move_block_values(const ValueArgs& args, sm90::Barrier& loaded) {
-  const std::int64_t block = blockIdx.y * gridDim.x + blockIdx.x, blocks = gridDim.x * gridDim.y;
+  const std::int64_t block = blockIdx.x, blocks = gridDim.x;
   const std::int64_t begin = args.tokens * block / blocks, end = args.tokens * (block + 1) / blocks;
   const std::int64_t cut = end - (end - begin) / 4;
   move_rows<kForward>(args, begin, cut, warp_id() - 2, kWorkerWarps - 2);
@@ -208,14 +210,14 @@ __device__ __forceinline__ void help_with_tiles(const Inputs<bf16>& in, const Fo
         key < 0 ? args.out.query : args.out.key, in, tiles, key < 0 ? tiles.head : key,
         tile_slots<kUndo>(others), shared.slots, [](const TileSpot&, Slot&) { return false; },
         [&](int count) {
-          if constexpr (kUndo) args.done.tell(tiles, count);
+          if constexpr (kUndo) args.done.tell(in, tiles, count);
         });
   } else {
     move_block_values<!kUndo>(args.values, shared.loaded);
   }
 }
 
-/// Grid: (heads, parts).
+/// Grid: args.blocks.
 template <int kPairStrips, bool kUndo>
 __global__ void __launch_bounds__(kFusedThreads, 1)
     fused_forward(const __grid_constant__ Inputs<bf16> in, const __grid_constant__ ForwardArgs args,
@@ -229,7 +231,7 @@ __global__ void __launch_bounds__(kFusedThreads, 1)
   } else {
     wait_for_last_launch();
   }
-  const BlockTiles tiles(in, 0);
+  const BlockTiles tiles(in, 0, args.blocks);
   const OtherHeads others(in, tiles.head, true);
   if (threadIdx.x >= kWarpgroup) {
     work_on_tiles<kPairStrips, kUndo>(in, args, tiles, others, shared);

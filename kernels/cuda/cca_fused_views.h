@@ -28,11 +28,32 @@ inline CUtensorMap heads_map(const ConstTensor& x, std::int64_t chunk_rows, int 
   return sm90::make_chunked_map(layout, chunk_rows, box_rows);
 }
 
-/// `parts`: blocks of each head.
+/// Deals at most `all` blocks, but one a head, to the heads so that those of query and of key heads
+/// end together. A key head reads its whole group: each head more takes `other` of a tile's time.
+inline HeadBlocks deal_blocks(const Inputs<bf16>& in, unsigned all, int tiles, double other) {
+  const double key_tile = in.qk_mean ? 1 + other * (in.group_size() - 1) : 1;
+  const int blocks = static_cast<int>(all);
+  HeadBlocks best{1, 1};
+  double least = key_tile * tiles;
+  for (int query = 1; query <= tiles && query * in.query_heads + in.groups <= blocks; ++query) {
+    const int key = std::min((blocks - query * in.query_heads) / in.groups, tiles);
+    const double time = std::max(static_cast<double>(ceil_div(tiles, query)),
+                                 key_tile * static_cast<double>(ceil_div(tiles, key)));
+    if (time < least) {
+      least = time;
+      best = {query, key};
+    }
+  }
+  return best;
+}
+
+/// What another head of a group takes of a tile's time, forward and back to du, and from du to dz.
+inline constexpr double kOtherForward = 1.0 / 12, kOtherBackward = 1.0 / 8;
+
 template <bool kUndo>
-void launch_forward(const Call& call, const Inputs<bf16>& in, unsigned parts,
-                    const ForwardArgs& args, const Rope& rope) {
-  const Grid grid{dim3(static_cast<unsigned>(in.heads), parts), kFusedThreads,
+void launch_forward(const Call& call, const Inputs<bf16>& in, const ForwardArgs& args,
+                    const Rope& rope) {
+  const Grid grid{static_cast<unsigned>(args.blocks.total(in)), kFusedThreads,
                   sizeof(ForwardShared)};
   static_assert(sizeof(ForwardShared) <= sm90::kSharedLimit);
   const auto kernel = rope.dims == kHead       ? fused_forward<kStrips / 2, kUndo>

@@ -29,6 +29,7 @@ struct CorrelationArgs {
   CUtensorMap z, du;  // boxes of kBoxRows rows
   float* partials;
   Progress done;
+  HeadBlocks blocks;  // as many of every head
 };
 
 struct CorrelationShared {
@@ -170,7 +171,7 @@ __device__ __forceinline__ void sum_pairs(const Inputs<bf16>& in, const Correlat
   }
 }
 
-/// Grid: (heads, parts).
+/// Grid: args.blocks.
 __global__ void __launch_bounds__(kCorrelateThreads, 1)
     correlate(const __grid_constant__ Inputs<bf16> in,
               const __grid_constant__ CorrelationArgs args) {
@@ -178,7 +179,7 @@ __global__ void __launch_bounds__(kCorrelateThreads, 1)
   extern __shared__ __align__(1024) unsigned char memory[];
   auto& shared = *reinterpret_cast<CorrelationShared*>(memory);
   allow_next_launch();
-  const BlockTiles tiles(in, 0);
+  const BlockTiles tiles(in, 0, args.blocks);
   shared.slots.init();
   __syncthreads();
   if (threadIdx.x < kWarpgroup) {
@@ -254,10 +255,10 @@ __global__ void __launch_bounds__(kHead)
   const int key = head - in.query_heads;
   if (c == 1 && o == 0 && key >= 0) {
     double sum = 0;
-    for (int p = 0; p < undone.parts; ++p) sum += dtemp[p * in.groups + key];
+    for (int p = 0; p < undone.blocks.key; ++p) sum += dtemp[p * in.groups + key];
     accumulate(targets.dtemp[key], sum);
   }
-  if (c == 2) undone.clear(head);
+  if (c == 2) undone.clear(in, head);
 }
 
 }  // namespace strait::kernels::cuda::cca

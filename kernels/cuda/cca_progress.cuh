@@ -19,19 +19,20 @@ __device__ __forceinline__ void wait_for_last_launch() {
 
 /// How many of its tiles each block has done, in order; zeros at the beginning.
 struct Progress {
-  int* done;  // [heads, parts]
-  int parts;  // blocks of a head
+  int* done;  // of each head's blocks, heads one after the other
+  HeadBlocks blocks;
 
   /// One thread: the first `count` tiles of this block are in memory.
-  __device__ void tell(const BlockTiles& tiles, int count) const {
-    int* to = done + tiles.head * parts + tiles.part;
+  __device__ void tell(const Inputs<bf16>& in, const BlockTiles& tiles, int count) const {
+    int* to = done + blocks.before(in, tiles.head) + tiles.part;
     sm90::fence_global_for_async();
     asm volatile("st.release.gpu.global.s32 [%0], %1;\n" ::"l"(to), "r"(count) : "memory");
   }
 
   /// A block, once nobody looks any more.
-  __device__ void clear(int head) const {
-    for (int i = threadIdx.x; i < parts; i += blockDim.x) done[head * parts + i] = 0;
+  __device__ void clear(const Inputs<bf16>& in, int head) const {
+    int* of_head = done + blocks.before(in, head);
+    for (int i = threadIdx.x; i < blocks.of(in, head); i += blockDim.x) of_head[i] = 0;
   }
 };
 
@@ -48,18 +49,25 @@ struct Frontier {
     const int last = chunk * cut.per_chunk + (min(end, in.chunk_rows) - 1) / kTile;
     if (tiles > last) return;
     while (tiles <= last) {
-      int first = cut.count;
-      for (int i = lane_id(); i < (1 + count) * progress.parts; i += kWarp) {
-        const int part = i % progress.parts, h = i / progress.parts;
-        const int* from = progress.done + (h == 0 ? head : others + h - 1) * progress.parts + part;
-        int done;
-        asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];\n" : "=r"(done) : "l"(from) : "memory");
-        first = min(first, done * progress.parts + part);
-      }
-      tiles = __reduce_min_sync(sm90::kFullWarp, first);
+      const int own = first_undone(in, head, 1, cut.count);
+      tiles = __reduce_min_sync(sm90::kFullWarp, first_undone(in, others, count, own));
     }
     __threadfence();
     sm90::fence_global_for_async();
+  }
+
+ private:
+  /// The first tile, or `first`, that is not done in `heads` heads of one kind: a lane's share.
+  __device__ int first_undone(const Inputs<bf16>& in, int head, int heads, int first) const {
+    if (heads == 0) return first;
+    const int parts = progress.blocks.of(in, head);
+    const int* from = progress.done + progress.blocks.before(in, head);
+    for (int i = lane_id(); i < heads * parts; i += kWarp) {
+      int done;
+      asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];\n" : "=r"(done) : "l"(from + i) : "memory");
+      first = min(first, done * parts + i % parts);
+    }
+    return first;
   }
 };
 
