@@ -58,7 +58,8 @@ void check_inputs(const Checker& c, const Op& op, const Dims& n) {
   c.shape("z", op.z, {n.tokens, n.channels});
   c.compute_dtype("z", op.z);
   check_taps(c, op.switches, n, op.w0, op.b0, op.w1, op.b1);
-  c.shape("temp", op.temp, {n.groups});
+  check_present(c, "temp", op.temp, op.switches.norm, "with switches.norm");
+  c.optional_shape("temp", op.temp, {n.groups});
   c.shape("positions", op.positions, {n.tokens});
   c.shape("doc_pos", op.doc_pos, {n.tokens});
   c.dtype("positions", op.positions, DType::i32);
@@ -143,7 +144,8 @@ void check(const CcaMixBwd& op) {
   check_taps(c, op.switches, n, op.dw0, op.db0, op.dw1, op.db1);
   if (op.w0.defined()) c.shape("dw0", op.dw0, {op.w0.shape[0], n.channels});
   if (op.w1.defined()) c.shape("dw1", op.dw1, {heads + groups, op.w1.shape[1], width});
-  c.shape("dtemp", op.dtemp, {n.groups});
+  check_present(c, "dtemp", op.dtemp, op.switches.norm, "with switches.norm");
+  c.optional_shape("dtemp", op.dtemp, {n.groups});
   for (const ConstTensor& t : {op.dq, op.dk, op.dv}) c.dtype("dq, dk, dv", t, op.z.dtype);
   for (const Tensor& t : {op.dz, op.dv_cur, op.dv_del, op.dhalo_z, op.dhalo_v}) {
     c.dtype("activation gradients", t, op.z.dtype);

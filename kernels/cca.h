@@ -18,6 +18,7 @@ struct CcaMixSwitches {
   int convs = 2;        // 0: u = z; 1: depthwise only; 2: depthwise, then per head
   bool qk_mean = true;  // add the mean of q and k heads from before the convolutions
   KeyTemperature temperature = KeyTemperature::exp;  // tau = exp(temp) or temp
+  bool norm = true;  // L2 norm and temperature; false: rope follows the mean, and temp is absent
 };
 
 /// z = [q0 | k0] -> convolutions -> + qk-mean -> L2 norm * sqrt(d) (* tau for k) -> rope.
@@ -31,7 +32,7 @@ struct CcaMixFwd {
   ConstTensor b0 = {};      // [(H + G) d]
   ConstTensor w1 = {};      // [H + G, n1 d, d], tap-major input, then output; only with convs = 2
   ConstTensor b1 = {};      // [H + G, d]
-  ConstTensor temp;         // [G]
+  ConstTensor temp = {};    // [G]; absent without norm
   ConstTensor positions;    // [T] i32 rope positions
   ConstTensor doc_pos;      // [T] i32 rows before this one in its document
   ConstTensor halo_z = {};  // [T / chunk, (n0-1)+(n1-1), (H + G) d], oldest first, or absent
@@ -56,7 +57,7 @@ struct CcaMixBwd {
   ConstTensor b0 = {};
   ConstTensor w1 = {};
   ConstTensor b1 = {};
-  ConstTensor temp;
+  ConstTensor temp = {};
   ConstTensor positions;
   ConstTensor doc_pos;
   ConstTensor halo_z = {};
@@ -69,7 +70,7 @@ struct CcaMixBwd {
   Tensor db0 = {};
   Tensor dw1 = {};
   Tensor db1 = {};
-  Tensor dtemp;  // [G]
+  Tensor dtemp = {};  // [G]
   std::int64_t chunk = 0;
   CcaMixSwitches switches;
   Rope rope;

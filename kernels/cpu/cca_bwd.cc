@@ -139,14 +139,18 @@ void start_row(const CcaMixBwd& op, const CcaGeometry<T>& g, const CcaBlock& blo
   const std::int64_t token = block.chunk * g.chunk_rows + block.first + i;
   const T* z = g.z(block.chunk, block.first + i);
   T* dz = g.at(op.dz, op.dhalo_z, block.chunk, block.first + i);
+  const auto undo = [&](const T* dout, T tau, T* y) {
+    if (op.switches.norm) return undo_norm(dout, tau, rotation, g.width, turned, y);
+    rotation.rotate(dout, y, g.width, /*inverse=*/true);
+    return T(0);
+  };
   for (std::int64_t j = 0; j < g.groups; ++j) {
     if (op.switches.qk_mean) add_mean(g, z, j, i, convolution);
     for (std::int64_t h = j * g.group_size(); h < (j + 1) * g.group_size(); ++h) {
-      undo_norm(head<T>(op.dq, token, h), T(1), rotation, g.width, turned, convolution.mixed(h, i));
+      undo(head<T>(op.dq, token, h), T(1), convolution.mixed(h, i));
     }
-    const T tau = key_factor<T>(op.temp, j, op.switches.temperature);
-    dtau[j] = undo_norm(head<T>(op.dk, token, j), tau, rotation, g.width, turned,
-                        convolution.mixed(g.query_heads() + j, i));
+    const T tau = key_factor<T>(op.temp, j, op.switches);
+    dtau[j] = undo(head<T>(op.dk, token, j), tau, convolution.mixed(g.query_heads() + j, i));
     mean_grad(g, op.switches.qk_mean, j, i, convolution, dz);
   }
 }
@@ -179,11 +183,12 @@ void unshift_values(const CcaMixBwd& op, const CcaGeometry<T>& g) {
 
 template <class T>
 void add_temp_grad(const CcaMixBwd& op, const CcaGeometry<T>& g, const std::vector<T>& dtau) {
+  if (!op.switches.norm) return;
   for (std::int64_t j = 0; j < g.groups; ++j) {
     double sum = 0;
     for (std::int64_t t = 0; t < op.z.shape[0]; ++t) sum += dtau[t * g.groups + j];
     const bool linear = op.switches.temperature == KeyTemperature::linear;
-    const T slope = linear ? T(1) : key_factor<T>(op.temp, j, op.switches.temperature);
+    const T slope = linear ? T(1) : key_factor<T>(op.temp, j, op.switches);
     op.dtemp.as<T>()[j] += static_cast<T>(sum) * slope;
   }
 }

@@ -7,7 +7,7 @@
 namespace strait::kernels::cpu {
 namespace {
 
-/// Normalises, scales and rotates the heads of one row into q and k.
+/// Normalises and scales (unless switched off) and rotates the heads of one row into q and k.
 template <class T>
 void finish_row(const CcaMixFwd& op, const CcaGeometry<T>& g, const CcaBlock& block, std::int64_t i,
                 const RopeRotation<T>& rotation, CcaConvolution<T>& convolution) {
@@ -20,8 +20,8 @@ void finish_row(const CcaMixFwd& op, const CcaGeometry<T>& g, const CcaBlock& bl
     const std::int64_t j = h - g.query_heads();
     const T* y = convolution.mixed(h, i);
     T* out = j < 0 ? head<T>(op.q, token, h) : head<T>(op.k, token, j);
-    const T factor =
-        norm_factor(y, d) * (j < 0 ? T(1) : key_factor<T>(op.temp, j, op.switches.temperature));
+    const T tau = j < 0 ? T(1) : key_factor<T>(op.temp, j, op.switches);
+    const T factor = op.switches.norm ? norm_factor(y, d) * tau : T(1);
     for (std::int64_t c = 0; c < d; ++c) out[c] = factor * y[c];
     rotation.rotate(out, out, d);
   }

@@ -181,11 +181,12 @@ T norm_factor(const T* y, std::int64_t d) {
   return std::sqrt(static_cast<T>(d)) / std::sqrt(sum + static_cast<T>(kCcaNormEps));
 }
 
-/// The factor tau of one key head.
+/// The factor tau of one key head; 1 without norm.
 template <class T>
-T key_factor(const ConstTensor& temp, std::int64_t group, KeyTemperature temperature) {
+T key_factor(const ConstTensor& temp, std::int64_t group, const CcaMixSwitches& on) {
+  if (!on.norm) return T(1);
   const T value = temp.as<T>()[group];
-  return temperature == KeyTemperature::exp ? std::exp(value) : value;
+  return on.temperature == KeyTemperature::exp ? std::exp(value) : value;
 }
 
 /// Adds the qk-mean of one group to row i of the convolutions' output: with q0 and k0 from before

@@ -71,6 +71,7 @@ void head_gradients(const CcaMixBwd& op, const Call& call, const Inputs<T>& in,
   with_width<T>(in.width, [&](auto width) {
     launch_kernel(call, grid, head_grads<T, width()>, in, grads, make_rope_table(op.rope));
   });
+  if (!in.norm) return;
   add_column_sums(call.op, space.dtemp, space.row_tiles, op.dtemp, call.stream);
 }
 

@@ -29,8 +29,8 @@ int head_grad_bytes(const Inputs<T>& in) {
 }
 
 /// Gradient of one row's y, in shared memory, from `turned`, the gradient of its normalised head:
-/// stores du; returns the gradient of tau, a sum in which much cancels, in double. Collective over
-/// a warp.
+/// stores du; returns the gradient of tau, a sum in which much cancels, in double (nothing that
+/// counts without norm). Collective over a warp.
 template <class T>
 __device__ __forceinline__ double undo_norm(const Inputs<T>& in, const float* turned,
                                             const float* y, float factor, float tau, T* du) {
@@ -41,7 +41,7 @@ __device__ __forceinline__ double undo_norm(const Inputs<T>& in, const float* tu
   products = warp_reduce(products);
   const auto along = static_cast<float>(products);
   // factor = sqrt(d) / n, so d factor / dy = -factor y / n^2 with 1 / n^2 = factor^2 / d.
-  const float back = along * factor * factor / static_cast<float>(in.width);
+  const float back = in.norm ? along * factor * factor / static_cast<float>(in.width) : 0.0f;
   for (int c = 4 * lane_id(); c < in.width; c += 4 * kWarp) {
     const int left = in.width - c;
     Floats<4> g;
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kThreads)
     dtau += undo_norm(in, turned, y, factor, tau, du);
     __syncwarp();
   }
-  if (group < 0) return;
+  if (group < 0 || !in.norm) return;
   if (lane_id() == 0) dtau_of_warp[warp_id()] = dtau;
   __syncthreads();
   if (threadIdx.x != 0) return;

@@ -4,7 +4,7 @@
 #include "kernels/cuda/launch.cuh"
 
 // The CCA mix's fused path: Hopper, bf16, heads of 128, two taps in each convolution, rows aligned
-// to 16 bytes, halves rotated against each other.
+// to 16 bytes, halves rotated against each other, heads normalised.
 namespace strait::kernels::cuda::cca {
 
 /// Whether the fused path takes this op on the current device.

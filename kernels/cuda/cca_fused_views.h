@@ -13,7 +13,8 @@ namespace strait::kernels::cuda::cca {
 template <class Op>
 bool fused_covers(const Op& op, const ConstTensor& query, bool others_aligned, std::int64_t unit) {
   return op.z.dtype == DType::bf16 && query.shape[2] == kHead && op.switches.convs == 2 &&
-         op.w0.shape[0] == 2 && op.w1.shape[1] == 2 * kHead && !op.rope.interleaved &&
+         op.switches.norm && op.w0.shape[0] == 2 && op.w1.shape[1] == 2 * kHead &&
+         !op.rope.interleaved &&
          (op.rope.dims == kHead || op.rope.dims == kHead / 2 || op.rope.dims == 0) && unit == 16 &&
          others_aligned && all_aligned(op.z, op.halo_z, op.w0, op.b0, op.w1, op.b1) &&
          Context::current().hopper();

@@ -75,7 +75,8 @@ struct Inputs {
   int tokens, chunks, chunk_rows, halo_rows;
   int heads, query_heads, groups, width;  // heads: queries and keys
   int taps0, taps1, convs;
-  bool qk_mean, exponential, vector, panels;  // panels: 16-byte reads of w1
+  bool qk_mean, norm, exponential;
+  bool vector, panels;  // panels: 16-byte reads of w1
 
   /// Width in shared memory: whole steps of the matrix product.
   __host__ __device__ int padded() const { return (width + 31) / 32 * 32; }
@@ -93,8 +94,9 @@ struct Inputs {
     return min(in_document, row + halo_rows);
   }
 
-  /// tau of one key head.
+  /// tau of one key head; 1 without norm.
   __device__ float key_factor(int group) const {
+    if (!norm) return 1.0f;
     const float value = temp.at(group);
     return exponential ? expf(value) : value;
   }
@@ -141,7 +143,7 @@ __device__ __forceinline__ Floats<4> qk_mean(const Inputs<T>& in, const T* z, in
 }
 
 /// Completes the row `u` [width] in shared memory to y, the head before its norm; returns
-/// sqrt(d) / |y|. Collective over a warp; ends with the warp in step.
+/// sqrt(d) / |y|, or 1 without norm. Collective over a warp; ends with the warp in step.
 template <class T>
 __device__ __forceinline__ float complete_row(const Inputs<T>& in, const TileAt& at, int i,
                                               float* u) {
@@ -170,6 +172,7 @@ __device__ __forceinline__ float complete_row(const Inputs<T>& in, const TileAt&
   }
   sum = warp_reduce(sum);
   __syncwarp();
+  if (!in.norm) return 1.0f;
   return sqrtf(static_cast<float>(in.width)) / sqrtf(sum + kNormEps);
 }
 

@@ -57,6 +57,7 @@ Inputs<T> inputs(const Op& op, const ConstTensor& query, const ConstTensor& key,
           .taps1 = static_cast<int>(op.w1.defined() ? op.w1.shape[1] / width : 1),
           .convs = op.switches.convs,
           .qk_mean = op.switches.qk_mean,
+          .norm = op.switches.norm,
           .exponential = op.switches.temperature == KeyTemperature::exp,
           .vector = aligned && width % 4 == 0,
           .panels = aligned_rows(op.w1) && width % 8 == 0};

@@ -51,6 +51,7 @@ struct Cca {
   std::int64_t taps_grouped = 2;    // n1
   bool qk_mean = true;
   bool value_shift = true;
+  bool norm = true;  // L2 norm of q and k heads with key temperature; false: neither
   KeyTemperature key_temperature = KeyTemperature::exp;
 };
 

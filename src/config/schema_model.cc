@@ -120,6 +120,8 @@ void append_attention_kinds(std::vector<Key>& keys) {
       "qk_mean", {"", "add the mean of query and key heads from before the convolutions"}));
   keys.push_back(cca<&Cca::value_shift>(
       "value_shift", {"", "the second half of the value channels comes from the previous token"}));
+  keys.push_back(cca<&Cca::norm>(
+      "norm", {"", "L2 norm of query and key heads and a key temperature; false: neither"}));
   keys.push_back(cca<&Cca::key_temperature>(
       "key_temperature", {"", "learned factor on keys: exp(beta) or beta itself"}));
   keys.push_back(mla<&Mla::q_rank>(

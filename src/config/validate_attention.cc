@@ -139,6 +139,12 @@ void validate_cca(const Rules& rules) {
                "delays half of the n_kv_heads * head_dim = " + std::to_string(values) +
                    " value channels, which must be even; change head_dim or set it to false");
   }
+  const Cca& cca = model.attention.cca;
+  if (!cca.norm && cca.key_temperature != Cca{}.key_temperature) {
+    rules.fail("model.attention.cca.key_temperature", "has no effect with " +
+                                                          rules.quote("model.attention.cca.norm") +
+                                                          "; leave it out or set norm to true");
+  }
 }
 
 void validate_mla(const Rules& rules) {

@@ -64,6 +64,7 @@ void check_attention(const config::Model& model, HfFamily family) {
   const std::string with = std::string(" as ") + name_of(family);
   need(attention.window == 0, "model.attention.window > 0" + with);
   if (family == HfFamily::zaya) {
+    need(attention.cca.norm, "attention without model.attention.cca.norm" + with);
     need(attention.cca.qk_mean, "attention without model.attention.cca.qk_mean" + with);
     need(!attention.rope.interleaved, "model.attention.rope.interleaved" + with);
     return;

@@ -168,7 +168,8 @@ class Cca(nn.Module):
             self.conv0 = Weights(weight=[n0, all_heads * d], bias=[all_heads * d])
         if self.cca["convs"] >= 2:
             self.conv1 = Weights(weight=[all_heads, n1 * d, d], bias=[all_heads, d])
-        self.temp = nn.Parameter(torch.zeros(self.kv))
+        if self.cca["norm"]:
+            self.temp = nn.Parameter(torch.zeros(self.kv))
         self.o = linear(width, self.heads * d)
 
     def mix(self, z):
@@ -195,10 +196,11 @@ class Cca(nn.Module):
             q0, k0 = q0.unflatten(-1, (self.kv, -1, self.d)), k0.unflatten(-1, (self.kv, 1, self.d))
             mean = (q0 + k0) / 2
             q, k = q + mean.flatten(2, 3), k + mean.mean(3)
-        q, k = (t * math.sqrt(self.d) * torch.rsqrt(t.square().sum(-1, keepdim=True) + 1e-12)
-                for t in (q, k))
-        tau = self.temp.exp() if self.cca["key_temperature"] == "exp" else self.temp
-        k = k * tau[:, None]
+        if self.cca["norm"]:
+            q, k = (t * math.sqrt(self.d) * torch.rsqrt(t.square().sum(-1, keepdim=True) + 1e-12)
+                    for t in (q, k))
+            tau = self.temp.exp() if self.cca["key_temperature"] == "exp" else self.temp
+            k = k * tau[:, None]
         if self.cca["value_shift"]:
             v = torch.cat((self.v_cur(x), F.pad(self.v_del(x), (0, 0, 1, 0))[:, :-1]), -1)
         else:

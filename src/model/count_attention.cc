@@ -59,7 +59,7 @@ AttentionCount count_cca(const config::Model& model) {
     count.items.push_back(convolution("conv1", latent * a.cca.taps_grouped * a.head_dim));
   }
   if (a.cca.convs >= 1) count.items.push_back(vectors("biases", latent * a.cca.convs));
-  count.items.push_back(vectors("temperatures", a.n_kv_heads));
+  if (a.cca.norm) count.items.push_back(vectors("temperatures", a.n_kv_heads));
   return count;
 }
 

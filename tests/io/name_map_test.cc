@@ -126,6 +126,7 @@ TEST(NameMap, WhatNoClassOfTransformersComputesIsOurOwn) {
        "score"},
       {"zaya_ccgqa_moe", [](auto& m) { m.ffn.moe.top_k = 2; }, "top_k"},
       {"zaya_ccgqa_moe", [](auto& m) { m.attention.cca.qk_mean = false; }, "qk_mean"},
+      {"zaya_ccgqa_moe", [](auto& m) { m.attention.cca.norm = false; }, "cca.norm"},
   };
   for (const auto& [name, change, why] : cases) {
     config::Model model = model_from_hf(kGolden / name);

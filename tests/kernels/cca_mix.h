@@ -51,7 +51,7 @@ struct Mix {
     z = fused.slice(1, 0, c.channels());
     if (current > 0) v_cur = fused.slice(1, c.channels(), current);
     if (c.delayed > 0) v_del = fused.slice(1, c.channels() + current, c.delayed);
-    temp = b.normal(type, {c.groups}, 0.5);
+    if (c.switches.norm) temp = b.normal(type, {c.groups}, 0.5);
     if (c.switches.convs >= 1) {
       w0 = b.normal(type, {c.taps0, c.channels()});
       b0 = b.normal(type, {c.channels()});
@@ -76,7 +76,7 @@ struct Mix {
     dz = fused.slice(1, 0, c.channels());
     if (current > 0) dv_cur = fused.slice(1, c.channels(), current);
     if (c.delayed > 0) dv_del = fused.slice(1, c.channels() + current, c.delayed);
-    dtemp = b.zeros(type, {c.groups});
+    if (c.switches.norm) dtemp = b.zeros(type, {c.groups});
     if (w0.defined()) {
       dw0 = b.zeros(type, {c.taps0, c.channels()});
       db0 = b.zeros(type, {c.channels()});
@@ -223,8 +223,8 @@ class MixReference {
     T norm = 0;
     for (std::int64_t i = 0; i < d_; ++i) y.push_back(mixed(t, h, i) + mean(t, h, i));
     for (T x : y) norm += x * x;
-    T factor = std::sqrt(static_cast<T>(d_)) / std::sqrt(norm + T(1e-12));
-    if (h >= c_.heads) {
+    T factor = c_.switches.norm ? std::sqrt(static_cast<T>(d_)) / std::sqrt(norm + T(1e-12)) : T(1);
+    if (c_.switches.norm && h >= c_.heads) {
       const T temp = static_cast<T>(get(m_.temp, h - c_.heads));
       factor *= c_.switches.temperature == KeyTemperature::exp ? std::exp(temp) : temp;
     }

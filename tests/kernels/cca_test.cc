@@ -24,6 +24,13 @@ std::vector<MixCase> cases() {
       }
     }
   }
+  for (int convs : {0, 1, 2}) {
+    for (bool mean : {false, true}) {
+      out.push_back({.name = "convs" + std::to_string(convs) + (mean ? "_mean" : "") + "_no_norm",
+                     .documents = {3, 1, 4},
+                     .switches = {.convs = convs, .qk_mean = mean, .norm = false}});
+    }
+  }
   for (auto [taps0, taps1] : {std::pair{1, 1}, {1, 3}, {3, 1}, {4, 3}}) {
     out.push_back({.name = "taps" + std::to_string(taps0) + "x" + std::to_string(taps1),
                    .documents = {1, 1, 6, 2},
@@ -253,6 +260,9 @@ TEST(CcaMixCheck, RejectsMalformedOps) {
   op = mix.forward();
   op.switches.convs = 1;
   expect_rejected(op, "w1: expected to be present exactly when convs = 2");
+  op = mix.forward();
+  op.switches.norm = false;
+  expect_rejected(op, "temp: expected to be present exactly with switches.norm");
   op = mix.forward();
   op.v_del = {};
   expect_rejected(op, "8 channels together, got 4");

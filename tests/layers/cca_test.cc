@@ -49,6 +49,41 @@ TEST(CcaAttention, SwitchesOfTheMix) {
   }
 }
 
+TEST(CcaAttention, WithoutNorm) {
+  for (const std::int64_t convs : {0, 1, 2}) {
+    config::Model model = ccgqa();
+    model.attention.cca.convs = convs;
+    model.attention.cca.norm = false;
+    SCOPED_TRACE(testing::Message() << "convs " << convs);
+    check_attention(model, {{3, 1, 3}});
+  }
+}
+
+/// Output and gradients of a layer, its weights as their names draw them.
+std::vector<std::vector<double>> outcome(const config::Model& model) {
+  LayerCheck check(model, kPacked, [](const layers::Build& build) {
+    return layers::make_attention(build, "attn");
+  });
+  check.run();
+  std::vector<std::vector<double>> out = {values(check.y())};
+  for (const core::Param& param : check.harness().table().params()) {
+    out.push_back(values(param.grad));
+  }
+  return out;
+}
+
+TEST(CcaAttention, WithEverythingOffIsGqa) {
+  for (const std::int64_t groups : {2, 4}) {
+    config::Model model = with_heads(AttentionKind::ccgqa, 4, groups, 4);
+    model.attention.cca = {.convs = 0, .qk_mean = false, .value_shift = false, .norm = false};
+    const auto bare = outcome(model);
+    model.attention.kind = AttentionKind::gqa;
+    const auto gqa = outcome(model);
+    ASSERT_EQ(bare.size(), gqa.size());
+    for (std::size_t i = 0; i < gqa.size(); ++i) EXPECT_EQ(bare[i], gqa[i]) << "tensor " << i;
+  }
+}
+
 TEST(CcaAttention, LinearTemperature) {
   config::Model model = ccgqa();
   model.attention.cca.key_temperature = config::KeyTemperature::linear;

@@ -24,6 +24,8 @@ std::vector<config::Model> variants() {
     models.back().attention.cca.convs = convs;
     models.back().attention.cca.value_shift = false;
   }
+  models.push_back(with_attention(AttentionKind::ccgqa));
+  models.back().attention.cca.norm = false;
   models.push_back(with_attention(AttentionKind::cca));
   models.back().attention.cca.taps_depthwise = 3;
   models.back().attention.cca.taps_grouped = 4;

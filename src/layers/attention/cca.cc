@@ -51,7 +51,8 @@ kernels::CcaMixSwitches switches_of(const config::Cca& cca) {
           .qk_mean = cca.qk_mean,
           .temperature = cca.key_temperature == config::KeyTemperature::exp
                              ? kernels::KeyTemperature::exp
-                             : kernels::KeyTemperature::linear};
+                             : kernels::KeyTemperature::linear,
+          .norm = cca.norm};
 }
 
 Tensor weight_of(const core::Param* param) {
@@ -116,6 +117,7 @@ CcaAttention::MixParams CcaAttention::make_mix_params(const Build& build, const 
                                .decay = true});
     mix.b1 = bias(".conv1", {heads, d}, by_head);
   }
+  if (!cca.norm) return mix;
   const bool exp = cca.key_temperature == config::KeyTemperature::exp;
   mix.temp = &build.table.add({.name = name + ".temp",
                                .shape = {a.n_kv_heads},
