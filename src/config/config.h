@@ -216,6 +216,7 @@ struct Guard {
 struct Eval {
   std::int64_t every = 0;          // steps; 0: only at the end
   std::int64_t sequences = 0;      // at most this many; 0: the whole split
+  std::int64_t probe_every = 0;    // steps between measurements of stability; 0: none
   std::string tasks;               // multiple choice, see task_list.h; empty: none
   std::int64_t task_items = 0;     // of each task at most; 0: all
   std::int64_t sample_tokens = 0;  // tokens of text to generate at the end; 0: none

@@ -193,6 +193,12 @@ void append_outputs(std::vector<Key>& keys) {
       "eval.every", {"steps", "between evaluations; 0: only at the end", kCount}));
   keys.push_back(make_key<&Config::eval, &Eval::sequences>(
       "eval.sequences", {"sequences", "of each validation dataset at most; 0: all", kCount}));
+  keys.push_back(make_key<&Config::eval, &Eval::probe_every>(
+      "eval.probe_every",
+      {"steps",
+       "between looks into the attention layers on validation tokens (largest logit, effective "
+       "ranks, key temperatures, norms of taps), and one at the end; 0: none",
+       kCount}));
   keys.push_back(make_key<&Config::eval, &Eval::tasks>(
       "eval.tasks",
       {"",

@@ -25,6 +25,16 @@ std::string escaped(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+std::string number(double value) {
+  if (!std::isfinite(value)) return "null";
+  std::array<char, 32> digits;
+  const auto [end, error] = std::to_chars(digits.begin(), digits.end(), value);
+  std::string text(digits.data(), end);
+  // Without a point readers take a whole number for an integer and lose the sign of -0.
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
 [[noreturn]] void fail(const std::string& path, const std::string& what) {
   throw core::RuntimeFault(path + ": cannot " + what + ": " + std::strerror(errno));
 }
@@ -39,13 +49,13 @@ JsonLine& JsonLine::add_raw(std::string_view key, std::string_view value) {
 }
 
 JsonLine& JsonLine::add(std::string_view key, double value) {
-  if (!std::isfinite(value)) return add_raw(key, "null");
-  std::array<char, 32> digits;
-  const auto [end, error] = std::to_chars(digits.begin(), digits.end(), value);
-  std::string text(digits.data(), end);
-  // Without a point readers take a whole number for an integer and lose the sign of -0.
-  if (text.find_first_of(".e") == std::string::npos) text += ".0";
-  return add_raw(key, text);
+  return add_raw(key, number(value));
+}
+
+JsonLine& JsonLine::add(std::string_view key, const std::vector<double>& values) {
+  std::string list;
+  for (const double value : values) list += (list.empty() ? "" : ", ") + number(value);
+  return add_raw(key, "[" + list + "]");
 }
 
 JsonLine& JsonLine::add(std::string_view key, std::string_view value) {

@@ -27,6 +27,7 @@ class JsonLine {
   }
   JsonLine& add(std::string_view key, const JsonLine& object);
   JsonLine& add(std::string_view key, const std::vector<JsonLine>& objects);
+  JsonLine& add(std::string_view key, const std::vector<double>& values);
   /// The object, without a line break.
   std::string text() const { return "{" + body_ + "}"; }
 

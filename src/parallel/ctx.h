@@ -5,6 +5,7 @@
 #include "parallel/decode_cache.h"
 #include "parallel/mesh.h"
 #include "parallel/phase_clock.h"
+#include "parallel/probe.h"
 #include "parallel/sequence_shard.h"
 
 namespace strait::parallel {
@@ -46,6 +47,7 @@ struct Ctx {
   LossScale scale = {};
   DepthStates depth = {};
   DecodeCache* cache = nullptr;  // while decoding: tokens go on where the cache ends
+  Probe* probe = nullptr;        // while a run is measured: attention layers show what they compute
   PhaseClock clock = {};
   GradSync* sync = nullptr;  // in a step: learns where the model is
 };

@@ -1,5 +1,7 @@
 #include "train/data.h"
 
+#include "core/error.h"
+
 namespace strait::train {
 
 Data open_data(const config::Config& config) {
@@ -17,6 +19,11 @@ Data open_data(const config::Config& config) {
           .packing = packing, .global_batch = config.train.batch_size, .seed = seed});
   for (const input::NamedTokens& set : data.dataset->validation()) {
     data.validation.emplace_back(set, packing);
+  }
+  if (config.eval.probe_every > 0 && data.validation.empty()) {
+    throw core::InputError("eval.probe_every = " + std::to_string(config.eval.probe_every) +
+                           ": there are no validation tokens to look at; set data.val or "
+                           "data.val_documents, or leave it out");
   }
   data.tasks = open_choice_tasks(config, *data.tokenizer);
   return data;

@@ -83,8 +83,10 @@ bool Loop::run(const LoopStart& start) {
     if (step < last_) feed_.prepare(step);
     stops = agree_to_stop(step);
     const bool ends = stops && config.checkpoint.every >= 0;
-    if (!pause(step, !stops && due(step, config.eval.every, last_),
-               ends || due(step, config.checkpoint.every, last_))) {
+    const std::int64_t probe_every = config.eval.probe_every > 0 ? config.eval.probe_every : -1;
+    if (!pause(step, {.evaluates = !stops && due(step, config.eval.every, last_),
+                      .probes = !stops && due(step, probe_every, last_),
+                      .saves = ends || due(step, config.checkpoint.every, last_)})) {
       step = rewind(step);
       stops = false;
     }
@@ -151,12 +153,15 @@ void Loop::end_profile(std::int64_t step) {
   timer_.reset();
 }
 
-bool Loop::pause(std::int64_t step, bool evaluates, bool saves) {
-  if (!evaluates && !saves) return true;
+bool Loop::pause(std::int64_t step, const Pause& what) {
+  if (!what.evaluates && !what.probes && !what.saves) return true;
   if (!finish(step)) return false;
   step_.settle();
-  if (evaluates) evaluate_now(step);
-  if (saves) save(step);
+  if (what.evaluates) evaluate_now(step);
+  if (what.probes) {
+    metrics_.stability(step, measure_stability(engine_, data_.validation.front()));
+  }
+  if (what.saves) save(step);
   engine_.ctx().clock.restart(engine_.ctx().stream);
   return true;
 }

@@ -58,7 +58,11 @@ class Loop {
   bool finish(std::int64_t step);
   bool act(const StepMetrics& metrics, const Guard::Verdict& verdict);
   std::int64_t rewind(std::int64_t bad_step);
-  bool pause(std::int64_t step, bool evaluates, bool saves);
+  /// What happens between two steps, with no step under way.
+  struct Pause {
+    bool evaluates = false, probes = false, saves = false;
+  };
+  bool pause(std::int64_t step, const Pause& what);
   bool agree_to_stop(std::int64_t step);
   void finish_save(bool required);
   StepMetrics read_metrics(std::int64_t step) const;

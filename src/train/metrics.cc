@@ -144,6 +144,30 @@ void Metrics::task(std::int64_t step, const ChoiceResult& r) {
   log_.info(text);
 }
 
+void Metrics::stability(std::int64_t step, const Stability& results) {
+  if (!writer_) return;
+  std::vector<io::JsonLine> layers;
+  for (const LayerStability& layer : results.layers) {
+    io::JsonLine line;
+    line.add("max_logit", layer.max_logit)
+        .add("rank_v", layer.rank_v)
+        .add("rank_out", layer.rank_out);
+    if (std::isfinite(layer.tau_mean)) {
+      line.add("tau_min", layer.tau_min)
+          .add("tau_mean", layer.tau_mean)
+          .add("tau_max", layer.tau_max);
+    }
+    if (!layer.conv0_taps.empty()) line.add("conv0_taps", layer.conv0_taps);
+    if (!layer.conv1_taps.empty()) line.add("conv1_taps", layer.conv1_taps);
+    layers.push_back(line);
+  }
+  put(io::JsonLine()
+          .add("event", "probe")
+          .add("step", step)
+          .add("tokens", results.tokens)
+          .add("layers", layers));
+}
+
 void Metrics::datasets(std::int64_t step, const std::vector<input::DatasetProgress>& progress) {
   if (!writer_) return;
   std::vector<io::JsonLine> lines;

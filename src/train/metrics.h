@@ -13,6 +13,7 @@
 #include "train/choice_eval.h"
 #include "train/evaluate.h"
 #include "train/plan.h"
+#include "train/stability.h"
 
 namespace strait::train {
 
@@ -57,6 +58,7 @@ class Metrics {
   void step(const StepMetrics& metrics);
   void evaluation(std::int64_t step, const Evaluation& results);
   void task(std::int64_t step, const ChoiceResult& result);
+  void stability(std::int64_t step, const Stability& results);
   /// What the run has seen of its datasets.
   void datasets(std::int64_t step, const std::vector<input::DatasetProgress>& progress);
   /// Planned bytes of this rank, by category and in all, and the growth of its device's memory, or

@@ -4,22 +4,10 @@
 #include <numeric>
 
 #include "core/rng.h"
-#include "kernels/memory.h"
+#include "train/host_copy.h"
 
 namespace strait::train {
 namespace {
-
-std::vector<double> to_doubles(const Tensor& row, const Stream& stream) {
-  std::vector<char> host(row.bytes());
-  kernels::copy_to_host(host.data(), row.data, host.size(), stream);
-  kernels::synchronise(stream);
-  std::vector<double> out(static_cast<std::size_t>(row.numel()));
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = row.dtype == DType::f64 ? reinterpret_cast<const double*>(host.data())[i]
-                                     : reinterpret_cast<const float*>(host.data())[i];
-  }
-  return out;
-}
 
 /// Logits of the token after `text`; the context is padded at its end, which causal models ignore.
 std::vector<double> next_logits(Engine& engine, const std::vector<std::int32_t>& text) {

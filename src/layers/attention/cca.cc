@@ -169,6 +169,14 @@ void CcaAttention::remember(Ctx& ctx) const {
   if (halo.v.defined()) push(ctx, saved_.proj.v_del, halo.v);
 }
 
+void CcaAttention::show(parallel::Probe& probe) const {
+  probe.mix(core_.dims().layer,
+            {.w0 = weight_of(mix_.w0),
+             .w1 = weight_of(mix_.w1),
+             .temp = weight_of(mix_.temp),
+             .exponential = switches_.temperature == kernels::KeyTemperature::exp});
+}
+
 void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   const core::Frame frame(ctx.scratch);
   const std::int64_t tokens = ctx.tokens->tokens();
@@ -201,6 +209,7 @@ void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
                                      .rope = rope_},
                   ctx.stream);
   if (ctx.cache) remember(ctx);
+  if (ctx.probe) show(*ctx.probe);
   saved_.out = ctx.saved.take(x.dtype, {tokens, heads_ * head_dim_});
   core_.forward(ctx, q, k, v, saved_.out.split_last(heads_, head_dim_));
   const Tensor terms = parallel::terms_of(ctx, y);

@@ -40,6 +40,7 @@ class CcaAttention final : public Layer {
   /// What decoding keeps of the tokens before: inputs of the convolutions, delayed values.
   parallel::Halo halo_of(parallel::DecodeCache& cache, DType dtype) const;
   void remember(Ctx& ctx) const;
+  void show(parallel::Probe& probe) const;
 
   std::int64_t heads_, kv_heads_, head_dim_;  // of this rank
   std::int64_t delayed_;                      // value channels taken from the previous token

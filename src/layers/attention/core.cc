@@ -35,6 +35,7 @@ void AttentionCore::attend(Ctx& ctx, ConstTensor k, ConstTensor v, const Spans& 
                                .lse = lse,
                                .scale = scale_},
          ctx.stream);
+  if (ctx.probe) ctx.probe->scores(dims_.layer, saved_.q, k, spans, scale_);
 }
 
 void AttentionCore::attend_backward(Ctx& ctx, ConstTensor dout, ConstTensor k, ConstTensor v,
@@ -73,6 +74,13 @@ void AttentionCore::forward(Ctx& ctx, ConstTensor q, ConstTensor k, ConstTensor 
   if (ctx.cache && dims_.remembers) remember(ctx, k, v);
   const DType stat = kernels::stat_dtype(q.dtype);
   saved_ = {q, k, v, o, ctx.saved.take(stat, {dims_.heads, q.shape[0]})};
+  attend_all(ctx, o);
+  if (ctx.probe) ctx.probe->values(dims_.layer, v, o);
+}
+
+/// The keys of every context rank.
+void AttentionCore::attend_all(Ctx& ctx, Tensor o) const {
+  const ConstTensor &k = saved_.k, &v = saved_.v;
   if (ctx.groups.axis(core::Axis::cp).alone()) {
     return attend(ctx, k, v, spans(ctx), o, saved_.lse);
   }

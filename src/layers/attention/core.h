@@ -47,6 +47,7 @@ class AttentionCore {
               Tensor lse) const;
   void attend_backward(Ctx& ctx, ConstTensor dout, ConstTensor k, ConstTensor v,
                        const parallel::Spans& spans, Tensor dq, Tensor dk, Tensor dv) const;
+  void attend_all(Ctx& ctx, Tensor o) const;
   void ring_forward(Ctx& ctx, Tensor o) const;
   void ring_backward(Ctx& ctx, ConstTensor dout, Tensor dq, Tensor rows) const;
   void remember(Ctx& ctx, ConstTensor& k, ConstTensor& v) const;
