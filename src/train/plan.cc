@@ -49,6 +49,10 @@ StepPlan plan_step(Engine& engine) {
   };
   Step(engine).run({.micro_batch = blank, .micro_batches = engine.micro_batches()});
   ctx.stream.observer = nullptr;
+  StepPlan plan{.memory = {}, .ops = counter.ops(), .products = counter.products()};
+  for (const auto& [what, count] : ctx.groups.world().traffic().counts()) {
+    plan.bytes_sent[what] = static_cast<double>(count.bytes);
+  }
 
   engine.model().begin_step(ctx);
   ctx.tokens = &engine.shard().blank();
@@ -65,7 +69,6 @@ StepPlan plan_step(Engine& engine) {
   }
   ctx.state.release(0);
 
-  StepPlan plan{.memory = {}, .ops = counter.ops(), .products = counter.products()};
   const core::ParamTable& table = engine.table();
   std::vector<const core::Arena*> arenas = {&table.weights(), &table.masters(), &table.gradients(),
                                             &table.optimizer()};

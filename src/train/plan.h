@@ -24,7 +24,8 @@ struct OpCount {
 struct StepPlan {
   std::vector<MemoryItem> memory;
   std::map<std::string, OpCount> ops;
-  std::size_t workspace = 0;                 // of launches on a GPU; 0 on the cpu
+  std::size_t workspace = 0;                      // of launches on a GPU; 0 on the cpu
+  std::map<std::string, double> bytes_sent = {};  // to other ranks, by boundary
   std::vector<kernels::Gemm> products = {};  // every matrix product; the addresses mean nothing
   std::size_t total_bytes() const;
 };

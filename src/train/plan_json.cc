@@ -50,7 +50,7 @@ JsonLine flops(const PlanReport& report) {
 
 JsonLine memory(const PlanReport& report) {
   JsonLine object;
-  for (const MemoryItem& item : report.memory) object.add(item.category, item.bytes);
+  for (const MemoryItem& item : report.work.memory) object.add(item.category, item.bytes);
   return object.add("total", report.memory_bytes());
 }
 
@@ -63,6 +63,32 @@ std::vector<JsonLine> traffic(const PlanReport& report) {
         .add("formula", term.formula);
   }
   return terms;
+}
+
+JsonLine prediction(const PlanReport& report) {
+  JsonLine object;
+  if (!report.prediction) return object;
+  const Prediction& p = *report.prediction;
+  object.add("device", p.device)
+      .add("ranks", report.ranks)
+      .add("products_s", p.products)
+      .add("core_s", p.core)
+      .add("rest_s", p.rest)
+      .add("exchange_s", p.exchange.value_or(std::nan("")))
+      .add("links_of", p.link_device)
+      .add("step_s", p.step())
+      .add("tok_s", report.tokens_per_second())
+      .add("mfu", report.mfu())
+      .add("steps", report.config.train.steps)
+      .add("gpu_hours", report.gpu_hours())
+      .add("without_rate", p.without_rate);
+  return object;
+}
+
+JsonLine exchange(const PlanReport& report) {
+  JsonLine object;
+  for (const auto& [what, bytes] : report.work.bytes_sent) object.add(what, bytes);
+  return object.add("total", report.work.all_bytes_sent());
 }
 
 JsonLine table(const PlanReport& report) {
@@ -99,6 +125,8 @@ std::string to_json(const PlanReport& report) {
       .add("cache_bytes_per_token", report.cache_bytes_per_token())
       .add("memory_bytes", memory(report))
       .add("bytes_sent", traffic(report))
+      .add("exchange_bytes", exchange(report))
+      .add("prediction", prediction(report))
       .add("table_2", table(report))
       .add("layer", direct(report));
   return object.text();

@@ -5,16 +5,6 @@
 namespace strait::train {
 namespace {
 
-/// Bytes by category of a rank. Memory does not grow with the number of micro-batches, so one
-/// stands for all of a step.
-std::vector<MemoryItem> memory_of(config::Config config, int ranks) {
-  config.train.batch_size = config.train.micro_batch * config.parallel.dp;
-  const parallel::Mesh mesh = parallel::Mesh::make(config.parallel, 0, ranks);
-  parallel::Groups groups = parallel::Groups::planned(mesh);
-  Engine engine(config, mesh, groups);
-  return plan_step(engine).memory;
-}
-
 /// Bytes that rank 0 sends in a step.
 std::vector<model::BoundaryBytes> traffic_of(const config::Config& config, int ranks) {
   const parallel::Mesh mesh = parallel::Mesh::make(config.parallel, 0, ranks);
@@ -40,17 +30,34 @@ std::int64_t PlanReport::non_embedding() const {
 }
 
 std::size_t PlanReport::memory_bytes() const {
-  return std::accumulate(memory.begin(), memory.end(), std::size_t{0},
+  return std::accumulate(work.memory.begin(), work.memory.end(), std::size_t{0},
                          [](std::size_t sum, const MemoryItem& item) { return sum + item.bytes; });
 }
 
-PlanReport make_plan_report(const config::Config& config, int ranks) {
+double PlanReport::tokens_per_second() const {
+  const auto tokens = static_cast<double>(config.train.batch_size * config.data.seq_len);
+  return tokens / prediction->step();
+}
+
+double PlanReport::mfu() const {
+  return training_flops_per_token() * tokens_per_second() / (kPeakFlops * ranks);
+}
+
+double PlanReport::gpu_hours() const {
+  return static_cast<double>(config.train.steps) * prediction->step() * ranks / 3600;
+}
+
+PlanReport make_plan_report(const config::Config& config, int ranks, const io::Rates* rates) {
   const std::int64_t S = config.data.seq_len;
   const model::TableSymbols symbols = model::table_symbols(config.model, S);
+  const model::ModelCounts counts = model::count_model(config.model);
+  const StepWork work = step_work(config, ranks, counts);
   return {.config = config,
-          .counts = model::count_model(config.model),
+          .counts = counts,
           .pairs_per_token = model::document_pairs(config.model, S) / static_cast<double>(S),
-          .memory = memory_of(config, ranks),
+          .ranks = ranks,
+          .work = work,
+          .prediction = rates ? predict(work, config, ranks, *rates) : std::nullopt,
           .traffic = traffic_of(config, ranks),
           .symbols = symbols,
           .table = model::attention_table(symbols),

@@ -6,7 +6,7 @@
 #include "model/count_table.h"
 #include "model/counts.h"
 #include "model/traffic.h"
-#include "train/plan.h"
+#include "train/predict.h"
 
 namespace strait::train {
 
@@ -17,8 +17,10 @@ inline constexpr double kPeakFlops = 989.4e12;
 struct PlanReport {
   config::Config config;
   model::ModelCounts counts;
-  double pairs_per_token = 0;                 // keys a token sees in a document of seq_len tokens
-  std::vector<MemoryItem> memory;             // of one rank
+  double pairs_per_token = 0;  // keys a token sees in a document of seq_len tokens
+  int ranks = 1;
+  StepWork work;                              // of rank 0
+  std::optional<Prediction> prediction;       // of a step, where there are rates for it
   std::vector<model::BoundaryBytes> traffic;  // of rank 0 and a step, to context and tensor ranks
   model::TableSymbols symbols;
   std::vector<model::TableRow> table;
@@ -31,12 +33,21 @@ struct PlanReport {
   /// Parameters outside of embedding and head.
   std::int64_t non_embedding() const;
   std::size_t memory_bytes() const;
+  /// What is predicted of the whole run, evaluations and checkpoints left out. Precondition: there
+  /// is a prediction.
+  double tokens_per_second() const;
+  double mfu() const;  // of kPeakFlops on every rank
+  double gpu_hours() const;
 };
 
-/// `config` as resolved for `ranks` ranks; the memory is that of rank 0.
-PlanReport make_plan_report(const config::Config& config, int ranks);
+/// `config` as resolved for `ranks` ranks; memory, work and bytes are those of rank 0. Without
+/// `rates` nothing is predicted.
+PlanReport make_plan_report(const config::Config& config, int ranks,
+                            const io::Rates* rates = nullptr);
 
 std::string to_text(const PlanReport& report);
+/// A line "section,name,value" for every number, after a line that says so.
+std::string to_csv(const PlanReport& report);
 /// One JSON object on one line.
 std::string to_json(const PlanReport& report);
 

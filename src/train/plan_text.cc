@@ -52,7 +52,7 @@ std::string memory(const PlanReport& report) {
   std::string text = line("memory of a rank (micro-batch %lld x %lld tokens)\n",
                           static_cast<long long>(config.train.micro_batch),
                           static_cast<long long>(config.data.seq_len));
-  return text + memory_table({.memory = report.memory, .ops = {}});
+  return text + memory_table({.memory = report.work.memory, .ops = {}});
 }
 
 std::string cost_row(const std::string& name, const std::string& sizes,
@@ -105,13 +105,54 @@ std::string traffic(const PlanReport& report) {
   return text + "\n";
 }
 
+std::string exchange(const PlanReport& report) {
+  if (report.ranks == 1) return "";
+  std::string text =
+      line("bytes that rank 0 of %d sends in a step, all boundaries\n", report.ranks);
+  for (const auto& [what, bytes] : report.work.bytes_sent) {
+    text += line("  %-26s %16.0f\n", what.c_str(), bytes);
+  }
+  return text + line("  %-26s %16.0f\n\n", "all", report.work.all_bytes_sent());
+}
+
+std::string prediction(const PlanReport& report) {
+  if (!report.prediction) {
+    const bool bf16 = report.config.precision.compute == config::Compute::bf16;
+    return bf16 ? "" : "no predicted step: rates are those of --set precision.compute=bf16\n\n";
+  }
+  const Prediction& p = *report.prediction;
+  std::string text = line("predicted step on %d x %s\n", report.ranks, p.device.c_str());
+  const auto row = [&](const char* what, double seconds) {
+    text += line("  %-26s %16.2f ms\n", what, 1e3 * seconds);
+  };
+  row("matrix products", p.products);
+  row("attention core", p.core);
+  row("other ops", p.rest);
+  if (p.exchange) {
+    row("exchange, if none is hidden", *p.exchange);
+    if (!p.link_device.empty()) text += "  (bytes between ranks as on " + p.link_device + ")\n";
+  } else {
+    text += line("  %-26s %16s (no bandwidth between ranks was measured)\n", "exchange", "?");
+  }
+  row(p.exchange ? "all" : "all but the exchange", p.step());
+  text += line("  %.0f tokens/s, MFU %.1f %%; %lld steps: %.4g GPU-hours%s\n",
+               report.tokens_per_second(), 100 * report.mfu(),
+               static_cast<long long>(report.config.train.steps), report.gpu_hours(),
+               p.exchange ? "" : ", without the exchange");
+  if (!p.without_rate.empty()) {
+    text += "  at the copy bandwidth, not measured themselves: " + p.without_rate + "\n";
+  }
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string to_text(const PlanReport& report) {
   return parameters(report) + "\n" + flops(report) + "\n" +
          line("key/value cache: %lld bytes per token (bf16)\n\n",
               static_cast<long long>(report.cache_bytes_per_token())) +
-         memory(report) + "\n" + traffic(report) + table(report) + "\n" + direct(report);
+         memory(report) + "\n" + traffic(report) + exchange(report) + prediction(report) +
+         table(report) + "\n" + direct(report);
 }
 
 }  // namespace strait::train

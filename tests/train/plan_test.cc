@@ -108,6 +108,56 @@ TEST(Plan, EveryPresetHasAPlan) {
   }
 }
 
+const std::string kBf16 = " --set precision.compute=bf16";
+
+TEST(Plan, LayoutsLargerThanTheMachine) {
+  const json report =
+      plan("--config dense_ccgqa --set train.batch_size=512 --layout dp32tp4cp2" + kBf16);
+  EXPECT_EQ(report.at("prediction").at("ranks"), 256);
+  EXPECT_TRUE(report.at("prediction").at("exchange_s").is_null() ||
+              report.at("prediction").at("exchange_s") > 0);
+  EXPECT_GT(report.at("exchange_bytes").at("total"), 0.0);
+  const json one = plan("--config dense_ccgqa --set train.batch_size=512" + kBf16);
+  EXPECT_EQ(one.at("exchange_bytes").at("total"), 0.0);
+  EXPECT_LT(report.at("memory_bytes").at("total"), one.at("memory_bytes").at("total"));
+  EXPECT_LT(report.at("prediction").at("core_s"), one.at("prediction").at("core_s"));
+  // GPU-hours are those of all ranks.
+  const json& p = report.at("prediction");
+  EXPECT_NEAR(p.at("gpu_hours").get<double>(),
+              p.at("steps").get<double>() * p.at("step_s").get<double>() * 256 / 3600, 1e-6);
+}
+
+TEST(Plan, BytesByFormulaAreThoseCounted) {
+  const json report = plan("--config dense_ccgqa --layout dp2tp2cp2");
+  const json& counted = report.at("exchange_bytes");
+  ASSERT_FALSE(report.at("bytes_sent").empty());
+  for (const json& term : report.at("bytes_sent")) {
+    EXPECT_EQ(counted.at(term.at("boundary").get<std::string>()), term.at("bytes")) << term;
+  }
+}
+
+TEST(Plan, Formats) {
+  const std::string config = "--config dense_cca --layout dp8" + kBf16;
+  const json report = plan(config);
+  const Outcome csv = run_program("plan", "--format csv " + config);
+  EXPECT_EQ(csv.code, 0) << csv.output;
+  EXPECT_TRUE(csv.output.starts_with("section,name,value\n")) << csv.output;
+  const auto expect_row = [&](const std::string& name, std::int64_t value) {
+    const std::string row = "\n" + name + "," + std::to_string(value) + "\n";
+    EXPECT_NE(csv.output.find(row), std::string::npos) << row << csv.output;
+  };
+  expect_row("parameters,all", report.at("parameters").at("total"));
+  expect_row("memory bytes,total", report.at("memory_bytes").at("total"));
+  expect_row("exchange bytes,all",
+             static_cast<std::int64_t>(report.at("exchange_bytes").at("total").get<double>()));
+  const Outcome text = run_program("plan", config);
+  EXPECT_NE(text.output.find("predicted step on 8 x NVIDIA H100"), std::string::npos)
+      << text.output;
+  EXPECT_NE(text.output.find("GPU-hours"), std::string::npos) << text.output;
+  const Outcome f32 = run_program("plan", config + " --set precision.compute=f32");
+  EXPECT_NE(f32.output.find("no predicted step"), std::string::npos) << f32.output;
+}
+
 TEST(Plan, RefusesBadInput) {
   const auto expect_refused = [](const std::string& arguments, const std::string& words) {
     const Outcome outcome = run_program("plan", arguments);
@@ -121,6 +171,10 @@ TEST(Plan, RefusesBadInput) {
   expect_refused("--config tiny_gqa --ranks 0", "--ranks 0: expected a whole number");
   expect_refused("--config tiny_gqa --ranks 2x", "--ranks 2x: expected a whole number");
   expect_refused("--config tiny_gqa --ranks 3", "train.batch_size");
+  expect_refused("--config tiny_gqa --layout dp2xp2", "expected factors such as dp2");
+  expect_refused("--config tiny_gqa --layout dp2 --ranks 4", "--layout dp2 has 2 ranks");
+  expect_refused("--config tiny_gqa --format yaml", "expected text, csv or json");
+  expect_refused("--config tiny_gqa --device abacus", "rates-abacus.json");
 }
 
 }  // namespace

@@ -1,11 +1,12 @@
-#include "tests/layouts/layout.h"
+#include "config/layout.h"
 
+#include <cctype>
 #include <map>
 #include <sstream>
 
 #include "core/error.h"
 
-namespace strait::layouts {
+namespace strait::config {
 namespace {
 
 constexpr const char* kRing = ".ring";
@@ -18,12 +19,12 @@ constexpr const char* kRing = ".ring";
 
 }  // namespace
 
-config::Parallel Layout::parallel() const {
+Parallel Layout::parallel() const {
   return {.dp = dp,
           .cp = cp,
           .tp = tp,
           .ep = ep,
-          .cp_exchange = ring ? config::KeyExchange::ring : config::KeyExchange::gather};
+          .cp_exchange = ring ? KeyExchange::ring : KeyExchange::gather};
 }
 
 Layout parse_layout(const std::string& name) {
@@ -64,4 +65,4 @@ std::vector<Layout> parse_layouts(const std::string& list) {
   return layouts;
 }
 
-}  // namespace strait::layouts
+}  // namespace strait::config
