@@ -121,9 +121,11 @@ std::set<std::string> names_of(const core::ParamTable& table, const std::vector<
   return names;
 }
 
-}  // namespace
+/// A run that goes on meanwhile makes new checkpoints and removes old ones.
+constexpr int kAttempts = 10;
 
-FoundCheckpoint find_checkpoint(const fs::path& checkpoints, bool verify) {
+/// find_checkpoint, once; `vanished`: a folder was removed while it was looked at.
+FoundCheckpoint look_for_checkpoint(const fs::path& checkpoints, bool verify, bool& vanished) {
   FoundCheckpoint found;
   for (const StepFolder& folder : list_step_folders(checkpoints)) {
     try {
@@ -132,10 +134,39 @@ FoundCheckpoint find_checkpoint(const fs::path& checkpoints, bool verify) {
       found.folder = folder.path;
       return found;
     } catch (const core::InputError& error) {
+      vanished = vanished || !fs::exists(folder.path);
       found.skipped.push_back(error.what());
     }
   }
   return found;
+}
+
+}  // namespace
+
+FoundCheckpoint find_checkpoint(const fs::path& checkpoints, bool verify) {
+  for (int attempt = 1;; ++attempt) {
+    bool vanished = false;
+    FoundCheckpoint found = look_for_checkpoint(checkpoints, verify, vanished);
+    if (!vanished || attempt == kAttempts) return found;
+  }
+}
+
+fs::path load_newest_weights(const fs::path& checkpoints, core::ParamTable& table,
+                             const Stream& stream) {
+  for (int attempt = 1;; ++attempt) {
+    const FoundCheckpoint found = find_checkpoint(checkpoints);
+    if (!found.folder) {
+      std::string why;
+      for (const std::string& reason : found.skipped) why += "\n  " + reason;
+      throw core::InputError(checkpoints.string() + ": holds no complete checkpoint" + why);
+    }
+    try {
+      load_weights(*found.folder, table, stream);
+      return *found.folder;
+    } catch (const core::InputError&) {
+      if (fs::exists(*found.folder) || attempt == kAttempts) throw;
+    }
+  }
 }
 
 CheckpointState read_checkpoint_state(const fs::path& folder) {

@@ -43,4 +43,9 @@ void load_checkpoint(const std::filesystem::path& folder, core::ParamTable& tabl
 void load_weights(const std::filesystem::path& folder, core::ParamTable& table,
                   const Stream& stream);
 
+/// As load_weights of the newest complete checkpoint, while the run may go on and remove old ones.
+/// Returns its folder.
+std::filesystem::path load_newest_weights(const std::filesystem::path& checkpoints,
+                                          core::ParamTable& table, const Stream& stream);
+
 }  // namespace strait::io

@@ -5,6 +5,7 @@
 #include <exception>
 #include <map>
 #include <sstream>
+#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -94,6 +95,7 @@ CheckpointSaver::CheckpointSaver(fs::path checkpoints, const core::ParamTable& t
 
 CheckpointSaver::~CheckpointSaver() {
   if (thread_.joinable()) thread_.join();
+  wait_for_pruner();
 }
 
 void CheckpointSaver::assign_items() {
@@ -143,6 +145,7 @@ void CheckpointSaver::take_snapshot() {
 }
 
 void CheckpointSaver::begin(const CheckpointState& state) {
+  wait_for_pruner();  // it would take the new temporary folder for a leftover
   state_ = state;
   failure_.clear();
   part_ = {};
@@ -202,19 +205,35 @@ void CheckpointSaver::publish(const std::vector<std::string>& parts) const {
   core::write_file_atomically(temporary() / kManifestFile,
                               [&](std::ostream& out) { out << manifest_text(manifest); });
   publish_step_folder(checkpoints_, state_->step);
-  prune_step_folders(checkpoints_, keep_.last, keep_.every, final_path(), [](const fs::path& path) {
+}
+
+void CheckpointSaver::prune(const fs::path& published) {
+  const auto complete = [](const fs::path& path) {
     try {
       read_manifest(path);
       return true;
     } catch (const core::InputError&) {
       return false;
     }
-  });
+  };
+  try {
+    prune_step_folders(checkpoints_, keep_.last, keep_.every, published, complete);
+  } catch (...) {
+    left_ = failure_of(std::current_exception());
+  }
+}
+
+void CheckpointSaver::wait_for_pruner() {
+  if (pruner_.joinable()) pruner_.join();
 }
 
 SaveOutcome CheckpointSaver::finish() {
   if (thread_.joinable()) thread_.join();
-  SaveOutcome outcome{.step = state_->step, .folder = final_path(), .failure = ""};
+  wait_for_pruner();
+  SaveOutcome outcome{.step = state_->step,
+                      .folder = final_path(),
+                      .failure = "",
+                      .left = std::exchange(left_, "")};
   // "!" and why not, or "=" and what this rank wrote.
   const std::vector<std::string> parts =
       world_.gather_all(failure_.empty() ? std::string("=").append(manifest_part(part_))
@@ -227,6 +246,7 @@ SaveOutcome CheckpointSaver::finish() {
   if (outcome.failure.empty() && world_.rank() == 0) {
     try {
       publish(written);
+      pruner_ = std::thread([this, published = outcome.folder] { prune(published); });
     } catch (const std::exception& error) {
       outcome.failure = error.what();
     }
@@ -243,6 +263,7 @@ SaveOutcome CheckpointSaver::finish() {
 fs::path CheckpointSaver::save(const CheckpointState& state) {
   begin(state);
   const SaveOutcome outcome = finish();
+  wait_for_pruner();
   if (outcome.failure.empty()) return outcome.folder;
   throw core::RuntimeFault(outcome.folder.string() + ": cannot save: " + outcome.failure);
 }

@@ -24,17 +24,19 @@ struct SaveOutcome {
   std::int64_t step = 0;
   std::filesystem::path folder;  // of the checkpoint, also when it failed
   std::string failure;           // empty: it is there
+  std::string left;              // why old checkpoints could not be removed; of the save before
 };
 
 /// Writes checkpoints while training goes on: begin() copies what this rank is to write to host
 /// memory, a thread writes it, and a later call publishes the folder once all ranks have written.
-/// Tensors that several ranks hold are divided among them. Every method is collective over `world`
-/// but written(), and the threads of a rank never communicate. Borrows everything.
+/// Tensors that several ranks hold are divided among them. Old checkpoints are removed in a thread,
+/// too: to give gigabytes back takes a disk seconds. Every method is collective over `world` but
+/// written(), and the threads of a rank never communicate. Borrows everything.
 class CheckpointSaver {
  public:
   CheckpointSaver(std::filesystem::path checkpoints, const core::ParamTable& table,
                   parallel::Communicator& world, const KeepRule& keep, const Stream& stream);
-  /// Waits for the thread; what was not published is left for the next save to clear away.
+  /// Waits for the threads; what was not published is left for the next save to clear away.
   ~CheckpointSaver();
   CheckpointSaver(const CheckpointSaver&) = delete;
   CheckpointSaver& operator=(const CheckpointSaver&) = delete;
@@ -65,6 +67,8 @@ class CheckpointSaver {
   std::filesystem::path temporary() const;
   std::filesystem::path final_path() const;
   void publish(const std::vector<std::string>& parts) const;
+  void prune(const std::filesystem::path& published);
+  void wait_for_pruner();
 
   std::filesystem::path checkpoints_;
   const core::ParamTable& table_;
@@ -79,6 +83,8 @@ class CheckpointSaver {
   std::atomic<bool> done_ = false;  // the thread has nothing left to do
   std::string failure_;             // of this rank
   Manifest part_;                   // what this rank wrote
+  std::thread pruner_;              // of rank 0
+  std::string left_;                // why it failed
 };
 
 }  // namespace strait::io

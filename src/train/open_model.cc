@@ -29,15 +29,7 @@ void set_precision(config::Config& config, Device device) {
 }
 
 fs::path load_run(const std::string& run, Decoder& decoder) {
-  const fs::path checkpoints = fs::path(run) / "checkpoints";
-  const io::FoundCheckpoint found = io::find_checkpoint(checkpoints);
-  if (!found.folder) {
-    std::string why;
-    for (const std::string& reason : found.skipped) why += "\n  " + reason;
-    throw core::InputError(checkpoints.string() + ": holds no complete checkpoint" + why);
-  }
-  io::load_weights(*found.folder, decoder.table(), decoder.stream());
-  return *found.folder;
+  return io::load_newest_weights(fs::path(run) / "checkpoints", decoder.table(), decoder.stream());
 }
 
 std::unique_ptr<input::Tokenizer> tokenizer_of(const ModelSource& source,

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <thread>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -349,6 +350,22 @@ TEST_F(CheckpointTest, WeightsAloneFillATableWithoutStates) {
     EXPECT_EQ(std::memcmp(mine.data, theirs.data, mine.bytes()), 0) << bare.params()[i].spec.name;
   }
   EXPECT_EQ(bare.optimizer().peak() + bare.gradients().peak(), 0u);
+}
+
+/// As export reads a run that goes on.
+TEST_F(CheckpointTest, WeightsAreReadWhileOldOnesAreRemoved) {
+  save(1);
+  std::thread trains([&] {
+    for (std::int64_t step = 2; step < 100; ++step) save(step, 1);
+  });
+  const auto other = make_table(DType::f32);
+  fs::path newest;
+  while (newest.filename() != "step_00000099") {
+    const fs::path now = load_newest_weights(root_, *other, Stream{});
+    EXPECT_GE(now, newest);
+    newest = now;
+  }
+  trains.join();
 }
 
 TEST_F(CheckpointTest, AnotherModelIsRefusedAndNothingWritten) {
