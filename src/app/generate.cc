@@ -20,6 +20,12 @@ struct Request {
   bool help = false;
 };
 
+double share(const std::string& name, const std::string& text) {
+  const double value = app::number(name, text, 0);
+  if (value <= 1) return value;
+  throw core::InputError(name + " " + text + ": expected a number from 0 to 1");
+}
+
 std::vector<app::Option> options_of(Request& request) {
   const auto text = [](std::string& into) {
     return [&into](const std::string& value) { into = value; };
@@ -59,7 +65,7 @@ std::vector<app::Option> options_of(Request& request) {
           {.name = "--top-p",
            .value = "X",
            .help = "of the fewest tokens that hold X of the probability (1)",
-           .take = [&](const std::string& x) { sample.rule.top_p = app::number("--top-p", x, 0); }},
+           .take = [&](const std::string& x) { sample.rule.top_p = share("--top-p", x); }},
           {.name = "--seed",
            .value = "N",
            .help = "of the draw (1)",

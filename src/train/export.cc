@@ -1,5 +1,7 @@
 #include "train/export.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -82,23 +84,41 @@ void compare(OpenModel& model, const ExportRequest& request, ExportReport& repor
                                               : report.difference <= kTolerance;
 }
 
+/// The folder under its temporary name, then under its own. What was begun is removed when it
+/// fails.
+void write_folder(OpenModel& model, const ExportRequest& request, const fs::path& to,
+                  ExportReport& report) {
+  const fs::path temporary = to.string() + ".tmp" + std::to_string(::getpid());
+  std::error_code refused;
+  fs::create_directories(temporary, refused);
+  if (refused) {
+    throw core::InputError("--to " + to.string() + ": cannot be made (" + refused.message() +
+                           "); choose a folder you may write to");
+  }
+  try {
+    report.family = io::write_hf(temporary, model.decoder->table(), model.config.model,
+                                 options_of(model, request), model.decoder->stream());
+    write_tokenizer(model, request, temporary);
+    fs::remove(to);
+    core::publish(temporary, to);
+  } catch (...) {
+    fs::remove_all(temporary, refused);
+    throw;
+  }
+}
+
 }  // namespace
 
 ExportReport export_model(const ExportRequest& request) {
   require_free(request.to);
   OpenModel model = open_model(request.source, kTokens, Device::cpu);
   ExportReport report{.family = {}, .weights = model.weights};
-  const fs::path temporary = request.to.string() + ".tmp";
+  // "folder/" has no name to append to.
+  const fs::path to = request.to.has_filename() ? request.to : request.to.parent_path();
   try {
-    fs::remove_all(temporary);
-    fs::create_directories(temporary);
-    report.family = io::write_hf(temporary, model.decoder->table(), model.config.model,
-                                 options_of(model, request), model.decoder->stream());
-    write_tokenizer(model, request, temporary);
-    fs::remove(request.to);
-    core::publish(temporary, request.to);
+    write_folder(model, request, to, report);
   } catch (const fs::filesystem_error& error) {
-    throw core::RuntimeFault(request.to.string() + ": cannot be written: " + error.what() +
+    throw core::RuntimeFault(to.string() + ": cannot be written: " + error.what() +
                              "; choose a folder you may write to");
   }
   compare(model, request, report);
