@@ -133,6 +133,7 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     names = sys.argv[3:] or list(KINDS)
     transformers.logging.set_verbosity_error()
+    torch.backends.cudnn.allow_tf32 = False  # float32 convolutions in float32
     torch.set_num_threads(2)
     results = []
     for name in names:

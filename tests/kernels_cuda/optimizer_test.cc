@@ -1,6 +1,8 @@
 #include "kernels/optimizer.h"
 
+#include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "tests/kernels_cuda/device_test.h"
@@ -91,6 +93,50 @@ TEST_F(CudaOptimizer, NarrowStatesRoundAsOnTheCpu) {
   }
   EXPECT_LE(differ, 3);
   EXPECT_EQ(cuda, narrow_states(Device::cuda, n));
+}
+
+/// As on the CPU (kernels/optimizer_test.cc), and a step that is stopped moves nothing.
+TEST_F(CudaOptimizer, StepGuard) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::array<double, 4> cases[] = {{3, 2, kInfinity, kInfinity},
+                                         {3, 2, 3, 2},
+                                         {3, 2, 2.9, 2},
+                                         {3, 2, 3, 1.9},
+                                         {nan, 2, 9, 9},
+                                         {3, nan, kInfinity, kInfinity},
+                                         {kInfinity, 2, kInfinity, 9},
+                                         {3, kInfinity, 9, 9},
+                                         {3, -kInfinity, 9, 9}};
+  for (const auto& [loss, norm, most_loss, most_norm] : cases) {
+    SCOPED_TRACE(std::to_string(loss) + " " + std::to_string(norm));
+    const auto guard = [&](Side& s) {
+      return StepGuard{
+          .loss = s.values("loss", {loss}, {1}, {.f64 = true}),
+          .norm = s.values("norm", {norm}, {1}, {.f64 = true}),
+          .limits = s.values("limits", {most_loss, most_norm}, {2}, {.f64 = true}),
+          .rates = s.values("rates", rates_at(5), {4}, {.f64 = true, .written = true})};
+    };
+    compare_op(DType::f32, guard, {.exact = true});
+    Side device(Side::Kind::device, DType::f32);
+    const bool moves = loss <= most_loss && std::abs(norm) <= most_norm;
+    const auto results = evaluate(device, guard);
+    EXPECT_EQ(get(results.back().view, 3), moves ? 5 : 0);
+  }
+}
+
+TEST_F(CudaOptimizer, AStepOfNumberZeroMovesNothing) {
+  const std::int64_t n = 1000;
+  Side device(Side::Kind::device, DType::bf16), before(Side::Kind::device, DType::bf16);
+  const auto moved = evaluate(device, [&](Side& s) { return step(s, n, true, true, 0); });
+  step(before, n, true, true, 0);
+  const auto kept = before.collect();
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    const std::string& name = kept[i].name;
+    if (name == "w" || name == "m" || name == "v") {
+      EXPECT_TRUE(bit_equal(moved[i].view, kept[i].view)) << name;
+    }
+  }
 }
 
 TEST_F(CudaOptimizer, SumSquares) {

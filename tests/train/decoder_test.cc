@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "io/hf_import.h"
+#include "kernels/memory.h"
 #include "tests/train/program.h"
 #include "train/sample.h"
 
@@ -38,12 +39,14 @@ struct Case {
   std::int64_t bytes_per_token, fixed_bytes;  // in double
 };
 
-std::unique_ptr<train::Decoder> decoder_for(const Case& model, std::int64_t capacity) {
+/// In double on the CPU, in float on a GPU, with the same weights.
+std::unique_ptr<train::Decoder> decoder_for(const Case& model, std::int64_t capacity,
+                                            Device device = Device::cpu) {
   config::Config config;
   config.model = io::model_from_hf(kGolden / model.golden);
-  config.precision.compute = config::Compute::f64;
+  config.precision.compute = device == Device::cpu ? config::Compute::f64 : config::Compute::f32;
   model.change(config.model);
-  auto decoder = std::make_unique<train::Decoder>(config, capacity, Device::cpu);
+  auto decoder = std::make_unique<train::Decoder>(config, capacity, device);
   decoder->table().initialise(3, decoder->stream());
   return decoder;
 }
@@ -104,6 +107,28 @@ TEST_P(Decoding, TokenByTokenEqualsAllAtOnce) {
     }
     ASSERT_EQ(at, kLength);
   }
+}
+
+/// The limit is the one that transformers' own logits in float32 are held to (tests/export).
+TEST_P(Decoding, TokenByTokenOnAGpuEqualsTheCpu) {
+  if (!kernels::available(Device::cuda)) GTEST_SKIP() << "no CUDA device on this machine";
+  constexpr std::int64_t kLength = 20;
+  const auto exact = decoder_for(GetParam(), kLength);
+  const auto decoder = decoder_for(GetParam(), kLength, Device::cuda);
+  const auto text = text_of(kLength, exact->vocab_size());
+  const std::vector<double> want = exact->read(text, kLength);
+  std::vector<double> got;
+  for (const std::int32_t token : text) {
+    const std::vector<double> logits = decoder->read(std::span(&token, 1));
+    got.insert(got.end(), logits.begin(), logits.end());
+  }
+  ASSERT_EQ(got.size(), want.size());
+  double error = 0, norm = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    error += (got[i] - want[i]) * (got[i] - want[i]);
+    norm += want[i] * want[i];
+  }
+  EXPECT_LT(std::sqrt(error / norm), 1e-5);
 }
 
 TEST_P(Decoding, TheCacheHasTheSizeThatTheKindNeeds) {
