@@ -113,6 +113,13 @@ void JsonLinesWriter::write(const JsonLine& line) {
   offset_ += static_cast<std::int64_t>(text.size());
 }
 
+void JsonLinesWriter::sync() const {
+  if (::fsync(fd_) != 0) fail(path_, "flush");
+  struct stat status {};
+  if (::fstat(fd_, &status) == 0 && status.st_nlink > 0) return;
+  throw core::RuntimeFault(path_ + ": was removed");
+}
+
 std::vector<double> read_series(const std::filesystem::path& path, const std::string& key,
                                 const std::string& unless) {
   std::istringstream lines(core::read_file(path));

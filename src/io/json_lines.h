@@ -48,6 +48,8 @@ class JsonLinesWriter {
   JsonLinesWriter& operator=(const JsonLinesWriter&) = delete;
 
   void write(const JsonLine& line);
+  /// Flushes what was written to the disk. Throws RuntimeFault also when the file was removed.
+  void sync() const;
   /// Bytes in the file after the last line: what a checkpoint remembers.
   std::int64_t offset() const { return offset_; }
 

@@ -12,6 +12,7 @@
 #include "optim/schedule.h"
 #include "train/evaluate_all.h"
 #include "train/sample.h"
+#include "train/start_state.h"
 
 namespace strait::train {
 namespace {
@@ -187,6 +188,7 @@ bool Loop::finish(std::int64_t step) {
 bool Loop::act(const StepMetrics& metrics, const Guard::Verdict& verdict) {
   const bool stop = verdict.action == config::OnBadStep::stop || !guard_.count();
   if (stop) {
+    if (saver_.busy()) finish_save(false);
     throw core::RuntimeFault("step " + std::to_string(metrics.step) + ": " + verdict.reason +
                              " (guard, " + std::to_string(guard_.bad()) +
                              " before); lower optim.lr, set guard.* to skip or rewind, or resume "
@@ -206,15 +208,17 @@ std::int64_t Loop::rewind(std::int64_t bad_step) {
   kernels::synchronise(ctx.stream);
   if (saver_.busy()) finish_save(false);
   const std::int64_t next_batch = bad_step + feed_.passed_over();
-  const io::FoundCheckpoint found = io::find_checkpoint(folder_.checkpoints(), true);
-  if (!found.folder) {
-    throw core::RuntimeFault("step " + std::to_string(bad_step) +
-                             ": no checkpoint to rewind to in " + folder_.checkpoints().string() +
-                             "; set checkpoint.every");
-  }
-  const io::CheckpointState state = io::read_checkpoint_state(*found.folder);
-  io::load_checkpoint(*found.folder, engine_.table(), ctx.stream);
-  log_.warn("rewound to " + found.folder->string() + "; goes on with batch " +
+  const std::filesystem::path checkpoint = choose_checkpoint(folder_, ctx.groups.world(), log_);
+  io::CheckpointState state;
+  parallel::together(ctx.groups.world(), [&] {
+    if (checkpoint.empty()) {
+      throw core::RuntimeFault("step " + std::to_string(bad_step) +
+                               ": no checkpoint to rewind to in " + folder_.checkpoints().string() +
+                               "; set checkpoint.every");
+    }
+    state = start_state(engine_, checkpoint, data_, log_);
+  });
+  log_.warn("rewound to " + checkpoint.string() + "; goes on with batch " +
             std::to_string(next_batch + 1));
   begin_at({.step = state.step, .tokens = state.tokens, .batches = next_batch});
   return state.step;
@@ -303,13 +307,27 @@ void Loop::save(std::int64_t step) {
 
 /// A failed save leaves the checkpoints before it; the run goes on, unless it was the last.
 void Loop::finish_save(bool required) {
+  if (chief()) keep_beside();
   const io::SaveOutcome outcome = saver_.finish();
+  if (!outcome.left.empty()) log_.warn("old checkpoints could not be removed: " + outcome.left);
   if (outcome.failure.empty()) return log_.info("saved " + outcome.folder.string());
   const std::string text = outcome.folder.string() + ": not saved: " + outcome.failure +
                            "; the checkpoints before it stay; free space, or see to the folder";
   if (required) throw core::RuntimeFault(text);
   log_.warn(text);
   record("checkpoint_failed", outcome.step, outcome.failure);
+}
+
+/// What a resumed run reads beside the checkpoint: its metrics must not be younger on the disk, and
+/// a run whose folder was removed writes its config anew. A fault of theirs is no fault of the
+/// save.
+void Loop::keep_beside() {
+  metrics_.sync();
+  try {
+    keep_config(folder_, config::to_json(engine_.config()));
+  } catch (const core::RuntimeFault& fault) {
+    log_.warn(fault.what());
+  }
 }
 
 void Loop::record(const std::string& name, std::int64_t step, const std::string& detail) {

@@ -65,6 +65,7 @@ class Loop {
   bool pause(std::int64_t step, const Pause& what);
   bool agree_to_stop(std::int64_t step);
   void finish_save(bool required);
+  void keep_beside();
   StepMetrics read_metrics(std::int64_t step) const;
   void read_speed(std::int64_t step, StepMetrics& metrics) const;
   std::optional<BalanceMetrics> read_balance() const;

@@ -66,8 +66,16 @@ Metrics::Metrics(core::Log& log, std::unique_ptr<io::JsonLinesWriter> writer, st
     : log_(log), writer_(std::move(writer)), steps_(steps), log_every_(log_every) {}
 
 void Metrics::put(const io::JsonLine& line) {
+  attempt([&] { writer_->write(line); });
+}
+
+void Metrics::sync() {
+  if (writer_) attempt([&] { writer_->sync(); });
+}
+
+void Metrics::attempt(const std::function<void()>& work) {
   try {
-    writer_->write(line);
+    work();
     lost_ = false;
   } catch (const core::RuntimeFault& fault) {
     if (!lost_) log_.warn(std::string(fault.what()) + "; training goes on without its metrics");
@@ -126,15 +134,15 @@ void Metrics::evaluation(std::int64_t step, const Evaluation& results) {
 
 void Metrics::task(std::int64_t step, const ChoiceResult& r) {
   if (!writer_) return;
-  writer_->write(io::JsonLine()
-                     .add("event", "task")
-                     .add("step", step)
-                     .add("task", r.name)
-                     .add("items", r.items)
-                     .add("acc", r.accuracy)
-                     .add("acc_stderr", r.standard_error)
-                     .add("acc_norm", r.accuracy_normalised)
-                     .add("acc_norm_stderr", r.standard_error_normalised));
+  put(io::JsonLine()
+          .add("event", "task")
+          .add("step", step)
+          .add("task", r.name)
+          .add("items", r.items)
+          .add("acc", r.accuracy)
+          .add("acc_stderr", r.standard_error)
+          .add("acc_norm", r.accuracy_normalised)
+          .add("acc_norm_stderr", r.standard_error_normalised));
   char text[160];
   std::snprintf(text, sizeof text,
                 "step %lld  %s: %.2f +- %.2f %%, normalised %.2f +- %.2f %% (%lld items)",

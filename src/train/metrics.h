@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,12 +66,15 @@ class Metrics {
   /// resident memory at its highest on the cpu.
   void memory(std::int64_t step, const StepPlan& plan, std::size_t measured);
   void event(const std::string& name, std::int64_t step, const std::string& detail);
+  /// Flushes the lines so far to the disk.
+  void sync();
   /// Bytes of metrics.jsonl so far; 0 without a file.
   std::int64_t offset() const { return writer_ ? writer_->offset() : 0; }
 
  private:
   /// A line that cannot be written is lost, which is said once.
   void put(const io::JsonLine& line);
+  void attempt(const std::function<void()>& work);
 
   bool lost_ = false;
   core::Log& log_;

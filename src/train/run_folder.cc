@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/host_name.h"
+#include "io/checkpoint_folder.h"
 #include "io/json_lines.h"
 
 namespace strait::train {
@@ -46,15 +47,17 @@ fs::path fresh_path(const std::string& name) {
   return path;
 }
 
+void require_no_run(const fs::path& folder) {
+  if (!holds_run(folder)) return;
+  throw core::InputError("run.dir = \"" + folder.string() +
+                         "\": already holds a run; pass --resume to go on with it, or choose "
+                         "another folder");
+}
+
 fs::path resumed_path(const config::Run& run, const std::string& asked) {
   if (!asked.empty() && asked != "auto") return asked;
   if (!run.dir.empty()) return run.dir;
   return newest_run(run.name);
-}
-
-[[noreturn]] void refuse_folder(const RunFolder& folder, const std::string& why) {
-  throw core::InputError("run.dir = \"" + folder.path.string() + "\": cannot be written (" + why +
-                         "); choose a folder you may write to with --set run.dir=");
 }
 
 void make_folder(const fs::path& path, const RunFolder& folder) {
@@ -82,10 +85,22 @@ void write_provenance(const RunFolder& folder, int ranks, const kernels::DeviceI
 }  // namespace
 
 bool holds_run(const fs::path& folder) {
-  return fs::exists(folder / "config.json") || fs::exists(folder / "metrics.jsonl");
+  return fs::exists(folder / "config.json") || fs::exists(folder / "metrics.jsonl") ||
+         !io::list_step_folders(folder / "checkpoints").empty();
+}
+
+void refuse_folder(const RunFolder& folder, const std::string& why) {
+  throw core::InputError("run.dir = \"" + folder.path.string() + "\": cannot be written (" + why +
+                         "); choose a folder you may write to with --set run.dir=");
 }
 
 void refuse_resume(const std::string& folder) {
+  const fs::path path = fs::absolute(folder).lexically_normal();
+  for (const fs::path& above : {path.parent_path(), path.parent_path().parent_path()}) {
+    if (!holds_run(above)) continue;
+    throw core::InputError("--resume " + folder + ": is a part of a run; name its folder, " +
+                           above.string());
+  }
   throw core::InputError("--resume " + folder +
                          ": holds no run (no config.json); name a run folder, or use --resume auto "
                          "to start one when there is none");
@@ -98,27 +113,31 @@ RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume)
     if (resume.dir != "auto") refuse_resume(path.empty() ? run.name : path.string());
   }
   if (run.dir.empty()) return {fresh_path(run.name), false};
-  if (holds_run(run.dir)) {
-    throw core::InputError("run.dir = \"" + run.dir +
-                           "\": already holds a run; pass --resume to go on with it, or choose "
-                           "another folder");
-  }
+  require_no_run(run.dir);
   return {run.dir, false};
+}
+
+void make_run_folder(const RunFolder& folder) {
+  make_folder(folder.checkpoints(), folder);
+  make_folder(folder.path / "plots", folder);
 }
 
 void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
                         const kernels::DeviceInfo& device) {
-  make_folder(folder.checkpoints(), folder);
-  make_folder(folder.path / "plots", folder);
+  if (!folder.resumes) require_no_run(folder.path);
   try {
-    if (!folder.resumes) {
-      core::write_file_atomically(folder.path / "config.json",
-                                  [&](std::ostream& out) { out << config_json; });
-    }
+    keep_config(folder, config_json);
     write_provenance(folder, ranks, device);
   } catch (const core::RuntimeFault& fault) {
     refuse_folder(folder, fault.what());
   }
+}
+
+void keep_config(const RunFolder& folder, const std::string& config_json) {
+  const fs::path path = folder.path / "config.json";
+  std::error_code unknown;
+  if (fs::exists(path, unknown)) return;
+  core::write_file_atomically(path, [&](std::ostream& out) { out << config_json; });
 }
 
 void add_provenance_event(const RunFolder& folder, const std::string& name, std::int64_t step,

@@ -23,6 +23,7 @@
 #include "train/loop.h"
 #include "train/memory_check.h"
 #include "train/plan.h"
+#include "train/run_lock.h"
 #include "train/start_state.h"
 #include "train/tune.h"
 #include "train/verify_resume.h"
@@ -38,6 +39,9 @@ config::Source source_of(const TrainOptions& options) {
   if (!source.name.empty()) return source;
   if (!holds_run(options.resume.dir)) refuse_resume(options.resume.dir);
   source.name = options.resume.dir + "/config.json";
+  if (!std::filesystem::exists(source.name)) {
+    throw core::InputError(source.name + ": is missing; name the run's config with --config");
+  }
   // The stored config is resolved for the ranks of its time; this job may have others.
   source.overrides.insert(source.overrides.begin(), "parallel.dp=0");
   return source;
@@ -108,6 +112,13 @@ RunFolder agree_on_folder(const config::Config& config, const TrainOptions& opti
   return folder;
 }
 
+/// How long a run that goes on waits for the ranks of the one before, which may have lost their
+/// launcher: for as long as they wait for each other, and a little.
+std::chrono::seconds patience(const TrainOptions& options, const config::Config& config) {
+  if (!options.resume.asked) return std::chrono::seconds{0};
+  return std::chrono::seconds{5 + static_cast<std::int64_t>(config.parallel.watchdog_seconds)};
+}
+
 /// How much of its memory the device has given away so far: to this process, on the cpu.
 std::size_t memory_in_use(Device device) {
   if (device == Device::cpu) return core::peak_resident_bytes();
@@ -133,23 +144,37 @@ double peak_of_all(Device device, Communicator& world) {
 
 /// Takes the memory that was planned and brings weights and states into it.
 io::CheckpointState allocate_and_fill(Engine& engine, Device device, const StepPlan& plan,
-                                      const RunFolder& folder, const Data& data, core::Log& log) {
+                                      const std::filesystem::path& checkpoint, const Data& data,
+                                      core::Log& log) {
   engine.allocate(device);
   kernels::reserve_workspace(engine.ctx().stream, plan.workspace);
-  return start_state(engine, folder, data, log);
+  return start_state(engine, checkpoint, data, log);
+}
+
+/// What a run that goes on begins with.
+std::filesystem::path resumed_checkpoint(const RunFolder& folder, Communicator& world,
+                                         core::Log& log) {
+  if (!folder.resumes) return {};
+  const std::filesystem::path checkpoint = choose_checkpoint(folder, world, log);
+  if (checkpoint.empty()) {
+    log.warn(folder.checkpoints().string() + ": holds no complete checkpoint; starts at step 0");
+  }
+  return checkpoint;
 }
 
 void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
          const RunFolder& folder, const ProfileSteps& profile, core::Log& log) {
   Communicator& world = engine.ctx().groups.world();
   const std::size_t before = device == Device::cpu ? core::resident_bytes() : memory_in_use(device);
+  const std::filesystem::path checkpoint = resumed_checkpoint(folder, world, log);
   io::CheckpointState state;
   std::unique_ptr<io::JsonLinesWriter> writer;
   together(world, [&] {
-    state = allocate_and_fill(engine, device, plan, folder, data, log);
+    state = allocate_and_fill(engine, device, plan, checkpoint, data, log);
     if (world.rank() != 0) return;
     log.open_file(folder.log().string());
-    writer = std::make_unique<io::JsonLinesWriter>(folder.metrics(), state.metrics_bytes);
+    writer =
+        std::make_unique<io::JsonLinesWriter>(folder.metrics(), metrics_kept(state, folder, log));
   });
   log.info("run folder " + folder.path.string());
   const config::Config& config = engine.config();
@@ -159,8 +184,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
     log.info("all " + std::to_string(config.train.steps) + " steps are done; raise train.steps");
     return;
   }
-  LoopStart start;
-  together(world, [&] { start = loop_start(state, folder, config.guard.window); });
+  const LoopStart start = loop_start(state, folder, config.guard.window, world);
   Loop loop({engine, data, folder, log, metrics, profile, peak_of_all(device, world)});
   if (!loop.run(start)) {
     log.info("stopped; go on with --resume " + folder.path.string());
@@ -199,13 +223,15 @@ void evaluate_only(Engine& engine, Device device, const StepPlan& plan, const Da
     throw core::InputError("--eval-only: names no weights; add --resume DIR or set init.from");
   }
   const RunFolder folder = agree_on_folder(engine.config(), options, world);
+  const std::filesystem::path checkpoint =
+      folder.resumes ? choose_checkpoint(folder, world, log) : "";
   io::CheckpointState state;
   std::unique_ptr<io::JsonLinesWriter> writer;
   together(world, [&] {
-    state = allocate_and_fill(engine, device, plan, folder, data, log);
-    if (state.step == 0 && !imports) {
+    if (checkpoint.empty() && !imports) {
       throw core::InputError(folder.path.string() + ": --eval-only: holds no checkpoint");
     }
+    state = allocate_and_fill(engine, device, plan, checkpoint, data, log);
     if (world.rank() != 0) return;
     std::filesystem::create_directories(folder.path);
     writer = std::make_unique<io::JsonLinesWriter>(folder.path / "eval.jsonl", 0);
@@ -275,6 +301,7 @@ void train(const TrainOptions& options, Communicator& world) {
   }
   core::watch_stop_signals();
   const RunFolder folder = agree_on_folder(config, options, world);
+  const RunLock lock(folder, world, patience(options, config), log);
   together(world, [&] {
     if (world.rank() != 0) return;
     prepare_run_folder(folder, config::to_json(config), world.size(), kernels::device_info(device));

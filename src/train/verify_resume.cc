@@ -42,12 +42,14 @@ std::vector<std::pair<std::string, std::string>> train_to(const VerifyParts& par
   config.checkpoint.every = saves ? 0 : -1;
   config.eval.sequences = parts.config.train.micro_batch;
   Engine engine(config, parts.mesh, parts.groups);
+  const fs::path checkpoint =
+      folder.resumes ? choose_checkpoint(folder, parts.groups.world(), parts.log) : "";
   io::CheckpointState state;
   const StepPlan plan = plan_step(engine);
   together(parts.groups.world(), [&] {
     engine.allocate(parts.device);
     kernels::reserve_workspace(engine.ctx().stream, plan.workspace);
-    state = start_state(engine, folder, parts.data, parts.log);
+    state = start_state(engine, checkpoint, parts.data, parts.log);
   });
   Metrics metrics(parts.log, nullptr, last, config.train.log_every);
   Loop loop({.engine = engine,

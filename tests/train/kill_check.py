@@ -4,8 +4,10 @@
   kill_check.py TRAIN MPIEXEC WORK_DIR KILLS [RANKS ...]
 
 For each number of ranks (default 1 and 4): one undisturbed run, then one that is killed KILLS times
-in all and resumed by --resume auto each time. Every start must find a whole checkpoint or begin
-anew, and the weights and states at the end must have the undisturbed run's bits. Exit 0 or 1.
+in all and resumed by --resume auto each time, at once. Of several ranks either all are killed, or
+the launcher alone, or one rank: then the others may still write when the run is resumed, and are to
+be waited for. Every start must find a whole checkpoint or begin anew, and the weights and states at
+the end must have the undisturbed run's bits. Exit 0 or 1.
 """
 import os
 import random
@@ -48,6 +50,17 @@ def members(session):
     return found
 
 
+def kill_some(process, how, randomness):
+    """Kills the launcher, or one rank, which the launcher then answers by ending the others. The
+    launcher is not waited for yet, so that no other process gets its number."""
+    ranks = [pid for pid in members(process.pid) if pid != process.pid]
+    victim = process.pid if how == "launcher" or not ranks else randomness.choice(ranks)
+    try:
+        os.kill(victim, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
 def end_session(process):
     while left := members(process.pid):
         for pid in left:
@@ -65,7 +78,8 @@ def tensors(run):
     return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
 
 
-def check(train, mpiexec, work, kills, ranks):
+def check(train, mpiexec, work, kills, ranks, left):
+    """What went wrong, or None. Jobs that were not killed whole are added to `left`."""
     whole, killed = work / f"whole_{ranks}", work / f"killed_{ranks}"
     for folder in (whole, killed):
         shutil.rmtree(folder, ignore_errors=True)
@@ -76,6 +90,7 @@ def check(train, mpiexec, work, kills, ranks):
     length = time.monotonic() - began
     randomness = random.Random(ranks)
     done = finished = 0
+    hows = {"all": 0} if ranks == 1 else {"all": 0, "launcher": 0, "rank": 0}
     log_path = work / f"killed_{ranks}.log"
     with open(log_path, "w") as log:
         while done < kills:
@@ -83,7 +98,13 @@ def check(train, mpiexec, work, kills, ranks):
             try:
                 code = process.wait(timeout=randomness.uniform(0.0, 0.6) * length)
             except subprocess.TimeoutExpired:
-                end_session(process)
+                how = randomness.choice(list(hows))
+                if how == "all":
+                    end_session(process)
+                else:
+                    kill_some(process, how, randomness)
+                    left.append(process)
+                hows[how] += 1
                 done += 1
                 continue
             if code != 0:
@@ -100,8 +121,10 @@ def check(train, mpiexec, work, kills, ranks):
     leftovers = [p.name for p in (killed / "checkpoints").iterdir() if p.name.startswith(".tmp")]
     if leftovers:
         return f"temporary folders are left: {leftovers}"
-    print(f"ok    {ranks} rank(s): {done} kills, {text.count('resumes ')} resumes, "
-          f"{finished + 1} runs to the end, equal bits", flush=True)
+    kills_by = ", ".join(f"{count} of {how}" for how, count in hows.items())
+    print(f"ok    {ranks} rank(s): {done} kills ({kills_by}), {text.count('resumes ')} resumes, "
+          f"{text.count('waits for another run')} of them waited, {finished + 1} runs to the end, "
+          f"equal bits", flush=True)
     return None
 
 
@@ -111,7 +134,15 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     failures = 0
     for ranks in [int(word) for word in sys.argv[5:]] or [1, 4]:
-        fault = check(train, mpiexec, work, kills, ranks)
+        left = []
+        try:
+            fault = check(train, mpiexec, work, kills, ranks, left)
+            # The last run could not begin while a rank of these lived.
+            if not fault and any(members(process.pid) for process in left):
+                fault = "a job whose launcher or rank was killed is still there"
+        finally:
+            for process in left:
+                end_session(process)
         if fault:
             print(f"FAIL  {ranks} rank(s): {fault}", flush=True)
             failures += 1

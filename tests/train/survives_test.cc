@@ -9,6 +9,8 @@
 #include <functional>
 #include <thread>
 
+#include "core/file_lock.h"
+#include "core/host_name.h"
 #include "io/checkpoint.h"
 #include "tests/train/program.h"
 
@@ -191,6 +193,62 @@ TEST_F(SmallDisk, AFolderThatBecomesReadOnlyDoesNotStopTheRun) {
   EXPECT_NE(refused.output.find("cannot be written"), std::string::npos) << refused.output;
 }
 
+TEST_F(SmallDisk, WhatCannotBeRemovedIsNoFailedSave) {
+  const fs::path run = folder_ / "run", busy = run / "checkpoints/.tmp-busy";
+  fs::create_directories(busy);
+  ASSERT_EQ(::mount(busy.c_str(), busy.c_str(), nullptr, MS_BIND, nullptr), 0);
+  const Outcome outcome =
+      run_train(kTiny + in(run) + "--set train.steps=6 --set checkpoint.every=2");
+  ::umount2(busy.c_str(), MNT_DETACH);
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("could not be removed"), std::string::npos) << outcome.output;
+  EXPECT_EQ(io::find_checkpoint(run / "checkpoints", true).folder,
+            run / "checkpoints/step_00000006");
+}
+
+/// As the ranks of a run whose launcher was killed, this test holds on to the folder.
+TEST(Survives, ARunWaitsForTheRanksOfAnotherAndThenRefuses) {
+  const fs::path run = fresh_folder("survives/lock") / "run";
+  ASSERT_EQ(run_train(kTiny + in(run) + "--set train.steps=4", 2).code, 0);
+  auto orphan = std::make_unique<core::FileLock>(run / "run.lock");
+  EXPECT_EQ(orphan->lines().size(), 2u);
+  ASSERT_TRUE(orphan->try_shared());
+  orphan->clear_lines();
+  orphan->add_line(std::to_string(::getpid()) + " 3 " + core::host_name());
+  const std::string name = "rank 3 (process " + std::to_string(::getpid());
+  const std::string metrics = read_text(run / "metrics.jsonl");
+  const std::string more = "--resume " + run.string() + " --set train.steps=6 ";
+  for (const int ranks : {0, 2}) {
+    const Outcome refused = run_train(more + "--set parallel.watchdog_seconds=1", ranks);
+    EXPECT_EQ(refused.code, 2) << refused.output;
+    EXPECT_NE(refused.output.find("another run is still going on in it: " + name),
+              std::string::npos)
+        << refused.output;
+  }
+  EXPECT_EQ(read_text(run / "metrics.jsonl"), metrics);
+  std::thread ends([&] {
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    orphan.reset();
+  });
+  const Outcome waited = run_train(more, 2);
+  ends.join();
+  EXPECT_EQ(waited.code, 0) << waited.output;
+  EXPECT_EQ(count(waited.output, "waits for another run in"), 1u) << waited.output;
+  EXPECT_EQ(series(run, "loss").size(), 6u);
+}
+
+/// As a crash of the machine may leave them: a checkpoint is on the disk before its metrics.
+TEST(Survives, LostMetricsAreSaidAndDoNotStopARun) {
+  const fs::path run = fresh_folder("survives/metrics") / "run";
+  ASSERT_EQ(run_train(kTiny + in(run) + "--set train.steps=4").code, 0);
+  const std::string metrics = read_text(run / "metrics.jsonl");
+  write_text(run / "metrics.jsonl", metrics.substr(0, metrics.find("\n") + 20));
+  const Outcome outcome = run_train("--resume " + run.string() + " --set train.steps=6");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("without the lines that are lost"), std::string::npos);
+  EXPECT_EQ(series(run, "loss").size(), 3u);  // of steps 1, 5 and 6
+}
+
 TEST(Survives, AFolderThatVanishesIsMadeAnew) {
   const fs::path run = fresh_folder("survives/vanishes") / "run";
   Outcome outcome;
@@ -205,6 +263,15 @@ TEST(Survives, AFolderThatVanishesIsMadeAnew) {
   EXPECT_NE(outcome.output.find("step 400/400"), std::string::npos) << outcome.output;
   EXPECT_EQ(io::find_checkpoint(run / "checkpoints", true).folder,
             run / "checkpoints/step_00000400");
+  // Its metrics went to a file that is no more.
+  EXPECT_NE(outcome.output.find("metrics.jsonl: was removed"), std::string::npos) << outcome.output;
+  const Outcome more = run_train("--resume " + run.string() + " --set train.steps=402");
+  EXPECT_EQ(more.code, 0) << more.output;
+  EXPECT_NE(more.output.find("step_00000400 after step 400"), std::string::npos) << more.output;
+  // A new run does not begin beside checkpoints of another.
+  fs::remove(run / "config.json");
+  fs::remove(run / "metrics.jsonl");
+  EXPECT_EQ(run_train(kTiny + in(run) + "--set train.steps=4").code, 2);
 }
 
 }  // namespace
