@@ -13,11 +13,12 @@ struct Request {
   bool help = false;
 };
 
-DType dtype_of(const std::string& name) {
-  if (name == "float32") return DType::f32;
-  if (name == "bfloat16") return DType::bf16;
-  if (name == "float64") return DType::f64;
-  throw core::InputError("--dtype " + name + ": expected float32, bfloat16 or float64");
+io::HfDtype dtype_of(const std::string& name) {
+  using enum io::HfDtype;
+  for (const io::HfDtype dtype : {f32, bf16, f16, f64}) {
+    if (name == io::torch_name(dtype)) return dtype;
+  }
+  throw core::InputError("--dtype " + name + ": expected float32, bfloat16, float16 or float64");
 }
 
 std::int64_t bytes_of(const std::string& gigabytes) {
@@ -42,7 +43,7 @@ std::vector<app::Option> options_of(Request& request) {
        .take = [&](const std::string& dir) { what.to = dir; }},
       {.name = "--dtype",
        .value = "NAME",
-       .help = "float32 (default), bfloat16 or float64",
+       .help = "float32 (default), bfloat16, float16 or float64",
        .take = [&](const std::string& name) { what.dtype = dtype_of(name); }},
       {.name = "--shard-gb",
        .value = "X",

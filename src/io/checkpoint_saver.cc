@@ -187,8 +187,8 @@ void CheckpointSaver::write_file(const std::string& name, const std::vector<Item
     std::ostringstream key;
     key << held.name;
     if (!whole) key << '@' << world_.rank() << '.' << stored.pieces.size();
-    sources.push_back({key.str(), held.view.dtype, shape_of(held.view), [bytes] { return bytes; }});
     stored.dtype = safetensors_dtype(held.view.dtype);
+    sources.push_back({key.str(), stored.dtype, shape_of(held.view), [bytes] { return bytes; }});
     stored.shape = held.shape;
     stored.pieces.push_back({name, key.str(), held.piece});
   }

@@ -13,11 +13,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-const char* torch_name(DType dtype) {
-  if (dtype == DType::bf16) return "bfloat16";
-  return dtype == DType::f64 ? "float64" : "float32";
-}
-
 /// What all families say. Old and new names of a setting stand side by side, so that transformers 4
 /// and 5 and serving engines read the same.
 ordered_json common(const config::Model& model, HfFamily family, const HfExportOptions& options) {

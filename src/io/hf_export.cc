@@ -1,5 +1,6 @@
 #include "io/hf_export.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdio>
@@ -13,6 +14,7 @@
 #include "io/hf_import.h"
 #include "io/name_map.h"
 #include "io/part_copy.h"
+#include "io/safetensors_header.h"
 #include "io/safetensors_writer.h"
 #include "modeling_strait.h"
 
@@ -57,6 +59,41 @@ std::uint16_t round_to_bf16(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+/// To the nearest, ties to even. Below 2^-14 the steps are as wide as just above it; at 65520 and
+/// beyond it is infinite.
+std::uint16_t round_to_f16(float value) {
+  const auto sign = static_cast<std::uint16_t>(std::signbit(value) ? 0x8000 : 0);
+  if (std::isnan(value)) return sign | 0x7e00;
+  const double size = std::abs(static_cast<double>(value));
+  if (size >= 65520) return sign | 0x7c00;
+  const int exponent = std::max(std::ilogb(size), -14);
+  const double steps = std::nearbyint(std::ldexp(size, 10 - exponent));
+  return static_cast<std::uint16_t>(sign + ((exponent + 14) << 10) + static_cast<int>(steps));
+}
+
+const char* stored_name(HfDtype dtype) {
+  switch (dtype) {
+    case HfDtype::f32:
+      return "F32";
+    case HfDtype::bf16:
+      return "BF16";
+    case HfDtype::f16:
+      return "F16";
+    case HfDtype::f64:
+      return "F64";
+  }
+  return "?";
+}
+
+std::int64_t bytes_of(HfDtype dtype) {
+  return static_cast<std::int64_t>(safetensors_dtype_size(stored_name(dtype)));
+}
+
+HfDtype dtype_of(const std::string& name, HfDtype asked) {
+  const bool narrow = asked == HfDtype::bf16 || asked == HfDtype::f16;
+  return narrow && stays_wide(name) ? HfDtype::f32 : asked;
+}
+
 /// Values of whole tensors, in the dtype they are written in.
 class Gatherer {
  public:
@@ -65,11 +102,25 @@ class Gatherer {
     for (const core::Part& part : parts_) by_name_[part.name] = &part;
   }
 
-  std::span<const std::byte> bytes(const Target& target, DType dtype) {
+  std::span<const std::byte> bytes(const Target& target, HfDtype dtype) {
     values_.assign(static_cast<std::size_t>(target.elements()), 0.0);
     for (const NameMapEntry& entry : target.entries) place(entry);
-    bytes_.resize(values_.size() * size_of(dtype));
-    for (std::size_t i = 0; i < values_.size(); ++i) store(i, dtype);
+    bytes_.resize(values_.size() * static_cast<std::size_t>(bytes_of(dtype)));
+    switch (dtype) {
+      case HfDtype::f32:
+        store<float>([](double value) { return static_cast<float>(value); });
+        break;
+      case HfDtype::bf16:
+        store<std::uint16_t>([](double v) { return round_to_bf16(static_cast<float>(v)); });
+        break;
+      case HfDtype::f16:
+        require_room(target.name);
+        store<std::uint16_t>([](double v) { return round_to_f16(static_cast<float>(v)); });
+        break;
+      case HfDtype::f64:
+        store<double>([](double value) { return value; });
+        break;
+    }
     return bytes_;
   }
 
@@ -104,15 +155,19 @@ class Gatherer {
     part_.assign(host.begin(), host.end());
   }
 
-  void store(std::size_t i, DType dtype) {
-    if (dtype == DType::f64) {
-      std::memcpy(bytes_.data() + 8 * i, &values_[i], 8);
-    } else if (dtype == DType::f32) {
-      const auto value = static_cast<float>(values_[i]);
-      std::memcpy(bytes_.data() + 4 * i, &value, 4);
-    } else {
-      const std::uint16_t value = round_to_bf16(static_cast<float>(values_[i]));
-      std::memcpy(bytes_.data() + 2 * i, &value, 2);
+  template <class T, class Round>
+  void store(const Round& round) {
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      const T value = round(values_[i]);
+      std::memcpy(bytes_.data() + sizeof(T) * i, &value, sizeof(T));
+    }
+  }
+
+  void require_room(const std::string& name) const {
+    for (const double value : values_) {
+      if (!std::isfinite(value) || std::abs(value) < 65520) continue;
+      throw core::InputError("float16 cannot hold " + std::to_string(value) + " of " + name +
+                             "; choose bfloat16 or float32");
     }
   }
 
@@ -125,11 +180,11 @@ class Gatherer {
 
 /// Files of at most `limit` bytes, unless one tensor is larger.
 std::vector<std::vector<const Target*>> shards_of(const std::vector<Target>& targets,
-                                                  std::int64_t limit, DType dtype) {
+                                                  std::int64_t limit, HfDtype dtype) {
   std::vector<std::vector<const Target*>> shards(1);
   std::int64_t bytes = 0;
   for (const Target& target : targets) {
-    const std::int64_t own = target.elements() * static_cast<std::int64_t>(size_of(dtype));
+    const std::int64_t own = target.elements() * bytes_of(dtype);
     if (bytes > 0 && bytes + own > limit) {
       shards.emplace_back();
       bytes = 0;
@@ -162,12 +217,11 @@ void write_weights(const fs::path& folder, const std::vector<Target>& targets,
     const std::string name = shard_name(i, shards.size());
     std::vector<TensorSource> sources;
     for (const Target* target : shards[i]) {
-      const bool widened = options.dtype == DType::bf16 && stays_wide(target->name);
-      const DType dtype = widened ? DType::f32 : options.dtype;
-      sources.push_back({target->name, dtype, target->shape,
+      const HfDtype dtype = dtype_of(target->name, options.dtype);
+      sources.push_back({target->name, stored_name(dtype), target->shape,
                          [&gatherer, target, dtype] { return gatherer.bytes(*target, dtype); }});
       files[target->name] = name;
-      total += target->elements() * static_cast<std::int64_t>(size_of(dtype));
+      total += target->elements() * bytes_of(dtype);
     }
     write_safetensors(folder / name, std::move(sources), {{"format", "pt"}});
   }
@@ -183,6 +237,20 @@ std::string generation_config(const HfExportOptions& options) {
 }
 
 }  // namespace
+
+const char* torch_name(HfDtype dtype) {
+  switch (dtype) {
+    case HfDtype::f32:
+      return "float32";
+    case HfDtype::bf16:
+      return "bfloat16";
+    case HfDtype::f16:
+      return "float16";
+    case HfDtype::f64:
+      return "float64";
+  }
+  return "?";
+}
 
 ExactFamily write_hf(const fs::path& folder, const core::ParamTable& table,
                      const config::Model& model, const HfExportOptions& options,

@@ -13,8 +13,13 @@
 // modelling file.
 namespace strait::io {
 
+enum class HfDtype { f32, bf16, f16, f64 };
+
+/// "float32" and so on, as PyTorch names it.
+const char* torch_name(HfDtype dtype);
+
 struct HfExportOptions {
-  DType dtype = DType::f32;  // f32, bf16 or f64; selection biases stay f32 at least
+  HfDtype dtype = HfDtype::f32;  // selection biases stay f32 at least
   std::int64_t shard_bytes = 5'000'000'000;
   std::int64_t max_positions = 0;        // 0: as `like` says, else not written
   std::optional<std::int64_t> eos = {};  // token that ends a document
@@ -29,7 +34,8 @@ std::string hf_config_text(const config::Model& model, HfFamily family,
 
 /// Writes everything but the tokenizer into `folder`, which exists. Reads master weights; every
 /// parameter must be whole on this rank. Returns the family and why it is that one. Throws
-/// InputError for a model that cannot be expressed, RuntimeFault when the disk refuses.
+/// InputError for a model that cannot be expressed and for a weight too large for the dtype,
+/// RuntimeFault when the disk refuses.
 ExactFamily write_hf(const std::filesystem::path& folder, const core::ParamTable& table,
                      const config::Model& model, const HfExportOptions& options,
                      const Stream& stream);

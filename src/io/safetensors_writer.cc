@@ -8,12 +8,13 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "io/json_text.h"
+#include "io/safetensors_header.h"
 
 namespace strait::io {
 namespace {
 
 std::size_t byte_size(const TensorSource& tensor) {
-  std::size_t bytes = size_of(tensor.dtype);
+  std::size_t bytes = safetensors_dtype_size(tensor.dtype);
   for (const std::int64_t size : tensor.shape) bytes *= static_cast<std::size_t>(size);
   return bytes;
 }
@@ -26,9 +27,8 @@ std::string header_of(const std::vector<TensorSource>& tensors,
   std::size_t begin = 0;
   for (const TensorSource& tensor : tensors) {
     const std::size_t end = begin + byte_size(tensor);
-    header[tensor.name] = {{"dtype", safetensors_dtype(tensor.dtype)},
-                           {"shape", tensor.shape},
-                           {"data_offsets", {begin, end}}};
+    header[tensor.name] = {
+        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
     begin = end;
   }
   std::string text = header.dump();
@@ -70,7 +70,8 @@ TensorSource host_source(std::string name, const ConstTensor& tensor) {
   if (!tensor.contiguous()) {
     throw core::InputError("tensor " + printable(name) + ": must be contiguous to be written");
   }
-  TensorSource source{.name = std::move(name), .dtype = tensor.dtype, .shape = {}, .bytes = {}};
+  TensorSource source{
+      .name = std::move(name), .dtype = safetensors_dtype(tensor.dtype), .shape = {}, .bytes = {}};
   source.shape.assign(tensor.shape.begin(), tensor.shape.begin() + tensor.rank);
   source.bytes = [tensor] {
     return std::span(static_cast<const std::byte*>(tensor.data), tensor.bytes());
@@ -81,7 +82,8 @@ TensorSource host_source(std::string name, const ConstTensor& tensor) {
 void write_safetensors(const std::filesystem::path& path, std::vector<TensorSource> tensors,
                        const std::map<std::string, std::string>& metadata) {
   std::sort(tensors.begin(), tensors.end(), [](const TensorSource& a, const TensorSource& b) {
-    const std::size_t size_a = size_of(a.dtype), size_b = size_of(b.dtype);
+    const std::size_t size_a = safetensors_dtype_size(a.dtype);
+    const std::size_t size_b = safetensors_dtype_size(b.dtype);
     return std::tie(size_b, a.name) < std::tie(size_a, b.name);
   });
   std::map<std::string, int> names;

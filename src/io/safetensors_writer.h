@@ -17,7 +17,7 @@ namespace strait::io {
 /// can serve a whole model; the span it returns must live until the next tensor is asked for.
 struct TensorSource {
   std::string name;
-  DType dtype = DType::f32;
+  std::string dtype = "F32";  // as the file names it
   std::vector<std::int64_t> shape;
   std::function<std::span<const std::byte>()> bytes;
 };

@@ -80,8 +80,8 @@ void compare(OpenModel& model, const ExportRequest& request, ExportReport& repor
   Decoder decoder(config, kTokens, Device::cpu);
   io::load_hf_weights(request.to, decoder.table(), config.model, decoder.stream());
   report.difference = largest_difference(ours, decoder.read(tokens, kTokens));
-  report.exact = request.dtype == DType::bf16 ? std::isfinite(report.difference)
-                                              : report.difference <= kTolerance;
+  const bool rounds = request.dtype == io::HfDtype::bf16 || request.dtype == io::HfDtype::f16;
+  report.exact = rounds ? std::isfinite(report.difference) : report.difference <= kTolerance;
 }
 
 /// The folder under its temporary name, then under its own. What was begun is removed when it

@@ -10,7 +10,7 @@ namespace strait::train {
 struct ExportRequest {
   ModelSource source;
   std::filesystem::path to;  // must not hold anything
-  DType dtype = DType::f32;  // f32, bf16, f64
+  io::HfDtype dtype = io::HfDtype::f32;
   std::int64_t shard_bytes = 5'000'000'000;
   bool own = false;  // this project's own architecture even where transformers has one
 };

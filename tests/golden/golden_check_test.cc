@@ -73,7 +73,7 @@ class Tensors {
   void write() const {
     std::vector<io::TensorSource> sources;
     for (const auto& [name, tensor] : tensors_) {
-      sources.push_back({name, tensor.dtype, tensor.shape,
+      sources.push_back({name, io::safetensors_dtype(tensor.dtype), tensor.shape,
                          [&tensor = tensor] { return std::span<const std::byte>(tensor.bytes); }});
     }
     io::write_safetensors(path_, std::move(sources), metadata_);

@@ -78,7 +78,7 @@ class HfImportChanged : public ::testing::Test {
   }
   /// `name` with the contents of the stored tensor `from`.
   void add(const std::string& name, const std::string& from) {
-    tensors_[name] = {name, DType::f32, reader_->info(from).shape,
+    tensors_[name] = {name, "F32", reader_->info(from).shape,
                       [this, from] { return reader_->bytes(from); }};
   }
   /// The notes, or the message of the refusal.
@@ -133,7 +133,7 @@ TEST_F(HfImportChanged, MisshapenTensorsAreNamed) {
 
 TEST_F(HfImportChanged, IntegersAreNotWeights) {
   open("llama_gqa");
-  tensors_["model.norm.weight"].dtype = DType::i32;
+  tensors_["model.norm.weight"].dtype = "I32";
   expect("'model.norm.weight' is [32] I32, expected F64, F32, BF16 or F16");
 }
 

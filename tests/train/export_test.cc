@@ -4,10 +4,12 @@
 
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "core/error.h"
 #include "io/hf_import.h"
 #include "io/safetensors.h"
+#include "io/safetensors_writer.h"
 #include "tests/train/program.h"
 
 // Import and export of Hugging Face folders are each other's inverse.
@@ -89,19 +91,60 @@ TEST_P(ExportOfGolden, GoesThroughOurOwnArchitectureAndBack) {
   expect_same_tensors(golden(), back);
 }
 
-TEST_P(ExportOfGolden, BfloatRoundsEachElementOnce) {
-  const fs::path folder = to("bf16");
-  train::export_model({.source = {.run = "", .hf = golden()}, .to = folder, .dtype = DType::bf16});
-  const io::SafetensorsReader before(golden()), after(folder);
-  for (const std::string& name : before.names()) {
-    const bool wide = after.info(name).dtype == "F32";
-    EXPECT_EQ(wide, name.ends_with("biases") || name.ends_with("correction_bias")) << name;
-    const auto exact = before.read<float>(name), rounded = after.read<float>(name);
-    for (std::size_t i = 0; i < exact.size(); ++i) {
-      const float half_unit = std::ldexp(1.0f, std::ilogb(exact[i] == 0 ? 1.0f : exact[i]) - 8);
-      ASSERT_LE(std::abs(exact[i] - rounded[i]), wide ? 0.0f : half_unit) << name << " " << i;
+TEST_P(ExportOfGolden, NarrowTypesRoundEachElementOnce) {
+  // Bits of the fraction, and the exponent below which steps become no finer.
+  const std::tuple<io::HfDtype, const char*, int, int> kTypes[] = {
+      {io::HfDtype::bf16, "BF16", 7, -126}, {io::HfDtype::f16, "F16", 10, -14}};
+  for (const auto& [dtype, stored, bits, lowest] : kTypes) {
+    const fs::path folder = to(stored);
+    train::export_model({.source = {.run = "", .hf = golden()}, .to = folder, .dtype = dtype});
+    const io::SafetensorsReader before(golden()), after(folder);
+    for (const std::string& name : before.names()) {
+      const bool wide = name.ends_with("biases") || name.ends_with("correction_bias");
+      EXPECT_EQ(after.info(name).dtype, wide ? "F32" : stored) << name;
+      const auto exact = before.read<float>(name), rounded = after.read<float>(name);
+      for (std::size_t i = 0; i < exact.size(); ++i) {
+        const int exponent = exact[i] == 0 ? lowest : std::max(std::ilogb(exact[i]), lowest);
+        const float half_unit = std::ldexp(1.0f, exponent - bits - 1);
+        ASSERT_LE(std::abs(exact[i] - rounded[i]), wide ? 0.0f : half_unit) << name << " " << i;
+      }
     }
+    EXPECT_EQ(config_of(folder).at("dtype"), io::torch_name(dtype));
   }
+}
+
+TEST(Export, RefusesAWeightThatFloat16CannotHold) {
+  const fs::path root = fresh_folder("export/large"), large = root / "from";
+  fs::copy(kGolden / "llama_gqa", large, fs::copy_options::recursive);
+  const io::SafetensorsReader reader(kGolden / "llama_gqa");
+  auto norm = reader.read<float>("model.norm.weight");
+  norm[3] = 65520;
+  std::vector<io::TensorSource> sources;
+  for (const std::string& name : reader.names()) {
+    const auto bytes = name == "model.norm.weight" ? std::as_bytes(std::span<const float>(norm))
+                                                   : reader.bytes(name);
+    sources.push_back({name, "F32", reader.info(name).shape, [bytes] { return bytes; }});
+  }
+  io::write_safetensors(large / "model.safetensors", std::move(sources));
+  const auto refusal = [&](io::HfDtype dtype) {
+    try {
+      train::export_model({.source = {.run = "", .hf = large}, .to = root / "to", .dtype = dtype});
+    } catch (const core::InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(refusal(io::HfDtype::f16).find("65520.000000 of model.norm.weight"), std::string::npos);
+  // Nothing is left of it, and the same folder serves another type.
+  EXPECT_EQ(std::distance(fs::directory_iterator(root), fs::directory_iterator()), 1);
+  EXPECT_EQ(refusal(io::HfDtype::bf16), "");
+}
+
+TEST(Export, ANameWithASlashAtItsEnd) {
+  const fs::path root = fresh_folder("export/slash");
+  train::export_model({.source = {.run = "", .hf = kGolden / "llama_gqa"}, .to = root / "hf/"});
+  EXPECT_TRUE(fs::exists(root / "hf/config.json"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(root), fs::directory_iterator()), 1);
 }
 
 TEST(Export, RefusesAFolderThatHoldsSomething) {
