@@ -121,7 +121,7 @@ std::string show(const Value& value) {
 }
 
 std::string printable(std::string_view text) {
-  constexpr std::size_t kLongest = 60;
+  constexpr std::size_t kLongest = 240;  // paths have their name at the end
   std::string shown(text.substr(0, kLongest));
   for (char& c : shown) {
     if (c < ' ' || c > '~') c = '?';
