@@ -121,12 +121,16 @@ std::string show(const Value& value) {
 }
 
 std::string printable(std::string_view text) {
-  constexpr std::size_t kLongest = 240;  // paths have their name at the end
-  std::string shown(text.substr(0, kLongest));
+  // Of a long text both ends: a path has its name at the end.
+  constexpr std::size_t kHead = 80, kTail = 60;
+  std::string shown(text);
+  if (text.size() > kHead + kTail) {
+    shown = std::string(text.substr(0, kHead)) + "...";
+    shown += text.substr(text.size() - kTail);
+  }
   for (char& c : shown) {
     if (c < ' ' || c > '~') c = '?';
   }
-  if (text.size() > kLongest) shown += "...";
   return shown;
 }
 

@@ -53,6 +53,8 @@ nlohmann::json parse_json(std::string_view text, const std::string& origin) {
   } catch (const nlohmann::json::parse_error& error) {
     throw core::InputError(origin + ": not valid JSON at byte " + std::to_string(error.byte) +
                            "; check that the file is complete");
+  } catch (const nlohmann::json::out_of_range&) {
+    throw core::InputError(origin + ": not valid JSON, it contains a number beyond 1.8e308");
   }
 }
 

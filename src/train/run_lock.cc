@@ -51,55 +51,45 @@ std::string holders(const std::vector<std::string>& lines) {
 
 RunLock::RunLock(const RunFolder& folder, parallel::Communicator& world,
                  std::chrono::seconds patience, core::Log& log)
-    : world_(world) {
-  const auto open = [&] { file_ = std::make_unique<core::FileLock>(folder.path / "run.lock"); };
+    : rank_(world.rank()) {
+  const std::filesystem::path path = folder.path / "run.lock";
   together(world, [&] {
-    if (world.rank() != 0) return;
+    if (rank_ != 0) return;
     make_run_folder(folder);
     try {
-      open();
+      file_ = std::make_unique<core::FileLock>(path);
     } catch (const core::RuntimeFault& fault) {
       refuse_folder(folder, fault.what());
     }
-  });
-  wait(folder, patience, log);
-  together(world, [&] {
-    if (world.rank() != 0) return;
+    take_alone(folder, patience, log);
     file_->clear_lines();
     share(folder);
     if (file_->unsupported().empty()) return;
-    log.warn((folder.path / "run.lock").string() + ": cannot be locked (" + file_->unsupported() +
+    log.warn(path.string() + ": cannot be locked (" + file_->unsupported() +
              "); see to it that no other run writes to this folder");
   });
   together(world, [&] {
-    if (world.rank() == 0) return;
-    open();
+    if (rank_ == 0) return;
+    file_ = std::make_unique<core::FileLock>(path);
     share(folder);
   });
 }
 
-/// Rank 0 says what it found each time, so that no rank waits for another longer than that.
-void RunLock::wait(const RunFolder& folder, std::chrono::seconds patience, core::Log& log) {
+void RunLock::take_alone(const RunFolder& folder, std::chrono::seconds patience, core::Log& log) {
   const Clock::time_point until = Clock::now() + patience;
-  std::string others;
-  for (bool asked = false;; asked = true) {
-    const bool mine = world_.rank() == 0 && file_->try_alone();
-    if (world_.rank() == 0) others = mine ? "" : holders(file_->lines());
-    others = world_.broadcast(others, 0);
-    const bool late = world_.broadcast(Clock::now() >= until ? "late" : "", 0) == "late";
-    if (others.empty()) return;
-    if (late) break;
+  for (bool asked = false; !file_->try_alone(); asked = true) {
+    const std::string others = holders(file_->lines());
+    if (Clock::now() >= until) refuse(folder, others);
     if (!asked) {
       log.info("waits for another run in " + folder.path.string() + " to end: " + others);
     }
     std::this_thread::sleep_for(kBetween);
   }
-  together(world_, [&] { refuse(folder, others); });
 }
 
 void RunLock::share(const RunFolder& folder) {
   if (!file_->try_shared()) refuse(folder, holders(file_->lines()));
-  file_->add_line(line_of_this(world_.rank()));
+  file_->add_line(line_of_this(rank_));
 }
 
 }  // namespace strait::train

@@ -22,10 +22,10 @@ class RunLock {
           core::Log& log);
 
  private:
-  void wait(const RunFolder& folder, std::chrono::seconds patience, core::Log& log);
+  void take_alone(const RunFolder& folder, std::chrono::seconds patience, core::Log& log);
   void share(const RunFolder& folder);
 
-  parallel::Communicator& world_;
+  int rank_;
   std::unique_ptr<core::FileLock> file_;
 };
 

@@ -246,6 +246,7 @@ TEST_F(CheckpointTest, ManifestsAreBelievedNothing) {
       {"", "no checksum"},
       {"{}", "no checksum"},
       {sealed("{ \"format\": "), "not valid JSON"},
+      {sealed("{ \"format\": 2e999"), "a number beyond"},
       {sealed("{ \"form\": 2"), "needs 'format' as an integer"},
       {sealed("{ \"format\": 1"), "format 1, this program reads 2"},
       {sealed("{ \"format\": 2"), "needs 'step'"}};
