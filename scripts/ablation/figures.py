@@ -145,26 +145,33 @@ def _cut(label, most=18):
 
 
 def curves(plots, budget):
-    """Loss against tokens, FLOPs and training time, mean over seeds."""
+    """Loss against tokens, FLOPs and training time, mean over seeds: of validation, or of training
+    where some cell was validated fewer than three times."""
     sweep, made = plots.sweep, []
+    every = [cell for name in sweep.variants for cell in sweep.done(name, budget)]
+    validated = all(len(cell.evals) >= 3 for cell in every)
+    curve, what = (mean_curve, "validation") if validated else (training_curve, "training")
     axes_of = {"tokens": ("tokens", lambda cells: 1.0),
                "flops": ("training FLOPs",
                          lambda cells: cells[0].file["counts"]["train_flops_per_token"]),
                "time": ("training time [s]", lambda cells: 1 / (median_of(cells, "tok_s") or 0))}
     for stem, (label, scale_of) in axes_of.items():
-        figure, axes = plots.new(xlabel=label, ylabel="validation loss [nats]")
+        figure, axes = plots.new(xlabel=label, ylabel=f"{what} loss [nats]")
         late, begin = [], []
         for name in sweep.variants:
-            cells = [cell for cell in sweep.done(name, budget) if cell.evals]
+            cells = sweep.done(name, budget)
             try:
                 scale = scale_of(cells) if cells else None
             except (KeyError, ZeroDivisionError):
                 scale = None
             if scale is None:
                 continue
-            tokens, losses = mean_curve(cells)
+            tokens, losses = curve(cells)
+            if not tokens:
+                continue
             axes.plot([at * scale for at in tokens], losses, label=sweep.labels[name],
-                      markersize=4, linewidth=1.5, **plots.style[name])
+                      markersize=4, linewidth=1.5, markevery=max(1, len(tokens) // 15),
+                      **plots.style[name])
             late += losses[len(losses) // 2:]
             begin += [at * scale for at in tokens[len(tokens) // 2:][:1]]
         if not late:
@@ -173,7 +180,7 @@ def curves(plots, budget):
         margin = 0.04 * (max(late) - min(late)) + 1e-3
         axes.set_ylim(min(late) - margin, max(late) + margin)
         axes.set_xlim(left=0.9 * min(begin))
-        text = f"Validation loss against {label.split(' [')[0]}, mean over seeds, " \
+        text = f"{what.capitalize()} loss against {label.split(' [')[0]}, mean over seeds, " \
                f"{sweep.budget_label(budget)} a cell; the first half is cut off."
         if stem == "time":
             text += " Time is of training steps alone, at each variant's median rate."
@@ -182,11 +189,21 @@ def curves(plots, budget):
 
 
 def mean_curve(cells):
-    """(tokens, mean loss) at the evaluations that all cells have."""
+    """(tokens, mean validation loss) at the evaluations that all cells have."""
     shared = set.intersection(*(set(at for at, _ in cell.evals) for cell in cells))
     tokens = sorted(shared)
     tables = [dict(cell.evals) for cell in cells]
     return tokens, [statistics.fmean(table[at] for table in tables) for at in tokens]
+
+
+def training_curve(cells):
+    """(tokens, mean training loss) at the steps that all cells have, smoothed over a twentieth."""
+    tables = [{row["tokens"]: row["loss"] for row in cell.steps} for cell in cells]
+    tokens = sorted(set.intersection(*map(set, tables)))
+    means = [statistics.fmean(table[at] for table in tables) for at in tokens]
+    reach = len(means) // 40
+    return tokens, [statistics.fmean(means[max(0, i - reach):i + reach + 1])
+                    for i in range(len(means))]
 
 
 def gap_curves(plots, budget):

@@ -81,6 +81,11 @@ def summary(document, sweep):
     document.bullets(row["verdict"] for row in found["against_baseline"])
     if found["claims"]:
         document.text(f"Expected: {expected_text(sweep)}. {claims_text(found)}")
+    edges = [variant["label"] for variant in sweep.variants.values()
+             if (variant.get("tuned") or {}).get("edge")]
+    if edges:
+        document.text(f"The best `{sweep.file['tune']['key']}` lies at an end of the range tried, "
+                      f"and may lie beyond it, for: {', '.join(edges)}.")
 
 
 def _budgets(sweep):
