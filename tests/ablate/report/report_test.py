@@ -108,7 +108,8 @@ def whole_sweep(folder, write_results, python):
     check(page.tables == TABLES, f"{TABLES} tables, not {page.tables}")
     for part in ("Validation loss against tokens", "lies at an end of the range tried, and may lie "
                  "beyond it, for: MLA", "28 of 30 cells are finished, 1 failed, 1 missing",
-                 "out of memory | 3 GiB", "high end of the range", "advantage mha", "A made-up order.", "model.ffn.d_ff = 1792"):
+                 "out of memory | 3 GiB", "high end of the range", "advantage mha",
+                 "A made-up order.", "model.ffn.d_ff = 1792"):
         check(part in text, f"report.html says: {part}")
         check(part in plain, f"report.md says: {part}")
     outcomes = {row["claim"]: row["outcome"] for row in results["budgets"][0]["claims"]}
