@@ -138,4 +138,32 @@ std::vector<BoundaryBytes> traffic_of(const config::Config& config,
   return Counter(config, cut).count();
 }
 
+ExpertRows balanced_rows(const config::Config& config, const parallel::SequenceCut& cut) {
+  const auto ranks = static_cast<double>(config.parallel.ep);
+  const auto mixtures =
+      static_cast<double>(config::mixtures_before(config.model.ffn, config.model.n_layers));
+  const double tokens =
+      static_cast<double>(config.train.micro_batch) * static_cast<double>(cut.local()) / cut.tp;
+  const double away =
+      mixtures * tokens * static_cast<double>(config.model.ffn.moe.top_k) * (ranks - 1) / ranks;
+  return {away, away, 1};
+}
+
+std::vector<BoundaryBytes> expert_traffic_of(const config::Config& config, const ExpertRows& rows) {
+  if (config.parallel.ep == 1) return {};
+  const auto e = static_cast<double>(kernels::size_of(dtype_of(config.precision.compute)));
+  const double D = static_cast<double>(config.model.d_model) * e;
+  const double forwards = config.train.recompute == config::Recompute::none ? 1 : 2;
+  const auto mixtures =
+      static_cast<double>(config::mixtures_before(config.model.ffn, config.model.n_layers));
+  const auto entries = static_cast<double>(config.model.ffn.moe.n_experts + 1);
+  const auto others = static_cast<double>(config.parallel.ep - 1);
+  return {{"ep offsets", rows.micro_batches * mixtures * forwards * others * entries * 4,
+           "4 (ep - 1) (E + 1)"},
+          {"ep rows", (forwards + 1) * rows.sent * D, "2 R D e"},
+          {"ep results", forwards * rows.received * D, "R' D e"},
+          {"ep gradients", rows.sent * D, "R D e"},
+          {"ep row gradients", rows.received * D, "R' D e"}};
+}
+
 }  // namespace strait::model

@@ -1,5 +1,7 @@
 #include "train/plan_report.h"
 
+#include <algorithm>
+#include <iterator>
 #include <numeric>
 
 namespace strait::train {
@@ -8,7 +10,10 @@ namespace {
 /// Bytes that rank 0 sends in a step.
 std::vector<model::BoundaryBytes> traffic_of(const config::Config& config, int ranks) {
   const parallel::Mesh mesh = parallel::Mesh::make(config.parallel, 0, ranks);
-  auto terms = model::traffic_of(config, {config.data.seq_len, mesh, exchanges_by_ring(config)});
+  const parallel::SequenceCut cut(config.data.seq_len, mesh, exchanges_by_ring(config));
+  auto terms = model::traffic_of(config, cut);
+  std::ranges::copy(model::expert_traffic_of(config, model::balanced_rows(config, cut)),
+                    std::back_inserter(terms));
   const auto micro_batches = static_cast<double>(config.train.batch_size /
                                                  (config.parallel.dp * config.train.micro_batch));
   for (model::BoundaryBytes& term : terms) term.bytes *= micro_batches;

@@ -59,6 +59,25 @@ TEST(Traffic, NumbersOfTheZaya1Example) {
   EXPECT_EQ(bytes(first, "cp halo gradients"), bytes(first, "cp halo"));
 }
 
+TEST(Traffic, RowsOfExpertsWhereAllAreChosenAlike) {
+  config::Config config = config_of(config::AttentionKind::ccgqa, 8, 2);
+  config.model.ffn.kind = config::FfnKind::moe;
+  config.model.ffn.moe.n_experts = 16;
+  config.model.ffn.moe.top_k = 2;
+  config.parallel.ep = 4;
+  const ExpertRows rows = balanced_rows(config, cut_of(4096, 1, 0, false));
+  EXPECT_EQ(rows.sent, 3 * 4096.0 * 2 * 3 / 4);
+  EXPECT_EQ(rows.received, rows.sent);
+  const auto terms = expert_traffic_of(config, rows);
+  EXPECT_EQ(bytes(terms, "ep offsets"), 3 * 3.0 * 17 * 4);
+  EXPECT_EQ(bytes(terms, "ep rows"), 2 * rows.sent * 2048 * 2);
+  EXPECT_EQ(bytes(terms, "ep row gradients"), rows.sent * 2048 * 2);
+  config.train.recompute = config::Recompute::block;
+  EXPECT_EQ(bytes(expert_traffic_of(config, rows), "ep rows"), 3 * rows.sent * 2048 * 2);
+  config.parallel.ep = 1;
+  EXPECT_TRUE(expert_traffic_of(config, rows).empty());
+}
+
 TEST(Traffic, OneRankSendsNothing) {
   EXPECT_TRUE(
       traffic_of(config_of(config::AttentionKind::ccgqa, 8, 2), cut_of(4096, 1, 0, false)).empty());
