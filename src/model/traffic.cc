@@ -39,7 +39,7 @@ class Counter {
       halo(layers);
     }
     if (cut_.tp > 1) {
-      halves(passes_.attention, layers);
+      attention(layers);
       for (std::int64_t i = 0; i < model_.n_layers; ++i) feed_forward(i);
       ends();
     }
@@ -100,6 +100,21 @@ class Counter {
     const double D = rows(static_cast<double>(model_.d_model), e_);
     add("tp rows", count * (forwards + 2) * D, "6 (tp - 1) T / tp D e");
     add("tp sums", count * (forwards + 1) * D, "4 (tp - 1) T / tp D e");
+  }
+
+  /// MLA gathers latents [q | ckv | r], and its input alone where queries have no latent.
+  void attention(double layers) {
+    const config::Attention& a = model_.attention;
+    if (a.kind != config::AttentionKind::mla) return halves(passes_.attention, layers);
+    const double W = rows(static_cast<double>(a.mla.q_rank + a.mla.kv_rank + a.mla.rope_dim), e_);
+    const double D = rows(static_cast<double>(model_.d_model), e_);
+    add("tp latents", layers * passes_.attention * W, "(tp - 1) T / tp (cq + ckv + r) e");
+    add("tp latent gradients", layers * W, "(tp - 1) T / tp (cq + ckv + r) e");
+    const double straight = a.mla.q_rank == 0 ? 1 : 0;
+    add("tp rows", layers * (straight * (passes_.attention + 1) + 1) * D,
+        straight > 0 ? "6 (tp - 1) T / tp D e" : "4 (tp - 1) T / tp D e");
+    add("tp sums", layers * (passes_.attention + straight) * D,
+        straight > 0 ? "4 (tp - 1) T / tp D e" : "3 (tp - 1) T / tp D e");
   }
 
   void feed_forward(std::int64_t layer) {

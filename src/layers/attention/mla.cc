@@ -94,15 +94,27 @@ Tensor MlaAttention::query_up(Ctx& ctx, ConstTensor x, Tensor down) {
   return q;
 }
 
+Tensor MlaAttention::latents(Ctx& ctx, ConstTensor rows) const {
+  parallel::Communicator& group = ctx.groups.axis(core::Axis::tp);
+  const Tensor down = ctx.saved.take(rows.dtype, {rows.shape[0] * group.size(), down_.out()});
+  if (group.alone()) {
+    down_.forward(ctx, rows, down);
+  } else {
+    const Tensor own = ctx.scratch.take(rows.dtype, {rows.shape[0], down_.out()});
+    down_.forward(ctx, rows, own);
+    group.all_gather(own, down, ctx.stream, "tp latents");
+  }
+  return down;
+}
+
 void MlaAttention::forward(Ctx& ctx, ConstTensor rows, Tensor y) {
   const core::Frame frame(ctx.scratch);
   saved_.x = rows;
-  const ConstTensor x = parallel::whole_rows(ctx, rows);
-  const std::int64_t tokens = x.shape[0], key_dim = core_.dims().key_dim;
-  const Tensor down = ctx.saved.take(x.dtype, {tokens, down_.out()});
-  down_.forward(ctx, x, down);
-  saved_.out = ctx.saved.take(x.dtype, {tokens, heads_ * dims_.value_dim});
+  const Tensor down = latents(ctx, rows);
+  const std::int64_t tokens = down.shape[0], key_dim = core_.dims().key_dim;
+  saved_.out = ctx.saved.take(down.dtype, {tokens, heads_ * dims_.value_dim});
   const Tensor out = saved_.out.split_last(heads_, dims_.value_dim);
+  const ConstTensor x = straight_q_ ? parallel::whole_rows(ctx, rows) : rows;
   const Tensor q = query_up(ctx, x, down).split_last(heads_, key_dim);
   if (ctx.cache) {
     attend_to_cache(ctx, q, down, out);
@@ -178,11 +190,27 @@ void MlaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
       ctx.stream);
   kv_.backward(ctx, dkv_up, ddown);
   if (q_) q_->backward(ctx, dq_up, ddown);
+  latents_backward(ctx, ddown, dx);
+  if (straight_q_) straight_backward(ctx, dq_up, dx);
+}
+
+void MlaAttention::latents_backward(Ctx& ctx, const Tensor& ddown, Tensor dx) const {
+  Tensor own = ddown;  // this rank's rows of the sum over all heads
+  if (dx.shape[0] != ddown.shape[0]) {
+    own = ctx.scratch.take(ddown.dtype, {dx.shape[0], down_.out()});
+    parallel::summed_rows(ctx, ddown, own, "tp latent gradients");
+  }
+  down_.backward(ctx, saved_.x, own, dx);
+}
+
+void MlaAttention::straight_backward(Ctx& ctx, ConstTensor dq, Tensor dx) const {
   const ConstTensor x = parallel::whole_rows(ctx, saved_.x);
+  if (dx.shape[0] == x.shape[0]) return straight_q_->backward_add(ctx, x, dq, dx);
   const Tensor terms = parallel::terms_of(ctx, dx);
-  down_.backward(ctx, x, ddown, terms);
-  if (straight_q_) straight_q_->backward_add(ctx, x, dq_up, terms);
-  parallel::summed_rows(ctx, terms, dx);
+  straight_q_->backward(ctx, x, dq, terms);
+  const Tensor sum = ctx.scratch.take(dx.dtype, {dx.shape[0], dx.shape[1]});
+  parallel::summed_rows(ctx, terms, sum);
+  kernels::launch(kernels::Add{.a = dx, .b = sum, .y = dx}, ctx.stream);
 }
 
 }  // namespace strait::layers

@@ -13,7 +13,8 @@ namespace strait::layers {
 /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434). Per head: n unrotated and r rotated
 /// key channels, the rotated key shared by all heads; queries from a latent of width cq (or
 /// straight from x when cq is 0), keys and values from a latent of width ckv. No absorption:
-/// training form. Tensor ranks share out the heads; each computes the latents, which heads share.
+/// training form. Tensor ranks share out the heads, and the rows that they bring down to latents:
+/// it is latents they gather, and gradients of latents they add up, narrower than the model.
 class MlaAttention final : public Layer {
  public:
   MlaAttention(const Build& build, const std::string& name);
@@ -42,6 +43,12 @@ class MlaAttention final : public Layer {
     Tensor down;       // [U, q | ckv | r]
     Tensor positions;  // [U] i32
   };
+  /// Latents [T, q | ckv | r] of all rows, in ctx.saved.
+  Tensor latents(Ctx& ctx, ConstTensor rows) const;
+  /// dx assigned; ddown is this rank's heads' term, overwritten.
+  void latents_backward(Ctx& ctx, const Tensor& ddown, Tensor dx) const;
+  /// dx += the gradient of queries that come straight from x.
+  void straight_backward(Ctx& ctx, ConstTensor dq, Tensor dx) const;
   Tensor query_up(Ctx& ctx, ConstTensor x, Tensor down);
   void attend(Ctx& ctx, const Inside& in, Tensor out);
   /// The cache keeps latents; keys and values are made anew from them.
