@@ -13,8 +13,9 @@
 namespace strait::parallel {
 namespace {
 
-// Elements of one pass of a sum: bounds the workspace to 8 bytes times this, for each rank.
-constexpr std::int64_t kBlock = std::int64_t{1} << 20;
+// Elements of one pass of a sum: bounds the workspace to 8 bytes times this, for each rank. It is
+// in no memory plan, so it stays small.
+constexpr std::int64_t kBlock = std::int64_t{1} << 16;
 // Bytes of one MPI message, whose count is an int.
 constexpr std::size_t kMessage = std::size_t{1} << 30;
 

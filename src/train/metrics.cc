@@ -195,15 +195,22 @@ void Metrics::datasets(std::int64_t step, const std::vector<input::DatasetProgre
   put(io::JsonLine().add("event", "data").add("step", step).add("datasets", lines));
 }
 
-void Metrics::memory(std::int64_t step, const StepPlan& plan, std::size_t measured) {
+void Metrics::memory(std::int64_t step, const StepPlan& plan,
+                     const std::vector<RankMemory>& ranks) {
   if (!writer_) return;
+  std::vector<io::JsonLine> lines;
+  for (const RankMemory& rank : ranks) {
+    lines.push_back(
+        io::JsonLine().add("planned_bytes", rank.planned).add("measured_bytes", rank.measured));
+  }
   io::JsonLine categories;
   for (const MemoryItem& item : plan.memory) categories.add(item.category, item.bytes);
   put(io::JsonLine()
           .add("event", "memory")
           .add("step", step)
           .add("planned_bytes", plan.total_bytes())
-          .add("measured_bytes", measured)
+          .add("measured_bytes", ranks.front().measured)
+          .add("ranks", lines)
           .add("categories", categories));
 }
 

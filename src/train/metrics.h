@@ -49,6 +49,11 @@ struct StepMetrics {
   kernels::DeviceStatus device = {};  // when it was asked for at this step
 };
 
+/// Bytes that the plan of a rank says it takes, and what it took.
+struct RankMemory {
+  std::size_t planned = 0, measured = 0;
+};
+
 /// Writes metrics.jsonl and the progress line; only rank 0's instance has a file.
 class Metrics {
  public:
@@ -63,8 +68,8 @@ class Metrics {
   /// What the run has seen of its datasets.
   void datasets(std::int64_t step, const std::vector<input::DatasetProgress>& progress);
   /// Planned bytes of this rank, by category and in all, and the growth of its device's memory, or
-  /// resident memory at its highest on the cpu.
-  void memory(std::int64_t step, const StepPlan& plan, std::size_t measured);
+  /// resident memory at its highest on the cpu; the same totals of every rank.
+  void memory(std::int64_t step, const StepPlan& plan, const std::vector<RankMemory>& ranks);
   void event(const std::string& name, std::int64_t step, const std::string& detail);
   /// Flushes the lines so far to the disk.
   void sync();

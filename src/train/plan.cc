@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdio>
 
-#include "io/held.h"
 #include "train/step.h"
 
 namespace strait::train {
@@ -16,12 +15,31 @@ bool on_gpu(const config::Config& config) {
          config.precision.compute == config::Compute::bf16;
 }
 
-/// What a checkpoint's snapshot takes of this rank's memory.
-std::size_t snapshot_bytes(const core::ParamTable& table) {
-  std::size_t bytes = 0;
-  for (const io::Held& held : io::owned_weights(table)) bytes += held.view.bytes();
-  for (const io::Held& held : io::held_states(table)) bytes += held.view.bytes();
-  return bytes;
+/// Ranks that hold what this one does of a parameter it keeps, and of its states.
+double holders(const core::Param& param, const core::ParamTable& table,
+               const parallel::Mesh& mesh) {
+  const core::Shard& shard = param.spec.shard;
+  const bool cut = shard.dim >= 0 && shard.parts > 1;
+  const bool one_owner = std::ranges::any_of(table.segments(), [&](const core::Segment& segment) {
+    return param.spec.trainable && segment.ranks > 1 && segment.holds(param);
+  });
+  const int data = one_owner ? 1 : cut && shard.axis == core::Axis::ep ? mesh.edp() : mesh.dp;
+  const int tensor = cut && shard.axis == core::Axis::tp ? 1 : mesh.tp;
+  return static_cast<double>(data) * mesh.cp * tensor;
+}
+
+/// What a checkpoint's snapshot takes of this rank's memory: ranks that hold the same share it out.
+std::size_t snapshot_bytes(const core::ParamTable& table, const parallel::Mesh& mesh) {
+  double bytes = 0;
+  for (const core::Param& param : table.params()) {
+    if (param.spec.trainable && !param.owned()) continue;
+    std::size_t held = param.master.bytes();
+    for (const Tensor& state : {param.adam_m, param.adam_v}) {
+      if (state.defined()) held += state.bytes();
+    }
+    bytes += static_cast<double>(held) / holders(param, table, mesh);
+  }
+  return static_cast<std::size_t>(bytes);
 }
 
 }  // namespace
@@ -82,7 +100,7 @@ StepPlan plan_step(Engine& engine) {
     plan.workspace = std::max(kernels::kWorkspaceBytes, counter.workspace() + kBeside);
     plan.memory.push_back({"workspace", plan.workspace});
   } else if (engine.config().checkpoint.every >= 0) {
-    plan.memory.push_back({"checkpoint", snapshot_bytes(table)});
+    plan.memory.push_back({"checkpoint", snapshot_bytes(table, engine.mesh())});
   }
   return plan;
 }

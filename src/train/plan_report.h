@@ -21,7 +21,7 @@ struct PlanReport {
   int ranks = 1;
   StepWork work;                              // of rank 0
   std::optional<Prediction> prediction;       // of a step, where there are rates for it
-  std::vector<model::BoundaryBytes> traffic;  // of rank 0 and a step, to context and tensor ranks
+  std::vector<model::BoundaryBytes> traffic;  // of rank 0 and a step, to cp, tp and ep ranks
   model::TableSymbols symbols;
   std::vector<model::TableRow> table;
   model::DirectCount direct;

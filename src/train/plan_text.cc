@@ -97,7 +97,8 @@ std::string direct(const PlanReport& report) {
 
 std::string traffic(const PlanReport& report) {
   if (report.traffic.empty()) return "";
-  std::string text = "bytes that rank 0 sends to context and tensor ranks in a step\n";
+  std::string text =
+      "bytes that rank 0 sends to context, tensor and (balanced routing) expert ranks in a step\n";
   for (const model::BoundaryBytes& term : report.traffic) {
     text += line("  %-18s %16.0f  (layer and micro-batch: %s)\n", term.boundary.c_str(), term.bytes,
                  term.formula.c_str());

@@ -126,12 +126,18 @@ std::size_t memory_in_use(Device device) {
   return info.memory_bytes - info.free_bytes;
 }
 
-/// Says how the plan compares with what the run really took.
-void report_memory(const StepPlan& plan, std::size_t growth, std::int64_t step, core::Log& log,
-                   Metrics& metrics) {
-  log.info("memory of rank 0: planned " + std::to_string(plan.total_bytes()) + " B, taken " +
-           std::to_string(growth) + " B");
-  metrics.memory(step, plan, growth);
+/// Says how the plan compares with what each rank really took.
+void report_memory(const StepPlan& plan, std::size_t growth, std::int64_t step, Communicator& world,
+                   core::Log& log, Metrics& metrics) {
+  const auto planned = world.gather_all(std::to_string(plan.total_bytes()));
+  const auto measured = world.gather_all(std::to_string(growth));
+  std::vector<RankMemory> ranks;
+  for (std::size_t i = 0; i < planned.size(); ++i) {
+    ranks.push_back({std::stoull(planned[i]), std::stoull(measured[i])});
+    log.info("memory of rank " + std::to_string(i) + ": planned " + planned[i] + " B, taken " +
+             measured[i] + " B");
+  }
+  metrics.memory(step, plan, ranks);
 }
 
 /// Dense BF16 peak of the devices of all ranks, those that share one counted once; 0: not known.
@@ -191,7 +197,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
     return;
   }
   if (device == Device::cuda) log.info(kernels::gemm_summary());
-  report_memory(plan, memory_in_use(device) - before, config.train.steps, log, metrics);
+  report_memory(plan, memory_in_use(device) - before, config.train.steps, world, log, metrics);
 }
 
 /// A line for every choice of every item into eval-<task>.jsonl.
