@@ -186,11 +186,12 @@ bool Loop::finish(std::int64_t step) {
 
 /// The step was not made: the device saw the same numbers.
 bool Loop::act(const StepMetrics& metrics, const Guard::Verdict& verdict) {
+  const std::int64_t before = guard_.bad();
   const bool stop = verdict.action == config::OnBadStep::stop || !guard_.count();
   if (stop) {
     if (saver_.busy()) finish_save(false);
     throw core::RuntimeFault("step " + std::to_string(metrics.step) + ": " + verdict.reason +
-                             " (guard, " + std::to_string(guard_.bad()) +
+                             " (guard, " + std::to_string(before) +
                              " before); lower optim.lr, set guard.* to skip or rewind, or resume "
                              "from the last checkpoint in " +
                              folder_.checkpoints().string());
