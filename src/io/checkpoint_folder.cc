@@ -54,7 +54,8 @@ std::string step_folder_name(std::int64_t step) {
 
 std::vector<StepFolder> list_step_folders(const fs::path& checkpoints) {
   std::vector<StepFolder> folders;
-  if (!fs::is_directory(checkpoints)) return folders;
+  std::error_code unseen;
+  if (!fs::is_directory(checkpoints, unseen)) return folders;
   for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints)) {
     const auto step = step_of(entry.path().filename().string());
     if (step && entry.is_directory()) folders.push_back({*step, entry.path()});

@@ -85,7 +85,9 @@ void write_provenance(const RunFolder& folder, int ranks, const kernels::DeviceI
 }  // namespace
 
 bool holds_run(const fs::path& folder) {
-  return fs::exists(folder / "config.json") || fs::exists(folder / "metrics.jsonl") ||
+  std::error_code unseen;  // a folder that may not be looked into holds none for this user
+  return fs::exists(folder / "config.json", unseen) ||
+         fs::exists(folder / "metrics.jsonl", unseen) ||
          !io::list_step_folders(folder / "checkpoints").empty();
 }
 
