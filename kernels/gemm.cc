@@ -19,6 +19,25 @@ void check_rows(const Checker& c, const char* field, const ConstTensor& t) {
          stride, " exceeds the 32-bit sizes of matrix libraries; split it");
 }
 
+/// The term of one matrix for all experts.
+void check_more(const Checker& c, const GroupedGemm& op) {
+  if (!op.more_a.defined() && !op.more_b.defined()) return;
+  c.shape("more_a", op.more_a, {op.c.shape[0], Checker::kAny});
+  const std::int64_t in = op.more_a.shape[1], out = op.c.shape[1];
+  if (op.trans_b) {
+    c.shape("more_b", op.more_b, {out, in});
+  } else {
+    c.shape("more_b", op.more_b, {in, out});
+  }
+  c.dtype("more_a", op.more_a, op.a.dtype);
+  c.dtype("more_b", op.more_b, op.a.dtype);
+  c.that(!op.scale.defined(), "scale: not allowed with more_a; scale its rows beforehand");
+  check_rows(c, "more_a", op.more_a);
+  check_rows(c, "more_b", op.more_b);
+  c.disjoint("c", op.c, "more_a", op.more_a);
+  c.disjoint("c", op.c, "more_b", op.more_b);
+}
+
 double matmul_flops(std::int64_t m, std::int64_t n, std::int64_t k) {
   return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
 }
@@ -76,6 +95,7 @@ void check(const GroupedGemm& op) {
   c.disjoint("c", op.c, "a", op.a);
   c.disjoint("c", op.c, "b", op.b);
   c.disjoint("c", op.c, "offsets", op.offsets);
+  check_more(c, op);
 }
 
 void check(const GroupedGemmWgrad& op) {
@@ -106,8 +126,9 @@ Work work(const Gemm& op) {
 
 Work work(const GroupedGemm& op) {
   const double read = op.accumulate ? bytes_of({op.c}) : 0.0;
-  return {matmul_flops(op.c.shape[0], op.c.shape[1], op.a.shape[1]),
-          bytes_of({op.a, op.b, op.offsets, op.to, op.scale, op.c}) + read};
+  const std::int64_t depth = op.a.shape[1] + (op.more_a.defined() ? op.more_a.shape[1] : 0);
+  return {matmul_flops(op.c.shape[0], op.c.shape[1], depth),
+          bytes_of({op.a, op.b, op.more_a, op.more_b, op.offsets, op.to, op.scale, op.c}) + read};
 }
 
 Work work(const GroupedGemmWgrad& op) {

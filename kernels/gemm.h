@@ -22,15 +22,18 @@ struct Gemm {
 /// Rows of one expert times that expert's matrix; rows are sorted by expert.
 /// c[to[r]] = scale[to[r]] a[r] op(b[e]) for offsets[e] <= r < offsets[e + 1], or += with
 /// `accumulate`; empty experts are fine. Rows from offsets[E] on belong to no expert: they are not
-/// read, and c is left alone there.
+/// read, and c is left alone there. `more_a` and `more_b` add more_a[r] op(more_b), a term with one
+/// matrix for all experts, to every product.
 struct GroupedGemm {
   static constexpr const char* kName = "GroupedGemm";
-  ConstTensor a;           // [N, I]
-  ConstTensor b;           // [E, I, O], or [E, O, I] with trans_b
-  ConstTensor offsets;     // [E + 1] i32, offsets[0] = 0, offsets[E] <= N
-  ConstTensor to = {};     // [N] i32: rows of c, each once; absent: r
-  ConstTensor scale = {};  // [N] stat dtype, by rows of c; absent: 1
-  Tensor c;                // [N, O]
+  ConstTensor a;            // [N, I]
+  ConstTensor b;            // [E, I, O], or [E, O, I] with trans_b
+  ConstTensor more_a = {};  // [N, J] or absent; not with scale
+  ConstTensor more_b = {};  // [J, O], or [O, J] with trans_b
+  ConstTensor offsets;      // [E + 1] i32, offsets[0] = 0, offsets[E] <= N
+  ConstTensor to = {};      // [N] i32: rows of c, each once; absent: r
+  ConstTensor scale = {};   // [N] stat dtype, by rows of c; absent: 1
+  Tensor c;                 // [N, O]
   bool trans_b = false;
   bool accumulate = false;
 };

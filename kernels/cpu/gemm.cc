@@ -94,12 +94,17 @@ void run(const GroupedGemm& op) {
     for_each_tile(op.b.shape[0], first, last, [&](const Tile& tile) {
       const std::int64_t columns = op.c.shape[1];
       std::vector<T> sums(plain ? 0 : tile.count * columns);
+      T* const c = plain ? op.c.as<T>() + tile.begin * op.c.stride[0] : sums.data();
+      const std::int64_t c_stride = plain ? op.c.stride[0] : columns;
       gemm<T>(tile.count, columns, op.a.shape[1], T(1),
               {op.a.as<T>() + tile.begin * op.a.stride[0], op.a.stride[0], false},
               {op.b.as<T>() + tile.expert * op.b.stride[0], op.b.stride[1], op.trans_b},
-              T(plain && op.accumulate ? 1 : 0),
-              plain ? op.c.as<T>() + tile.begin * op.c.stride[0] : sums.data(),
-              plain ? op.c.stride[0] : columns);
+              T(plain && op.accumulate ? 1 : 0), c, c_stride);
+      if (op.more_a.defined()) {
+        gemm<T>(tile.count, columns, op.more_a.shape[1], T(1),
+                {op.more_a.as<T>() + tile.begin * op.more_a.stride[0], op.more_a.stride[0], false},
+                {op.more_b.as<T>(), op.more_b.stride[0], op.trans_b}, T(1), c, c_stride);
+      }
       if (!plain) place_rows<T>(op, tile, sums.data());
     });
   });

@@ -84,6 +84,30 @@ dim3 gradient_blocks(const GroupedGemmWgrad& op, int tile) {
               static_cast<unsigned>(op.dw.shape[0]));
 }
 
+/// One matrix as that of each expert.
+ConstTensor repeated(const ConstTensor& matrix, std::int64_t experts) {
+  ConstTensor b = matrix;
+  b.rank = 3;
+  b.shape = {experts, matrix.shape[0], matrix.shape[1]};
+  b.stride = {0, matrix.stride[0], matrix.stride[1]};
+  return b;
+}
+
+/// Without more_a.
+void run_portable(const GroupedGemm& op, const Stream& stream) {
+  const Call call{op.kName, stream, {op.a, op.b, op.c}};
+  if (op.a.dtype == DType::f32) {
+    launch_kernel(call, {product_blocks(op, grouped::kPlainTile), grouped::kPlainThreads},
+                  grouped::product_plain_kernel<false>, arguments<float>(op));
+    return;
+  }
+  const auto kernel =
+      op.trans_b ? grouped::product_kernel<false, true> : grouped::product_kernel<false, false>;
+  launch_kernel(call,
+                {product_blocks(op, grouped::kRows), grouped::kThreads, grouped::kSharedBytes},
+                kernel, arguments<bf16>(op));
+}
+
 }  // namespace
 
 std::string unsupported(const GroupedGemm& op) {
@@ -96,17 +120,17 @@ std::string unsupported(const GroupedGemmWgrad& op) {
 
 void run(const GroupedGemm& op, const Stream& stream) {
   const Call call{op.kName, stream, {op.a, op.b, op.c}};
-  if (op.a.dtype == DType::f32) {
-    launch_kernel(call, {product_blocks(op, grouped::kPlainTile), grouped::kPlainThreads},
-                  grouped::product_plain_kernel<false>, arguments<float>(op));
-    return;
-  }
   if (takes_hopper(op)) return multiply_hopper(op, call);
-  const auto kernel =
-      op.trans_b ? grouped::product_kernel<false, true> : grouped::product_kernel<false, false>;
-  launch_kernel(call,
-                {product_blocks(op, grouped::kRows), grouped::kThreads, grouped::kSharedBytes},
-                kernel, arguments<bf16>(op));
+  if (!op.more_a.defined()) return run_portable(op, stream);
+  // The term of all experts first, the rest is added.
+  GroupedGemm more = op, rest = op;
+  more.a = op.more_a;
+  more.b = repeated(op.more_b, op.b.shape[0]);
+  more.more_a = more.more_b = {};
+  run_portable(more, stream);
+  rest.more_a = rest.more_b = {};
+  rest.accumulate = true;
+  run(rest, stream);
 }
 
 void run(const GroupedGemmWgrad& op, const Stream& stream) {

@@ -39,7 +39,7 @@ void multiply(const GroupedParams& params, const Call& call) {
 using GradientTile = GroupedTile<Grouped::gradient>;
 
 CUtensorMap map_of(const ConstTensor& x) {
-  return make_map(layout_of(x), GradientTile::kBox);
+  return x.defined() ? make_map(layout_of(x), GradientTile::kBox) : CUtensorMap{};
 }
 
 ItemCounters* counters_of(const Call& call) {
@@ -50,8 +50,12 @@ ItemCounters* counters_of(const Call& call) {
 
 bool takes_hopper(const GroupedGemm& op) {
   const bool plain = !op.to.defined() && !op.scale.defined() && !op.accumulate;
+  // The term of all experts may be of any width: what TMA finds outside is zero.
+  const bool more =
+      !op.more_a.defined() || (op.more_a.shape[1] > 0 && addressable(layout_of(op.more_a)) &&
+                               addressable(layout_of(op.more_b)));
   return Context::current().hopper() && is_operand(op.a) && is_operand(op.b) && is_result(op.c) &&
-         (plain || op.c.dtype == DType::bf16);
+         more && (plain || op.c.dtype == DType::bf16);
 }
 
 bool takes_hopper(const GroupedGemmWgrad& op) {
@@ -61,6 +65,8 @@ bool takes_hopper(const GroupedGemmWgrad& op) {
 void multiply_hopper(const GroupedGemm& op, const Call& call) {
   const GroupedParams params{.a = map_of(op.a),
                              .b = map_of(op.b),
+                             .more_a = map_of(op.more_a),
+                             .more_b = map_of(op.more_b),
                              .sums = op.c.dtype == DType::bf16
                                          ? make_map(layout_of(op.c), GradientTile::kWarpRows)
                                          : CUtensorMap{},
@@ -73,6 +79,7 @@ void multiply_hopper(const GroupedGemm& op, const Call& call) {
                              .rows = 0,
                              .columns = static_cast<int>(op.c.shape[1]),
                              .depth = static_cast<int>(op.a.shape[1]),
+                             .more = op.more_a.defined() ? static_cast<int>(op.more_a.shape[1]) : 0,
                              .to = op.to.as<std::int32_t>(),
                              .scale = op.scale.as<float>(),
                              .wide = op.c.dtype == DType::f32,
@@ -84,6 +91,8 @@ void multiply_hopper(const GroupedGemm& op, const Call& call) {
 void multiply_hopper(const GroupedGemmWgrad& op, const Call& call) {
   const GroupedParams params{.a = map_of(op.a),
                              .b = map_of(op.b),
+                             .more_a = {},
+                             .more_b = {},
                              .sums = make_map(layout_of(op.dw), GradientTile::kWarpRows),
                              .offsets = op.offsets.as<std::int32_t>(),
                              .c = op.dw.data,
@@ -94,6 +103,7 @@ void multiply_hopper(const GroupedGemmWgrad& op, const Call& call) {
                              .rows = static_cast<int>(op.dw.shape[1]),
                              .columns = static_cast<int>(op.dw.shape[2]),
                              .depth = 0,
+                             .more = 0,
                              .to = nullptr,
                              .scale = nullptr,
                              .wide = op.dw.dtype == DType::f32,

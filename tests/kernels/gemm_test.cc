@@ -207,6 +207,36 @@ TEST(GroupedGemm, Gradients) {
   EXPECT_EQ(values(assigned), values(once));
 }
 
+TEST(GroupedGemm, AddsTermOfAllExperts) {
+  Buffers b;
+  const Tensor offsets = b.ints({0, 2, 2, 4}, {4}), x = b.normal(DType::f64, {5, 3}),
+               to = b.ints({4, 0, 1, 3, 2}, {5}), more_a = strided_normal(b, DType::f64, 5, 2);
+  for (const bool trans : {false, true}) {
+    const Tensor w = b.normal(DType::f64, {3, trans ? 6 : 3, trans ? 3 : 6}),
+                 more_b = b.normal(DType::f64, {trans ? 6 : 2, trans ? 2 : 6}),
+                 plain = b.zeros(DType::f64, {5, 6}), all = b.zeros(DType::f64, {5, 6}),
+                 c = b.zeros(DType::f64, {5, 6});
+    run(GroupedGemm{.a = x, .b = w, .offsets = offsets, .c = plain, .trans_b = trans});
+    run(Gemm{.a = more_a, .b = more_b, .c = all, .trans_b = trans});
+    run(GroupedGemm{.a = x,
+                    .b = w,
+                    .more_a = more_a,
+                    .more_b = more_b,
+                    .offsets = offsets,
+                    .to = to,
+                    .c = c,
+                    .trans_b = trans});
+    for (std::int64_t r = 0; r < 5; ++r) {
+      const auto row = static_cast<std::int64_t>(get(to, r));
+      for (std::int64_t j = 0; j < 6; ++j) {
+        // The last row belongs to no expert.
+        const double sum = r < 4 ? get(plain, r * 6 + j) + get(all, r * 6 + j) : 0;
+        EXPECT_NEAR(get(c, row * 6 + j), sum, 1e-14) << r << ' ' << j;
+      }
+    }
+  }
+}
+
 TEST(GroupedGemm, PlacesScaledRows) {
   Buffers b;
   const Tensor offsets = b.ints({0, 2, 2, 4}, {4}), x = b.normal(DType::f64, {5, 3}),
@@ -281,6 +311,12 @@ TEST(GroupedGemm, RejectsMalformed) {
   expect_rejected(op, "b: expected shape [*, 5, 3]");
   expect_rejected(GroupedGemmWgrad{.a = c, .b = a, .offsets = offsets, .dw = w},
                   "dw: expected shape [*, 5, 3]");
+  op.trans_b = false;
+  op.more_a = c;
+  expect_rejected(op, "more_b: expected [5, 5]");
+  op.more_b = b.zeros(DType::f32, {5, 5});
+  op.scale = b.zeros(DType::f32, {4});
+  expect_rejected(op, "scale: not allowed with more_a");
 }
 
 TEST(Gemm, WorkCountsMultiplyAddsAndEveryByteOnce) {

@@ -116,6 +116,25 @@ TEST_P(CudaGroupedGemm, ScatteredProduct) {
   }
 }
 
+TEST_P(CudaGroupedGemm, ProductWithTermOfAllExperts) {
+  const Case& c = GetParam();
+  constexpr std::int64_t kMore[] = {48, 3, 136};  // widths; the second is none of TMA
+  for (const DType storage : {DType::bf16, DType::f32}) {
+    for (const std::int64_t more : kMore) {
+      SCOPED_TRACE(more);
+      compare_op(storage, [&](Side& s) {
+        return GroupedGemm{.a = s.input("a", {c.tokens(), c.in}, c.rows),
+                           .b = s.input("b", {c.experts(), c.in, c.out}, c.rows),
+                           .more_a = s.input("more_a", {c.tokens(), more}, kPaddedRows),
+                           .more_b = s.input("more_b", {more, c.out}, c.rows),
+                           .offsets = s.ints("offsets", c.offsets(), {c.experts() + 1}),
+                           .to = s.ints("to", shuffled(c.tokens()), {c.tokens()}),
+                           .c = s.output("c", {c.tokens(), c.out}, c.rows)};
+      });
+    }
+  }
+}
+
 GroupedGemmWgrad weight_gradient(Side& s, const Case& c, bool wide, bool add = true) {
   Make dw = c.rows;
   dw.stat = wide;

@@ -26,7 +26,7 @@ template <class Tile>
 class GroupedLoader {
  public:
   __device__ GroupedLoader(const GroupedParams& params, GroupedShared<Tile>& shared)
-      : params_(params), shared_(shared) {}
+      : params_(params), shared_(shared), own_depth_(own_depth<Tile>(params)) {}
 
   __device__ __forceinline__ void run() {
     Ring<2> at_work;
@@ -59,24 +59,30 @@ class GroupedLoader {
   }
 
   __device__ __forceinline__ void load(const GroupedWork& work, int depth, Barrier& landed) {
+    // Behind an expert's own depth comes that of the term of all experts.
+    const bool more = !Tile::kGradient && depth >= own_depth_;
+    if (more) depth -= own_depth_;
+    const CUtensorMap& from_a = more ? params_.more_a : params_.a;
+    const CUtensorMap& from_b = more ? params_.more_b : params_.b;
+    const int matrix = Tile::kGradient || more ? 0 : work.expert;
     const int row_boxes = work.row_boxes(), column_boxes = work.column_boxes();
     landed.arrive_expecting((row_boxes + column_boxes) * Tile::kBoxBytes);
     for (int i = 0; i < row_boxes; ++i) {
       const int row = work.row + i * Tile::kBox;
-      load_box(params_.a, landed, shared_.a[at_.stage()] + i * Tile::kBox * Tile::kBox,
+      load_box(from_a, landed, shared_.a[at_.stage()] + i * Tile::kBox * Tile::kBox,
                Tile::kGradient ? row : depth, Tile::kGradient ? depth : row, 0);
     }
     for (int i = 0; i < column_boxes; ++i) {
       const int column = work.column + i * Tile::kBox;
       const bool along_depth = Tile::kB == Along::depth;
-      load_box(params_.b, landed, shared_.b[at_.stage()] + i * Tile::kBox * Tile::kBox,
-               along_depth ? depth : column, along_depth ? column : depth,
-               Tile::kGradient ? 0 : work.expert);
+      load_box(from_b, landed, shared_.b[at_.stage()] + i * Tile::kBox * Tile::kBox,
+               along_depth ? depth : column, along_depth ? column : depth, matrix);
     }
   }
 
   const GroupedParams& params_;
   GroupedShared<Tile>& shared_;
+  int own_depth_;
   Ring<Tile::kStages> at_, at_partial_;
 };
 

@@ -96,7 +96,7 @@ class ProductTiles {
             column,
             min(Tile::kColumns, params_.columns - column),
             0,
-            params_.depth};
+            params_.more > 0 ? own_depth<Tile>(params_) + params_.more : params_.depth};
   }
 
   int items;

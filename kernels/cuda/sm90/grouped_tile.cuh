@@ -32,9 +32,10 @@ struct GroupedTile {
 };
 
 struct GroupedParams {
-  CUtensorMap a;     // rows [rows, width]
-  CUtensorMap b;     // matrices [rows, experts, width], or rows
-  CUtensorMap sums;  // gradient in f32, products in bf16: c in boxes of kWarpRows rows
+  CUtensorMap a;               // rows [rows, width]
+  CUtensorMap b;               // matrices [rows, experts, width], or rows
+  CUtensorMap more_a, more_b;  // products: the term of all experts, one matrix
+  CUtensorMap sums;            // gradient in f32, products in bf16: c in boxes of kWarpRows rows
   const int* offsets;
   void* c;                          // products: [rows, columns]; gradient: [experts, rows, columns]
   std::int64_t c_stride, c_expert;  // elements
@@ -42,11 +43,18 @@ struct GroupedParams {
   int experts;
   int rows, columns;   // gradient: of a matrix; products: columns alone
   int depth;           // products: width of a
+  int more;            // products: width of the term of all experts, or 0
   const int* to;       // products in bf16: rows of c, or null
   const float* scale;  // products in bf16: by rows of c, or null
   bool wide;           // c in f32, else in bf16
   bool add;            // to what is there
 };
+
+/// Depth of an expert's own term in whole steps: that of all experts begins there.
+template <class Tile>
+__device__ __forceinline__ int own_depth(const GroupedParams& params) {
+  return (params.depth + Tile::kDepth - 1) / Tile::kDepth * Tile::kDepth;
+}
 
 /// A tile of c. expert < 0 ends the kernel.
 struct GroupedWork {
