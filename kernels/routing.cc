@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/bytes.h"
+#include "kernels/wide_linear.h"
 
 namespace strait::kernels {
 namespace {
@@ -130,6 +131,14 @@ void check(const RouteBwd& op) {
   c.disjoint("dlogits", op.dlogits, "logits", op.logits);
   c.disjoint("dlogits", op.dlogits, "scores", op.scores);
   c.disjoint("dlogits", op.dlogits, "dweight", op.dweight);
+  if (!op.parts.defined()) return;
+  c.compute_dtype("parts", op.parts);
+  c.shape("parts", op.parts, {tokens, parts_of(op.parts.dtype) * experts});
+  c.that(stat_dtype(op.parts.dtype) == op.logits.dtype,
+         "parts: expected a dtype with statistics in ", name_of(op.logits.dtype), ", got ",
+         name_of(op.parts.dtype));
+  c.that(chosen == 1, "parts: one expert a token is needed, got ", chosen);
+  check_matrix(c, "row_of", op.row_of, tokens, 1, DType::i32);
 }
 
 void check(const RouterBiasUpdate& op) {
@@ -173,7 +182,8 @@ Work work(const RouteLosses& op) {
 }
 
 Work work(const RouteBwd& op) {
-  return {0, bytes_of({op.dweight, op.logits, op.scores, op.expert, op.fraction, op.dlogits})};
+  return {0, bytes_of({op.dweight, op.logits, op.scores, op.expert, op.fraction, op.dlogits,
+                       op.row_of, op.parts})};
 }
 
 Work work(const RouterBiasUpdate& op) {

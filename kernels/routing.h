@@ -73,6 +73,9 @@ struct RouteBwd {
   ConstTensor fraction = {};  // [R, E]; needed when aux_coef != 0
   ConstTensor sequence = {};  // [T] i32
   Tensor dlogits;             // [T, E] stat dtype, assigned
+  ConstTensor row_of = {};    // [T, 1] i32 (permute.h), needed with `parts`; K = 1
+  Tensor parts = {};          // [T, P E] compute dtype, or absent: dlogits by sorted rows, in the
+                              // parts of WideLinearFwd's beside one another: hi, hi, hi, lo
   std::int64_t length = 0;    // needed with `sequence`
   RouterRule rule;
   double aux_coef = 0;

@@ -28,6 +28,10 @@ void check(const WideLinearFwd& op) {
   check_map(c, "x", op.x, op.w, "y", op.y);
   c.disjoint("y", op.y, "x", op.x);
   c.disjoint("y", op.y, "w", op.w);
+  c.optional_shape("parts", op.parts, {parts_of(op.x.dtype) * op.w.shape[0], op.w.shape[1]});
+  c.dtype("parts", op.parts, op.x.dtype);
+  c.contiguous("parts", op.parts);
+  c.disjoint("parts", op.parts, "w", op.w);
 }
 
 void check(const WideLinearBwd& op) {
@@ -38,7 +42,7 @@ void check(const WideLinearBwd& op) {
 }
 
 Work work(const WideLinearFwd& op) {
-  return {flops(op.x, op.w), bytes_of({op.x, op.w, op.y})};
+  return {flops(op.x, op.w), bytes_of({op.x, op.w, op.y, op.parts})};
 }
 
 Work work(const WideLinearBwd& op) {

@@ -290,6 +290,11 @@ void route_backward(const RouteBwd& op) {
     const Real dlse = static_cast<Real>(2 * op.z_coef) * scalar_or_one<Real>(op.z_scale) * lse;
     for (std::int64_t e = 0; e < experts; ++e) gradient[e] += dlse * std::exp(logits[e] - lse);
   }
+  if (!op.parts.defined()) return;
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    Real* to = op.parts.as<Real>() + op.row_of.as<std::int32_t>()[t] * op.parts.stride[0];
+    std::copy_n(op.dlogits.as<Real>() + t * experts, experts, to);
+  }
 }
 
 template <class Real>

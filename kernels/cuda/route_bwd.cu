@@ -1,3 +1,4 @@
+#include "kernels/cuda/dtype.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/route_support.h"
 #include "kernels/cuda/run.h"
@@ -16,6 +17,10 @@ struct Args {
   const float* fraction;  // [sequences, experts], read when balance is not 0
   const int* sequence;    // or null: whole sequences of `length` tokens
   float* dlogits;
+  const int* row_of;
+  void* parts;  // or null
+  bool parts_bf16;
+  std::int64_t parts_stride;
   int tokens, experts, chosen, length;
   const double* z_scale;    // or null: 1
   float scale, balance, z;  // balance: coefficient of sum_e f_e p_e of a token
@@ -43,6 +48,19 @@ __device__ __forceinline__ void weigh_backward(const Args& args, int token, floa
     dscores[args.expert[choices + k]] = args.scale * gradient;
   }
   __syncwarp();
+}
+
+/// What a product needs of a gradient, in the row of its token.
+__device__ __forceinline__ void store_parts(const Args& args, int token, int e, float gradient) {
+  const std::int64_t at = args.row_of[token] * args.parts_stride + e;
+  if (!args.parts_bf16) {
+    static_cast<float*>(args.parts)[at] = gradient;
+    return;
+  }
+  bf16* const parts = static_cast<bf16*>(args.parts) + at;
+  const bf16 hi = __float2bfloat16_rn(gradient);
+  for (int i = 0; i < 3; ++i) parts[i * args.experts] = hi;
+  parts[3 * args.experts] = __float2bfloat16_rn(gradient - __bfloat162float(hi));
 }
 
 /// gradient += coefficient d(sum_e f_e p_e)/dscores; f is constant, p depends on every score.
@@ -98,8 +116,10 @@ __global__ void __launch_bounds__(kThreads) route_backward(const Args args) {
         gradient[i] = fmaf(2.0f * z * lse, expf(args.logits[row + e] - lse), gradient[i]);
       });
     }
-    for_each_expert<kPerLane>(args.experts,
-                              [&](int i, int e) { args.dlogits[row + e] = gradient[i]; });
+    for_each_expert<kPerLane>(args.experts, [&](int i, int e) {
+      args.dlogits[row + e] = gradient[i];
+      if (args.parts) store_parts(args, t, e, gradient[i]);
+    });
     __syncwarp();
   }
 }
@@ -124,6 +144,10 @@ void run(const RouteBwd& op, const Stream& stream) {
                   .fraction = op.fraction.as<float>(),
                   .sequence = op.sequence.as<std::int32_t>(),
                   .dlogits = op.dlogits.as<float>(),
+                  .row_of = op.row_of.as<std::int32_t>(),
+                  .parts = op.parts.data,
+                  .parts_bf16 = op.parts.dtype == DType::bf16,
+                  .parts_stride = op.parts.defined() ? op.parts.stride[0] : 0,
                   .tokens = static_cast<int>(tokens),
                   .experts = static_cast<int>(experts),
                   .chosen = static_cast<int>(op.expert.shape[1]),

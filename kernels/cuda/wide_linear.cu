@@ -4,6 +4,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/run.h"
 #include "kernels/cuda/support.h"
+#include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 
 // f32 operands as sums of bf16 parts, multiplied on the tensor cores: three parts hold all 24 bits,
@@ -23,15 +24,16 @@ __device__ __forceinline__ bf16 part_of(float x, int part) {
   return rounded;
 }
 
-/// Three copies of a matrix [rows, columns] one behind the other along rows, or beside one another
-/// along columns, each of one part. `padded`: rows or columns of a copy, those beyond are zero.
+/// Copies of a matrix [rows, columns] one behind the other along rows, or beside one another along
+/// columns, each of one part. `padded`: rows or columns of a copy, those beyond are zero.
 struct SplitArgs {
   const float* x = nullptr;
   bf16* y = nullptr;
   std::int64_t x_stride = 0;
   int rows = 0, columns = 0, padded = 0;
   bool beside = false;
-  int part[3] = {};
+  int copies = 3;
+  int part[4] = {};
 };
 
 __global__ void __launch_bounds__(kThreads) split_matrix(const SplitArgs args) {
@@ -43,9 +45,10 @@ __global__ void __launch_bounds__(kThreads) split_matrix(const SplitArgs args) {
   const auto row = static_cast<int>(i / columns), column = static_cast<int>(i % columns);
   const bool inside = row < args.rows && column < args.columns;
   const float x = inside ? args.x[row * args.x_stride + column] : 0.0f;
-  for (int c = 0; c < 3; ++c) {
+  for (int c = 0; c < args.copies; ++c) {
     const std::int64_t at =
-        args.beside ? (3 * static_cast<std::int64_t>(row) + c) * columns + column : c * copy + i;
+        args.beside ? (args.copies * static_cast<std::int64_t>(row) + c) * columns + column
+                    : c * copy + i;
     args.y[at] = part_of(x, args.part[c]);
   }
 }
@@ -104,18 +107,27 @@ std::string unsupported(const WideLinearBwd& op) {
 }
 
 void run(const WideLinearFwd& op, const Stream& stream) {
+  const Call call{op.kName, stream, {op.x, op.w, op.y}};
   if (op.x.dtype == DType::f32) {
+    if (op.parts.defined()) run(Copy{.x = op.w, .y = op.parts}, stream);
     return run(Gemm{.a = op.x, .b = op.w, .c = op.y, .trans_b = true}, stream);
   }
   const std::int64_t tokens = op.x.shape[0], in = op.x.shape[1], out = op.w.shape[0];
-  if (op.y.numel() == 0) return;
   const int padded = padded_of(op.w);
+  if (op.parts.defined() && op.parts.numel() > 0) {
+    split(call, op.w, op.parts.as<bf16>(),
+          {.padded = static_cast<int>(out), .copies = 4, .part = {0, 1, 2, 0}});
+  }
+  if (op.y.numel() == 0) return;
   const Pieces pieces(stream, static_cast<std::size_t>(3 * padded * in) * sizeof(bf16),
                       static_cast<std::size_t>(3 * padded * tokens) * sizeof(float));
-  bf16* const w = at<bf16>(pieces.base, pieces.first);
+  bf16* w = at<bf16>(pieces.base, pieces.first);
   auto* const parts = at<float>(pieces.base, pieces.second);
-  const Call call{op.kName, stream, {op.x, op.w, op.y}};
-  split(call, op.w, w, {.padded = padded, .part = {0, 1, 2}});
+  if (op.parts.defined() && padded == out) {
+    w = op.parts.as<bf16>();
+  } else {
+    split(call, op.w, w, {.padded = padded, .part = {0, 1, 2}});
+  }
   run(Gemm{.a = op.x,
            .b = Tensor(w, DType::bf16, {3 * padded, in}),
            .c = Tensor(parts, DType::f32, {tokens, 3 * padded}),

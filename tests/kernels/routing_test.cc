@@ -463,6 +463,46 @@ TEST(RouteCheck, NamesWhatIsWrong) {
       "");
 }
 
+/// Empty when launching the op throws an OpError with this text in it.
+std::string complaint_of(const RouteBwd& op, const Stream& stream, const std::string& text) {
+  try {
+    launch(op, stream);
+  } catch (const OpError& error) {
+    const std::string message = error.what();
+    return message.find(text) != std::string::npos ? "" : message;
+  }
+  return "accepted";
+}
+
+TEST(RouteBackward, WritesGradientsBySortedRows) {
+  Buffers b;
+  Routing r(b, {"", 5, 1, 3, 1, {}}, DType::f64);
+  r.forward();
+  const Tensor dlogits = b.poisoned(DType::f64, {5, 3}), parts = b.poisoned(DType::f64, {5, 3}),
+               row_of = b.ints({3, 0, 4, 1, 2}, {5, 1});
+  RouteBwd op{.dweight = b.normal(DType::f64, {5, 1}),
+              .logits = r.logits,
+              .scores = r.scores,
+              .expert = r.expert,
+              .dlogits = dlogits,
+              .row_of = row_of,
+              .parts = parts,
+              .rule = {}};
+  launch(op, Stream{});
+  for (std::int64_t t = 0; t < 5; ++t) {
+    const auto row = static_cast<std::int64_t>(get(row_of, t));
+    EXPECT_TRUE(bit_equal(parts.slice(0, row, 1), dlogits.slice(0, t, 1))) << t;
+  }
+  const Stream plan{.device = Device::plan};
+  op.row_of = {};
+  EXPECT_EQ(complaint_of(op, plan, "row_of"), "");
+  op.row_of = row_of;
+  op.parts = b.zeros(DType::f64, {5, 12});
+  EXPECT_EQ(complaint_of(op, plan, "parts: expected shape [5, 3]"), "");
+  op.parts = b.zeros(DType::bf16, {5, 12});
+  EXPECT_EQ(complaint_of(op, plan, "statistics in f64"), "");
+}
+
 TEST(RouteCheck, AuxiliaryGradientNeedsItsFractions) {
   Buffers b;
   Routing r(b, {"", 4, 1, 4, 2, {}}, DType::f64);

@@ -22,6 +22,14 @@ TEST(WideLinear, Gradient) {
   }
 }
 
+TEST(WideLinear, KeepsTheWeightForProducts) {
+  Buffers b;
+  const Tensor x = b.normal(DType::f64, {2, 5}), w = b.normal(DType::f64, {3, 5}),
+               parts = b.poisoned(DType::f64, {3, 5});
+  run(WideLinearFwd{.x = x, .w = w, .y = b.poisoned(DType::f64, {2, 3}), .parts = parts});
+  EXPECT_EQ(values(parts), values(w));
+}
+
 TEST(WideLinear, RejectsMalformed) {
   Buffers b;
   const Tensor x = b.zeros(DType::bf16, {4, 3}), w = b.zeros(DType::f32, {2, 3}),
@@ -35,6 +43,11 @@ TEST(WideLinear, RejectsMalformed) {
   expect_rejected(with([&](auto& o) { o.w = b.zeros(DType::f32, {2, 4}); }), "w");
   expect_rejected(with([&](auto& o) { o.w = b.zeros(DType::bf16, {2, 3}); }), "w");
   expect_rejected(with([&](auto& o) { o.y = b.zeros(DType::bf16, {4, 2}); }), "y");
+  expect_rejected(with([&](auto& o) {
+                    o.parts = b.zeros(DType::bf16, {6, 3});
+                  }),
+                  "parts: expected shape [8, 3]");
+  expect_rejected(with([&](auto& o) { o.parts = b.zeros(DType::f32, {8, 3}); }), "parts");
   expect_rejected(WideLinearBwd{.dy = y, .w = w, .dx = b.zeros(DType::bf16, {3, 3})}, "dy");
 }
 

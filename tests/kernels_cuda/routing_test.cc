@@ -243,6 +243,49 @@ TEST_F(CudaRouting, BiasMovesByAdamW) {
   });
 }
 
+/// The backward of 37 tokens with one of 20 experts each; rows of `parts` in reverse.
+RouteBwd backward_in_parts(Side& s, std::int64_t parts) {
+  constexpr std::int64_t kTokens = 37, kExperts = 20;
+  std::vector<std::int32_t> expert(kTokens), row_of(kTokens);
+  for (std::int32_t t = 0; t < kTokens; ++t) {
+    expert[static_cast<std::size_t>(t)] = 7 * t % kExperts;
+    row_of[static_cast<std::size_t>(t)] = kTokens - 1 - t;
+  }
+  const Make stat{.stat = true};
+  return {.dweight = s.input("dweight", {kTokens, 1}, stat),
+          .logits = s.input("logits", {kTokens, kExperts}, stat),
+          .scores = s.input("scores", {kTokens, kExperts}, stat),
+          .expert = s.ints("expert", expert, {kTokens, 1}),
+          .dlogits = s.output("dlogits", {kTokens, kExperts}, stat),
+          .row_of = s.ints("row_of", row_of, {kTokens, 1}),
+          .parts = s.output("parts", {kTokens, parts * kExperts}),
+          .rule = kSigmoid};
+}
+
+TEST_F(CudaRouting, GradientsBySortedRows) {
+  compare_op(DType::f32, [](Side& s) { return backward_in_parts(s, 1); });
+  Side side(Side::Kind::device, DType::bf16);
+  std::vector<double> dlogits, parts;
+  const auto results = evaluate(side, [](Side& s) { return backward_in_parts(s, 4); });
+  expect_intact(results);
+  for (const auto& r : results) {
+    if (r.name == "dlogits") dlogits = strait::test::values(r.view);
+    if (r.name == "parts") parts = strait::test::values(r.view);
+  }
+  ASSERT_EQ(dlogits.size(), 37u * 20);
+  ASSERT_EQ(parts.size(), 4 * dlogits.size());
+  for (std::size_t t = 0; t < 37; ++t) {
+    const double* row = parts.data() + (36 - t) * 80;
+    for (std::size_t e = 0; e < 20; ++e) {
+      const double exact = dlogits[t * 20 + e];
+      EXPECT_EQ(row[20 + e], row[e]);
+      EXPECT_EQ(row[40 + e], row[e]);
+      // Two parts hold 16 bits.
+      EXPECT_NEAR(row[e] + row[60 + e], exact, std::abs(exact) / (1 << 16)) << t << ' ' << e;
+    }
+  }
+}
+
 TEST_F(CudaRouting, RejectsTooManyExperts) {
   const Case c{"", 2, 1, 513, 1, kSoftmax};
   expect_unsupported(

@@ -49,6 +49,40 @@ TEST_P(CudaWideLinear, Backward) {
   }
 }
 
+/// A tensor's values after an evaluation, row by row.
+std::vector<double> values_of(const std::vector<Side::Result>& results, const std::string& name) {
+  for (const Side::Result& r : results) {
+    if (r.name == name) return strait::test::values(r.view);
+  }
+  ADD_FAILURE() << "no " << name;
+  return {};
+}
+
+TEST_P(CudaWideLinear, PartsAddUpToTheWeight) {
+  const Case& c = GetParam();
+  compare_op(DType::f32, [&](Side& s) {
+    return WideLinearFwd{.x = s.input("x", {c.tokens, c.in}, c.rows),
+                         .w = s.input("w", {c.out, c.in}, {.stat = true}),
+                         .y = s.output("y", {c.tokens, c.out}, {.stat = true}),
+                         .parts = s.output("parts", {c.out, c.in})};
+  });
+  Side side(Side::Kind::device, DType::bf16);
+  const auto results = evaluate(side, [&](Side& s) {
+    return WideLinearFwd{.x = s.input("x", {c.tokens, c.in}, c.rows),
+                         .w = s.input("w", {c.out, c.in}, {.stat = true}),
+                         .y = s.output("y", {c.tokens, c.out}, {.stat = true}),
+                         .parts = s.output("parts", {4 * c.out, c.in})};
+  });
+  expect_intact(results);
+  const std::vector<double> w = values_of(results, "w"), parts = values_of(results, "parts");
+  const std::size_t size = w.size();
+  ASSERT_EQ(parts.size(), 4 * size);
+  for (std::size_t i = 0; i < size; ++i) {
+    EXPECT_EQ(parts[i] + parts[size + i] + parts[2 * size + i], w[i]) << i;
+    EXPECT_EQ(parts[3 * size + i], parts[i]) << i;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, CudaWideLinear, testing::ValuesIn(cases()),
                          [](const testing::TestParamInfo<Case>& info) { return info.param.name; });
 

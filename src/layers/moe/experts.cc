@@ -107,14 +107,16 @@ void Experts::backward_weighted(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTe
   weight_gradient(ctx, dgate_up, x, offsets, gate_up_);
 }
 
-void Experts::add_input_gradient(Ctx& ctx, ConstTensor dgate_up, ConstTensor offsets,
-                                 ConstTensor to, Tensor dx) const {
+void Experts::input_gradient(Ctx& ctx, ConstTensor dgate_up, ConstTensor offsets, ConstTensor to,
+                             const MoreInput& more, Tensor dx) const {
   launch(kernels::GroupedGemm{.a = dgate_up,
                               .b = gate_up_.weight,
+                              .more_a = more.rows,
+                              .more_b = more.matrix,
                               .offsets = offsets,
                               .to = to,
                               .c = dx,
-                              .accumulate = true},
+                              .accumulate = !more.rows.defined()},
          ctx.stream);
 }
 

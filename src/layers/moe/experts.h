@@ -28,12 +28,15 @@ class Experts {
 
   /// The backward where rows were weighted by choice: dy are the gradients of the weighted rows.
   /// First dgate_up [N, 2F] and dweight [T, K], assigned, and the weights' gradients; then
-  /// dx[to[r]] += row r's.
+  /// dx[to[r]] = row r's + rows[r] matrix or, without such a term, += row r's.
   void backward_weighted(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets,
                          ConstTensor choice_of, ConstTensor weight, Tensor dgate_up,
                          Tensor dweight);
-  void add_input_gradient(Ctx& ctx, ConstTensor dgate_up, ConstTensor offsets, ConstTensor to,
-                          Tensor dx) const;
+  struct MoreInput {
+    ConstTensor rows = {}, matrix = {};  // [N, J], [J, D]
+  };
+  void input_gradient(Ctx& ctx, ConstTensor dgate_up, ConstTensor offsets, ConstTensor to,
+                      const MoreInput& more, Tensor dx) const;
   std::int64_t width() const { return width_; }
 
  private:

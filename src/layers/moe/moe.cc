@@ -129,8 +129,14 @@ void MoeFfn::backward_direct(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const Tensor dweight = ctx.scratch.take(saved_.routing.weight.dtype, {dy.shape[0], 1});
   experts_.backward_weighted(ctx, saved_.rows, sorted_rows(ctx, dy), expert_offsets(),
                              saved_.choice_of, saved_.routing.weight, dgate_up, dweight);
-  router_.backward(ctx, dweight, dx);
-  experts_.add_input_gradient(ctx, dgate_up, expert_offsets(), saved_.choice_of, dx);
+  if (router_.has_input_term()) {
+    const Router::InputTerm term = router_.backward_term(ctx, dweight, saved_.row_of);
+    experts_.input_gradient(ctx, dgate_up, expert_offsets(), saved_.choice_of,
+                            {.rows = term.rows, .matrix = term.matrix}, dx);
+  } else {
+    router_.backward(ctx, dweight, dx);
+    experts_.input_gradient(ctx, dgate_up, expert_offsets(), saved_.choice_of, {}, dx);
+  }
   if (shared_) shared_->backward_add(ctx, dy, dx);
 }
 

@@ -22,7 +22,8 @@ kernels::RouterRule rule_of(const config::Moe& moe) {
 Router::Router(const Build& build, const std::string& name)
     : config_(build.model.ffn.moe),
       rule_(rule_of(config_)),
-      scorer_(make_scorer(build, name, classes())) {
+      scorer_(make_scorer(build, name, classes())),
+      linear_(dynamic_cast<LinearScorer*>(scorer_.get())) {
   if (config_.selection_bias) {
     bias_ = &build.table.add({.name = name + ".bias",
                               .shape = {config_.n_experts},
@@ -111,23 +112,43 @@ void Router::balance_losses(Ctx& ctx) {
          ctx.stream);
 }
 
+/// Fills in what the forward kept and the config says.
+void Router::route_backward(Ctx& ctx, kernels::RouteBwd op) const {
+  op.logits = saved_.logits;
+  op.scores = saved_.scores;
+  op.expert = saved_.expert;
+  op.fraction = saved_.fraction;
+  op.sequence = ctx.tokens->sequence;
+  op.length = ctx.tokens->length;
+  op.rule = rule_;
+  op.aux_coef = config_.aux_coef * ctx.scale.per_sequence;
+  op.z_coef = config_.z_coef;
+  op.z_scale = ctx.scale.per_token;
+  launch(op, ctx.stream);
+}
+
 void Router::backward(Ctx& ctx, ConstTensor dweight, Tensor dx) {
   const core::Frame frame(ctx.scratch);
   const Tensor dlogits = ctx.scratch.take(saved_.logits.dtype, {dx.shape[0], classes()});
-  launch(kernels::RouteBwd{.dweight = dweight,
-                           .logits = saved_.logits,
-                           .scores = saved_.scores,
-                           .expert = saved_.expert,
-                           .fraction = saved_.fraction,
-                           .sequence = ctx.tokens->sequence,
-                           .dlogits = dlogits,
-                           .length = ctx.tokens->length,
-                           .rule = rule_,
-                           .aux_coef = config_.aux_coef * ctx.scale.per_sequence,
-                           .z_coef = config_.z_coef,
-                           .z_scale = ctx.scale.per_token},
-         ctx.stream);
+  kernels::RouteBwd op;
+  op.dweight = dweight;
+  op.dlogits = dlogits;
+  route_backward(ctx, op);
   scorer_->backward(ctx, dlogits, dx);
+}
+
+Router::InputTerm Router::backward_term(Ctx& ctx, ConstTensor dweight, ConstTensor row_of) {
+  const std::int64_t tokens = dweight.shape[0];
+  const ConstTensor matrix = linear_->parts();
+  kernels::RouteBwd op;
+  op.parts = ctx.scratch.take(matrix.dtype, {tokens, matrix.shape[0]});
+  const core::Frame frame(ctx.scratch);
+  op.dweight = dweight;
+  op.row_of = row_of;
+  op.dlogits = ctx.scratch.take(saved_.logits.dtype, {tokens, classes()});
+  route_backward(ctx, op);
+  linear_->weight_gradient(ctx, op.dlogits);
+  return {op.parts, matrix};
 }
 
 void Router::end_step(Ctx& ctx) {

@@ -32,6 +32,17 @@ class Router {
   Routing forward(Ctx& ctx, ConstTensor x);
   /// dx assigned: the gradient through the router; dweight [T, K].
   void backward(Ctx& ctx, ConstTensor dweight, Tensor dx);
+
+  /// The same gradient as a product that the caller makes: rows [T, J] in sorted order times matrix
+  /// [J, D].
+  struct InputTerm {
+    ConstTensor rows, matrix;
+  };
+  /// Whether there is one: logits are one linear map and every token goes to one expert.
+  bool has_input_term() const { return linear_ && config_.top_k == 1 && !config_.skip; }
+  /// In place of backward; row_of [T, 1] as in kernels::MoeSort. The rows are scratch of the
+  /// caller's frame.
+  InputTerm backward_term(Ctx& ctx, ConstTensor dweight, ConstTensor row_of);
   /// Sums the counts over data ranks and moves the selection bias.
   void end_step(Ctx& ctx);
 
@@ -44,12 +55,14 @@ class Router {
 
  private:
   void balance_losses(Ctx& ctx);
+  void route_backward(Ctx& ctx, kernels::RouteBwd op) const;
   void prepare_bias(Ctx& ctx);
   void update_bias(Ctx& ctx);
 
   config::Moe config_;
   kernels::RouterRule rule_;
   std::unique_ptr<Scorer> scorer_;
+  LinearScorer* linear_;               // the scorer, where it is one
   core::Param* bias_ = nullptr;        // [E] selection bias, state without gradient
   core::Param* bias_state_ = nullptr;  // [2 E + 1] of the adamw rule: m, v, updates so far
   Tensor choice_bias_;                 // [classes] of this step, or undefined

@@ -19,16 +19,20 @@ LinearSpec widened(LinearSpec spec) {
 WideningLinear::WideningLinear(const Build& build, LinearSpec spec)
     : linear_(build, widened(std::move(spec))) {}
 
-void WideningLinear::forward(Ctx& ctx, ConstTensor x, Tensor y) const {
-  launch(kernels::WideLinearFwd{.x = x, .w = linear_.weight(), .y = y}, ctx.stream);
+void WideningLinear::forward(Ctx& ctx, ConstTensor x, Tensor y, Tensor parts) const {
+  launch(kernels::WideLinearFwd{.x = x, .w = linear_.weight(), .y = y, .parts = parts}, ctx.stream);
 }
 
 void WideningLinear::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
   launch(kernels::WideLinearBwd{.dy = dy, .w = linear_.weight(), .dx = dx}, ctx.stream);
-  if (dy.dtype == dx.dtype) return linear_.weight_gradient(ctx, x, dy);
+  weight_gradient(ctx, x, dy);
+}
+
+void WideningLinear::weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const {
+  if (dy.dtype == x.dtype) return linear_.weight_gradient(ctx, x, dy);
   const core::Frame frame(ctx.scratch);
   // The weight's gradient may be in the compute dtype, as the input is.
-  const Tensor rounded = ctx.scratch.take(dx.dtype, {dy.shape[0], dy.shape[1]});
+  const Tensor rounded = ctx.scratch.take(x.dtype, {dy.shape[0], dy.shape[1]});
   launch(kernels::Copy{.x = dy, .y = rounded}, ctx.stream);
   linear_.weight_gradient(ctx, x, rounded);
 }
@@ -39,12 +43,24 @@ LinearScorer::LinearScorer(const Build& build, const std::string& name, std::int
           {.name = name, .in = build.model.d_model, .out = classes, .std = build.model.init_std}) {}
 
 void LinearScorer::forward(Ctx& ctx, ConstTensor x, Tensor logits) {
-  x_ = x;
-  gate_.forward(ctx, x, logits);
+  saved_ = {x, {}};
+  if (x.dtype != logits.dtype) {
+    const std::int64_t rows = kernels::parts_of(x.dtype) * gate_.weight().shape[0];
+    saved_.parts = ctx.saved.take(x.dtype, {rows, x.shape[1]});
+  }
+  gate_.forward(ctx, x, logits, saved_.parts);
+}
+
+ConstTensor LinearScorer::parts() const {
+  return saved_.parts.defined() ? saved_.parts : gate_.weight();
 }
 
 void LinearScorer::backward(Ctx& ctx, ConstTensor dlogits, Tensor dx) {
-  gate_.backward(ctx, x_, dlogits, dx);
+  gate_.backward(ctx, saved_.x, dlogits, dx);
+}
+
+void LinearScorer::weight_gradient(Ctx& ctx, ConstTensor dlogits) const {
+  gate_.weight_gradient(ctx, saved_.x, dlogits);
 }
 
 std::unique_ptr<Scorer> make_scorer(const Build& build, const std::string& name,

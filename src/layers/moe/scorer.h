@@ -29,9 +29,13 @@ class WideningLinear {
   /// spec.wide is set here.
   WideningLinear(const Build& build, LinearSpec spec);
 
-  void forward(Ctx& ctx, ConstTensor x, Tensor y) const;
+  /// `parts` as in kernels::WideLinearFwd, or absent.
+  void forward(Ctx& ctx, ConstTensor x, Tensor y, Tensor parts = {}) const;
   /// dx assigned, in the compute dtype as x is.
   void backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
+  /// The half of backward that concerns the weight.
+  void weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const;
+  ConstTensor weight() const { return linear_.weight(); }
 
  private:
   Linear linear_;
@@ -44,9 +48,17 @@ class LinearScorer final : public Scorer {
   void forward(Ctx& ctx, ConstTensor x, Tensor logits) override;
   void backward(Ctx& ctx, ConstTensor dlogits, Tensor dx) override;
 
+  /// For those who make dx by a product of their own: the other half of backward, and what to
+  /// multiply kernels::RouteBwd's parts of dlogits by, [P classes, D].
+  void weight_gradient(Ctx& ctx, ConstTensor dlogits) const;
+  ConstTensor parts() const;
+
  private:
   WideningLinear gate_;
-  ConstTensor x_;
+  struct {
+    ConstTensor x;
+    Tensor parts;
+  } saved_;
 };
 
 }  // namespace strait::layers
