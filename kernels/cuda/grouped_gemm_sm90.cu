@@ -46,6 +46,14 @@ ItemCounters* counters_of(const Call& call) {
   return static_cast<ItemCounters*>(Context::current().zeros(call.stream));
 }
 
+/// Behind the counters, for as many tiles as can be in parts; none where they have no room.
+int* turns_of(const Call& call) {
+  const std::size_t turns = std::size_t{kSplitTiles} * Context::current().multiprocessors() *
+                            GradientTile::kConsumerWarps;
+  if (sizeof(ItemCounters) + turns * sizeof(int) > Context::kZeros) return nullptr;
+  return reinterpret_cast<int*>(counters_of(call) + 1);
+}
+
 }  // namespace
 
 bool takes_hopper(const GroupedGemm& op) {
@@ -75,6 +83,7 @@ void multiply_hopper(const GroupedGemm& op, const Call& call) {
                              .c_stride = op.c.stride[0],
                              .c_expert = 0,
                              .counters = counters_of(call),
+                             .turns = nullptr,
                              .experts = static_cast<int>(op.b.shape[0]),
                              .rows = 0,
                              .columns = static_cast<int>(op.c.shape[1]),
@@ -99,6 +108,7 @@ void multiply_hopper(const GroupedGemmWgrad& op, const Call& call) {
                              .c_stride = op.dw.stride[1],
                              .c_expert = op.dw.stride[0],
                              .counters = counters_of(call),
+                             .turns = turns_of(call),
                              .experts = static_cast<int>(op.dw.shape[0]),
                              .rows = static_cast<int>(op.dw.shape[1]),
                              .columns = static_cast<int>(op.dw.shape[2]),

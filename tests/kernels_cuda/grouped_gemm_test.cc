@@ -60,6 +60,9 @@ std::vector<Case> cases() {
       {"band", {0, 2300, 5}, 64, 520},
       {"only_one_row", {0, 0, 1}, 512, 264},
       {"steps", {64, 63, 65, 0, 128, 127, 1, 256}, 192, 256},
+      // Depths of gradients in parts.
+      {"parts", {0, 9000, 3, 700}, 72, 320},
+      {"parts_of_two", {5, 2600, 0, 70, 2700, 1, 64, 0, 3, 2}, 264, 136},
       random_sizes("random_a", 1, 33, 48),
       random_sizes("random_b", 2, 8, 300),
       random_sizes("random_c", 3, 70, 20),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/sm90/backward_steps.cuh"  // turns
 #include "kernels/cuda/sm90/grouped_loader.cuh"
 #include "kernels/cuda/sm90/grouped_schedule.cuh"
 #include "kernels/cuda/sm90/grouped_sums.cuh"
@@ -74,7 +75,7 @@ class GroupedConsumer {
     if constexpr (Tile::kGradient) {
       if (params_.wide) {
         const BoxPlace box{params_.sums, work.column, first, work.expert};
-        if (row < work.rows) send_f32(box, params_.add, staged, work.columns, d);
+        if (row < work.rows) send_in_turn(work, box, staged, d);
       } else if (params_.add) {
         add_bf16(place, first, d);
       } else {
@@ -110,6 +111,20 @@ class GroupedConsumer {
     wait_products<0>();
     pin(d);
     if (steps > 0) shared_.ready.release_by_warp(before());
+  }
+
+  /// A warp's rows, behind those of the parts of the depth before.
+  template <int kCount>
+  __device__ __forceinline__ void send_in_turn(const GroupedWork& work, const BoxPlace& box,
+                                               SumsBuffer (&staged)[2], const float (&d)[kCount]) {
+    const int warp = static_cast<int>(threadIdx.x) / kWarpLanes - kWarpgroup / kWarpLanes;
+    int* const turn = params_.turns + work.split_tile * Tile::kConsumerWarps + warp;
+    const bool leads = work.parts > 1 && threadIdx.x % kWarpLanes == 0;
+    if (leads) wait_for_turn(turn, work.part);
+    send_f32(box, params_.add || work.part > 0, staged, work.columns, d);
+    if (!leads) return;
+    wait_stores();
+    pass_turn(turn, work.part + 1 < work.parts ? work.part : -1);
   }
 
   __device__ __forceinline__ Ring<Tile::kStages> before() const {

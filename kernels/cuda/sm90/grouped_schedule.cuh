@@ -109,6 +109,93 @@ class ProductTiles {
   ExpertTiles experts_;
 };
 
+/// The depth of experts in parts, so that tiles of an expert with most of the rows keep more blocks
+/// busy than it has tiles. How many parts follows from the rows alone. 32 experts at a time.
+class ExpertParts {
+ public:
+  /// `tiles` of an expert; of all experts at most kSplitTiles a block of the grid are in parts.
+  __device__ ExpertParts(const int* offsets, int experts, int tiles, bool splits)
+      : offsets_(offsets), experts_(experts), tiles_(tiles), most_steps_(1 << 30) {
+    const int steps = (offsets[experts] + kDepth - 1) / kDepth;
+    if (splits) {
+      const int fair = (steps + experts - 1) / experts;
+      const std::int64_t all = static_cast<std::int64_t>(steps) * tiles;
+      const int share = kSplitTiles * static_cast<int>(gridDim.x);
+      most_steps_ = max(max(1, fair + fair / 2), static_cast<int>((all + share - 1) / share));
+    }
+    look_at(0);
+  }
+
+  /// Items of all experts.
+  __device__ int total() {
+    int items = 0;
+    for (int e = lane(); e < experts_; e += kWarpLanes) items += parts_of(e) * tiles_;
+    return __reduce_add_sync(kFullWarp, items);
+  }
+
+  /// Goes to an item below total(); items must not fall from call to call. All tiles of a part come
+  /// before those of the next.
+  __device__ __forceinline__ void seek(int item) {
+    while (item >= base_ + all_) {
+      base_ += all_;
+      split_before_ += __popc(__ballot_sync(kFullWarp, parts_ > 1));
+      look_at(first_ + kWarpLanes);
+    }
+    const int before = base_ + through_ - parts_ * tiles_;
+    const unsigned begun = __ballot_sync(kFullWarp, before <= item && parts_ > 0);
+    const int owner = kWarpLanes - 1 - __clz(static_cast<int>(begun));
+    const int index = item - __shfl_sync(kFullWarp, before, owner);
+    const unsigned split = __ballot_sync(kFullWarp, parts_ > 1);
+    expert = first_ + owner;
+    parts = __shfl_sync(kFullWarp, parts_, owner);
+    part = index / tiles_;
+    tile = index % tiles_;
+    split_tile = (split_before_ + __popc(split & ((1u << owner) - 1))) * tiles_ + tile;
+    const int begin = offsets_[expert], end = offsets_[expert + 1];
+    const int rows = ((end - begin + kDepth - 1) / kDepth + parts - 1) / parts * kDepth;
+    row = begin + part * rows;
+    row_end = max(row, min(end, row + rows));
+  }
+
+  int expert, part, parts;
+  int tile;        // of the expert's
+  int split_tile;  // of all that are in parts, where parts > 1
+  int row, row_end;
+
+ private:
+  static constexpr int kDepth = 64;
+
+  static __device__ __forceinline__ int lane() {
+    return static_cast<int>(threadIdx.x) % kWarpLanes;
+  }
+
+  __device__ __forceinline__ int parts_of(int e) const {
+    if (e >= experts_) return 0;
+    const int steps = (offsets_[e + 1] - offsets_[e] + kDepth - 1) / kDepth;
+    return max(1, (steps + most_steps_ - 1) / most_steps_);
+  }
+
+  __device__ __forceinline__ void look_at(int first) {
+    first_ = first;
+    parts_ = parts_of(first + lane());
+    through_ = parts_ * tiles_;
+#pragma unroll
+    for (int step = 1; step < kWarpLanes; step *= 2) {
+      const int lower = __shfl_up_sync(kFullWarp, through_, step);
+      if (lane() >= step) through_ += lower;
+    }
+    all_ = __shfl_sync(kFullWarp, through_, kWarpLanes - 1);
+  }
+
+  const int* offsets_;
+  int experts_, tiles_;
+  int most_steps_;            // of a part
+  int first_ = 0, base_ = 0;  // first expert in sight, items before it
+  int split_before_ = 0;      // experts in parts before it
+  int all_;                   // items of the experts in sight
+  int parts_, through_;       // of this lane's expert: parts, items up to its last
+};
+
 /// Tiles of the experts' gradients; those of one expert use the same rows.
 template <class Tile>
 class GradientTiles {
@@ -116,31 +203,37 @@ class GradientTiles {
   __device__ explicit GradientTiles(const GroupedParams& params)
       : params_(params),
         row_tiles_((params.rows + Tile::kRows - 1) / Tile::kRows),
-        tiles_(row_tiles_ * ((params.columns + Tile::kColumns - 1) / Tile::kColumns)) {
-    items = tiles_ * params.experts;
+        parts_(params.offsets, params.experts,
+               row_tiles_ * ((params.columns + Tile::kColumns - 1) / Tile::kColumns),
+               params.wide && params.turns) {
+    items = parts_.total();
   }
 
   /// No columns where there is nothing to add.
   __device__ __forceinline__ GroupedWork at(int item) {
-    const int expert = item / tiles_, index = item % tiles_;
-    const int row = index % row_tiles_ * Tile::kRows;
-    const int column = index / row_tiles_ * Tile::kColumns;
-    const int begin = params_.offsets[expert], end = params_.offsets[expert + 1];
+    parts_.seek(item);
+    const int row = parts_.tile % row_tiles_ * Tile::kRows;
+    const int column = parts_.tile / row_tiles_ * Tile::kColumns;
     const int columns = min(Tile::kColumns, params_.columns - column);
-    return {expert,
+    const bool nothing = params_.add && parts_.row == parts_.row_end && parts_.parts == 1;
+    return {parts_.expert,
             row,
             min(Tile::kRows, params_.rows - row),
             column,
-            params_.add && begin == end ? 0 : columns,
-            begin,
-            end};
+            nothing ? 0 : columns,
+            parts_.row,
+            parts_.row_end,
+            parts_.part,
+            parts_.parts,
+            parts_.split_tile};
   }
 
   int items;
 
  private:
   const GroupedParams& params_;
-  int row_tiles_, tiles_;
+  int row_tiles_;
+  ExpertParts parts_;
 };
 
 /// The warp that claims tiles, one ahead of those that load: a claim takes longer than a short
@@ -149,12 +242,17 @@ template <class Tile>
 __device__ __forceinline__ void schedule_grouped(const GroupedParams& params,
                                                  GroupedShared<Tile>& shared) {
   std::conditional_t<Tile::kGradient, GradientTiles<Tile>, ProductTiles<Tile>> tiles(params);
-  ItemQueue queue{params.counters, tiles.items};
+  // Parts of a depth wait for those before them, which no block may hold that has not started: of
+  // gradients even the first item is claimed.
+  const int first = Tile::kGradient ? static_cast<int>(gridDim.x) : 0;
+  ItemQueue queue{params.counters, first + tiles.items, Tile::kGradient};
   Ring<2> at;
   for (Ring<1> claim;; claim.advance()) {
     if (claim.count > 0) shared.claim.wait(claim.phase() ^ 1);
-    GroupedWork work{-1, 0, 0, 0, 0, 0, 0};
-    for (int item; work.columns <= 0 && (item = queue.next()) >= 0;) work = tiles.at(item);
+    GroupedWork work{.expert = -1};
+    for (int item; work.columns <= 0 && (item = queue.next()) >= 0;) {
+      work = tiles.at(item - first);
+    }
     if (work.columns <= 0) work.expert = -1;
     shared.work_ready.wait_empty(at);
     if (threadIdx.x % kWarpLanes == 0) {

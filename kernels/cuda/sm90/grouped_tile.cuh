@@ -40,6 +40,7 @@ struct GroupedParams {
   void* c;                          // products: [rows, columns]; gradient: [experts, rows, columns]
   std::int64_t c_stride, c_expert;  // elements
   ItemCounters* counters;
+  int* turns;  // gradient in f32: zeros before a kernel and after it, of a warp of each split tile
   int experts;
   int rows, columns;   // gradient: of a matrix; products: columns alone
   int depth;           // products: width of a
@@ -50,6 +51,9 @@ struct GroupedParams {
   bool add;            // to what is there
 };
 
+/// Tiles of gradients in parts, at most, for each block of the grid.
+inline constexpr int kSplitTiles = 3;
+
 /// Depth of an expert's own term in whole steps: that of all experts begins there.
 template <class Tile>
 __device__ __forceinline__ int own_depth(const GroupedParams& params) {
@@ -59,9 +63,12 @@ __device__ __forceinline__ int own_depth(const GroupedParams& params) {
 /// A tile of c. expert < 0 ends the kernel.
 struct GroupedWork {
   int expert;
-  int row, rows;        // first row of c and how many are there
-  int column, columns;  // of c
-  int depth, depth_end;
+  int row = 0, rows = 0;        // first row of c and how many are there
+  int column = 0, columns = 0;  // of c
+  int depth = 0, depth_end = 0;
+  // Of a gradient whose depth is in parts, which are added in order: this one, all, and the tile's
+  // place among those in parts.
+  int part = 0, parts = 1, split_tile = 0;
 
   __device__ __forceinline__ int steps() const { return (depth_end - depth + 63) / 64; }
   __device__ __forceinline__ int row_boxes() const { return (rows + 63) / 64; }
