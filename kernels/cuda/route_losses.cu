@@ -8,7 +8,7 @@ namespace {
 
 using namespace route;
 
-constexpr int kFractionThreads = 512;
+constexpr int kFractionThreads = 1024, kFractionReads = 4;
 constexpr int kFinishThreads = 256;
 
 struct FractionArgs {
@@ -29,6 +29,15 @@ struct Args {
   int tokens, experts, length, blocks;
 };
 
+/// Counts the lanes' experts, all lanes of one expert at once: most may have chosen alike. -1:
+/// none.
+__device__ __forceinline__ void count_by_warp(int* histogram, int expert) {
+  const unsigned alike = __match_any_sync(kAllLanes, expert);
+  if (expert >= 0 && lane_id() == __ffs(static_cast<int>(alike)) - 1) {
+    atomicAdd(&histogram[expert], __popc(alike));
+  }
+}
+
 /// One block per sequence: the shares of its choices.
 __global__ void __launch_bounds__(kFractionThreads) choice_fractions(const FractionArgs args) {
   extern __shared__ int histogram[];
@@ -44,8 +53,16 @@ __global__ void __launch_bounds__(kFractionThreads) choice_fractions(const Fract
     }
   } else {
     const int* expert = args.expert + blockIdx.x * choices;
-    for (std::int64_t c = threadIdx.x; c < choices; c += kFractionThreads) {
-      atomicAdd(&histogram[expert[c]], 1);
+    // There are few blocks: several reads in flight.
+    for (std::int64_t base = 0; base < choices; base += kFractionReads * kFractionThreads) {
+      int chosen[kFractionReads];
+#pragma unroll
+      for (int i = 0; i < kFractionReads; ++i) {
+        const std::int64_t c = base + i * kFractionThreads + threadIdx.x;
+        chosen[i] = c < choices ? expert[c] : -1;
+      }
+#pragma unroll
+      for (int i = 0; i < kFractionReads; ++i) count_by_warp(histogram, chosen[i]);
     }
   }
   __syncthreads();
