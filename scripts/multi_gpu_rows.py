@@ -82,6 +82,8 @@ def scaling_rows(gpus, tiny):
     dense, moe = "bench/dense_ccgqa.json", "bench/moe_ccgqa.json"
     rows = [Row("dense", dense, 1, {})]
     rows += [Row(f"dense dp{n}", dense, n, weak(4, n), "dense", 95) for n in powers(gpus)[1:]]
+    rows += [Row(f"dense dp{gpus} after", dense, gpus,  # gradients and weights move by themselves
+                 weak(4, gpus) | {"parallel.overlap": "false"}, "dense")] * (gpus > 1)
     rows += [Row(f"dense tp{n}", dense, n, mesh(tp=n), "dense", 85 if n == 2 else 0)
              for n in (2, 4) if n <= gpus]
     rows += long_rows(gpus, 131072, 3)

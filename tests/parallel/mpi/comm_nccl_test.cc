@@ -128,6 +128,23 @@ TEST_F(CommNccl, GathersBytesAndIndices) {
   EXPECT_EQ(whole.download(stream()), want);
 }
 
+TEST_F(CommNccl, SumsAtOwnersAndSharesFromThem) {
+  // Rank r owns 3 + r elements, and a second piece of one.
+  std::vector<Owned> pieces;
+  std::int64_t n = 0;
+  for (int r = 0; r < size(); ++r) n += 4 + r;
+  OnDevice<float> x(values<float>(rank(), n), DType::f32);
+  const Tensor& all = x.upload(stream());
+  std::int64_t at = 0;
+  for (int r = 0; r < size(); at += 4 + r, ++r) {
+    pieces.push_back({r, all.slice(0, at, 3 + r)});
+    pieces.push_back({r, all.slice(0, at + 3 + r, 1)});
+  }
+  g_world->sum_owned(pieces, stream());
+  g_world->share_owned(pieces, stream());
+  EXPECT_EQ(x.download(stream()), sums<float>(n));
+}
+
 TEST_F(CommNccl, DeliversInTheOrderOfMessages) {
   const int next = (rank() + 1) % size(), before = (rank() + size() - 1) % size();
   OnDevice<std::int32_t> out({10 * rank(), 10 * rank() + 1, 100 + rank()}, DType::i32);
