@@ -46,10 +46,15 @@ Tensor DenseFfn::backward_hidden(Ctx& ctx, ConstTensor dy) {
 
 void DenseFfn::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const core::Frame frame(ctx.scratch);
-  const Tensor dgate_up = backward_hidden(ctx, parallel::whole_rows(ctx, dy));
+  const ConstTensor all_dy = parallel::whole_rows(ctx, dy);
+  const ConstTensor x = parallel::whole_rows_beside(ctx, saved_.x);
+  const Tensor dgate_up = backward_hidden(ctx, all_dy);
   const Tensor terms = parallel::terms_of(ctx, dx);
-  gate_up_.backward(ctx, parallel::whole_rows(ctx, saved_.x), dgate_up, terms);
-  parallel::summed_rows(ctx, terms, dx);
+  gate_up_.input_gradient(ctx, dgate_up, terms);
+  parallel::await_rows(ctx);
+  parallel::summed_rows_beside(ctx, terms, dx);
+  gate_up_.weight_gradient(ctx, x, dgate_up);
+  parallel::await_rows(ctx);
 }
 
 void DenseFfn::backward_add(Ctx& ctx, ConstTensor dy, Tensor dx) {

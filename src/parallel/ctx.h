@@ -7,6 +7,7 @@
 #include "parallel/phase_clock.h"
 #include "parallel/probe.h"
 #include "parallel/sequence_shard.h"
+#include "parallel/tensor_lane.h"
 
 namespace strait::parallel {
 
@@ -49,7 +50,8 @@ struct Ctx {
   DecodeCache* cache = nullptr;  // while decoding: tokens go on where the cache ends
   Probe* probe = nullptr;        // while a run is measured: attention layers show what they compute
   PhaseClock clock = {};
-  GradSync* sync = nullptr;  // in a step: learns where the model is
+  TensorLane* lane = nullptr;  // where rows of tensor ranks move beside the model, see tensor_split
+  GradSync* sync = nullptr;    // in a step: learns where the model is
 };
 
 }  // namespace strait::parallel

@@ -9,6 +9,14 @@ Tensor taller(Ctx& ctx, const ConstTensor& x, std::int64_t ranks) {
   return ctx.scratch.take(x.dtype, {x.shape[0] * ranks, x.shape[1]});
 }
 
+/// Runs a collective on the lane, where there is one.
+template <class Collective>
+void beside(Ctx& ctx, const Collective& collective) {
+  if (!ctx.lane) return collective(ctx.stream);
+  collective(ctx.lane->begin(ctx.stream));
+  ctx.lane->end();
+}
+
 }  // namespace
 
 ConstTensor whole_rows(Ctx& ctx, ConstTensor x, const char* what) {
@@ -27,6 +35,24 @@ Tensor terms_of(Ctx& ctx, const Tensor& y) {
 void summed_rows(Ctx& ctx, const Tensor& terms, const Tensor& y, const char* what) {
   Communicator& group = ctx.groups.axis(core::Axis::tp);
   if (!group.alone()) group.reduce_scatter_sum(terms, y, ctx.stream, what);
+}
+
+ConstTensor whole_rows_beside(Ctx& ctx, ConstTensor x, const char* what) {
+  Communicator& group = ctx.groups.axis(core::Axis::tp);
+  if (group.alone()) return x;
+  const Tensor whole = taller(ctx, x, group.size());
+  beside(ctx, [&](const Stream& stream) { group.all_gather(x, whole, stream, what); });
+  return whole;
+}
+
+void summed_rows_beside(Ctx& ctx, const Tensor& terms, const Tensor& y, const char* what) {
+  Communicator& group = ctx.groups.axis(core::Axis::tp);
+  if (group.alone()) return;
+  beside(ctx, [&](const Stream& stream) { group.reduce_scatter_sum(terms, y, stream, what); });
+}
+
+void await_rows(Ctx& ctx) {
+  if (ctx.lane) ctx.lane->await(ctx.stream, ctx.groups.traffic().clock());
 }
 
 }  // namespace strait::parallel

@@ -90,6 +90,12 @@ void Engine::bind() {
 void Engine::allocate(Device device) {
   stream_ = kernels::OwnedStream(device);
   ctx_.stream = stream_.get();
+  // Tensor ranks that meet in host memory wait for it anyway.
+  if (device == Device::cuda && mesh_.tp > 1 && ctx_.groups.own_gpus() &&
+      config_.parallel.overlap) {
+    lane_ = std::make_unique<parallel::TensorLane>(device);
+    ctx_.lane = lane_.get();
+  }
   table_.allocate(device);
   for (core::Arena* arena : {&saved_, &scratch_, &state_, &inputs_}) arena->allocate(device);
   bind();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 
 #include "kernels/async.h"
 #include "model/transformer.h"
@@ -59,6 +60,7 @@ class Engine {
   Tensor values_;
   Tensor staging_;
   kernels::OwnedStream stream_{Device::plan};
+  std::unique_ptr<parallel::TensorLane> lane_;
   parallel::Ctx ctx_;
 };
 

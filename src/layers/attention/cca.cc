@@ -220,6 +220,7 @@ void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
 void CcaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   const core::Frame frame(ctx.scratch);
   const ConstTensor dy = parallel::whole_rows(ctx, dy_rows);
+  const ConstTensor x = parallel::whole_rows_beside(ctx, saved_.x);
   const std::int64_t tokens = dy.shape[0];
   const Tensor dout = ctx.scratch.take(dy.dtype, {tokens, heads_ * head_dim_});
   o_.backward(ctx, saved_.out, dy, dout);
@@ -258,8 +259,11 @@ void CcaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
                   ctx.stream);
   parallel::return_halo(ctx, dhalo, dproj.z, dproj.v_del);
   const Tensor terms = parallel::terms_of(ctx, dx);
-  proj_.backward(ctx, parallel::whole_rows(ctx, saved_.x), dproj.whole, terms);
-  parallel::summed_rows(ctx, terms, dx);
+  proj_.input_gradient(ctx, dproj.whole, terms);
+  parallel::await_rows(ctx);
+  parallel::summed_rows_beside(ctx, terms, dx);
+  proj_.weight_gradient(ctx, x, dproj.whole);
+  parallel::await_rows(ctx);
 }
 
 }  // namespace strait::layers

@@ -115,6 +115,7 @@ void GqaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
 void GqaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   const core::Frame frame(ctx.scratch);
   const ConstTensor dy = parallel::whole_rows(ctx, dy_rows);
+  const ConstTensor x = parallel::whole_rows_beside(ctx, saved_.x);
   const std::int64_t tokens = dy.shape[0];
   const Tensor dout = ctx.scratch.take(dy.dtype, {tokens, q_.heads * head_dim_});
   o_.backward(ctx, saved_.out, dy, dout);
@@ -129,8 +130,11 @@ void GqaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
     norm_rope_backward(ctx, {}, {}, heads_of(dqkv, 0, q_.heads + k_.heads));
   }
   const Tensor terms = parallel::terms_of(ctx, dx);
-  qkv_.backward(ctx, parallel::whole_rows(ctx, saved_.x), dqkv, terms);
-  parallel::summed_rows(ctx, terms, dx);
+  qkv_.input_gradient(ctx, dqkv, terms);
+  parallel::await_rows(ctx);
+  parallel::summed_rows_beside(ctx, terms, dx);
+  qkv_.weight_gradient(ctx, x, dqkv);
+  parallel::await_rows(ctx);
 }
 
 }  // namespace strait::layers
