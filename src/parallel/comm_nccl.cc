@@ -16,7 +16,7 @@ namespace {
 struct Nccl {
   decltype(&ncclGetVersion) get_version = nullptr;
   decltype(&ncclGetUniqueId) get_unique_id = nullptr;
-  decltype(&ncclCommInitRank) init_rank = nullptr;
+  decltype(&ncclCommInitRankConfig) init_rank = nullptr;
   decltype(&ncclCommDestroy) destroy = nullptr;
   decltype(&ncclAllReduce) all_reduce = nullptr;
   decltype(&ncclAllGather) all_gather = nullptr;
@@ -41,7 +41,7 @@ struct Nccl {
     };
     find(get_version, "ncclGetVersion");
     find(get_unique_id, "ncclGetUniqueId");
-    find(init_rank, "ncclCommInitRank");
+    find(init_rank, "ncclCommInitRankConfig");
     find(destroy, "ncclCommDestroy");
     find(all_reduce, "ncclAllReduce");
     find(all_gather, "ncclAllGather");
@@ -95,13 +95,15 @@ std::size_t count_of(const ConstTensor& x) {
 
 class NcclCommunicator final : public Communicator {
  public:
-  explicit NcclCommunicator(std::unique_ptr<Communicator> host)
-      : Communicator(host->shared_traffic()), host_(std::move(host)) {
+  NcclCommunicator(std::unique_ptr<Communicator> host, int most_blocks)
+      : Communicator(host->shared_traffic()), host_(std::move(host)), most_blocks_(most_blocks) {
     ncclUniqueId id = {};
     if (rank() == 0) require(nccl().get_unique_id(&id), "ncclGetUniqueId");
     const std::string text = host_->broadcast(std::string(id.internal, sizeof id.internal), 0);
     text.copy(id.internal, sizeof id.internal);
-    require(nccl().init_rank(&comm_, size(), id, rank()), "ncclCommInitRank");
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    if (most_blocks > 0) config.maxCTAs = most_blocks;
+    require(nccl().init_rank(&comm_, size(), id, rank(), &config), "ncclCommInitRankConfig");
   }
   ~NcclCommunicator() override { nccl().destroy(comm_); }
 
@@ -116,7 +118,7 @@ class NcclCommunicator final : public Communicator {
   void barrier() override { host_->barrier(); }
   bool capturable() const override { return true; }
   std::unique_ptr<Communicator> split(int color) override {
-    return std::make_unique<NcclCommunicator>(host_->split(color));
+    return std::make_unique<NcclCommunicator>(host_->split(color), most_blocks_);
   }
 
   void sum(const Tensor& x, const Stream& stream) override {
@@ -180,6 +182,7 @@ class NcclCommunicator final : public Communicator {
 
  private:
   std::unique_ptr<Communicator> host_;
+  int most_blocks_;
   ncclComm_t comm_ = nullptr;
 };
 
@@ -192,8 +195,8 @@ std::string nccl_version() {
          std::to_string(version % 100);
 }
 
-std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator> host) {
-  return std::make_unique<NcclCommunicator>(std::move(host));
+std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator> host, int most_blocks) {
+  return std::make_unique<NcclCommunicator>(std::move(host), most_blocks);
 }
 
 #else
@@ -202,7 +205,7 @@ std::string nccl_version() {
   return {};
 }
 
-std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator>) {
+std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator>, int) {
   throw core::RuntimeFault("built without NCCL; install its header and configure again");
 }
 

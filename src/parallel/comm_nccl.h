@@ -15,6 +15,7 @@ std::string nccl_version();
 /// in NCCL's order, the same from run to run on one topology; those of bf16 may be rounded at every
 /// rank that adds its term. Collective; throws RuntimeFault with NCCL's words when it fails. Graphs
 /// that captured its collectives must go before it does.
-std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator> host);
+/// `most_blocks`: thread blocks of a collective at most; 0: as NCCL sees fit.
+std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator> host, int most_blocks = 0);
 
 }  // namespace strait::parallel

@@ -3,6 +3,13 @@
 #include "parallel/comm_nccl.h"
 
 namespace strait::parallel {
+namespace {
+
+// Of the multiprocessors, as many as NCCL may take from the model while data ranks exchange beside
+// it. It has a whole backward for that, which needs far less than the links can carry.
+constexpr int kBlocksBeside = 8;
+
+}  // namespace
 
 Mesh Mesh::make(const config::Parallel& parallel, int world_rank, int world_size) {
   Mesh mesh;
@@ -17,14 +24,15 @@ Mesh Mesh::make(const config::Parallel& parallel, int world_rank, int world_size
   return mesh;
 }
 
-Groups::Groups(const Mesh& mesh, Communicator& world, bool own_gpus)
-    : world_(&world), own_gpus_(own_gpus) {
+Groups::Groups(const Mesh& mesh, Communicator& world, const Transport& transport)
+    : world_(&world), own_gpus_(transport.own_gpus) {
   // A group whose tensors move by NCCL holds device memory, so none is made twice.
-  const auto group = [&](int color) -> std::shared_ptr<Communicator> {
+  const auto group = [&](int color, int most_blocks = 0) -> std::shared_ptr<Communicator> {
     auto part = world.split(color);
-    if (own_gpus && !part->alone()) part = make_nccl(std::move(part));
+    if (own_gpus_ && !part->alone()) part = make_nccl(std::move(part), most_blocks);
     return part;
   };
+  const int beside = transport.overlap ? kBlocksBeside : 0;
   const int tp_group = mesh.dp_rank * mesh.cp + mesh.cp_rank;
   const int cp_group = mesh.dp_rank * mesh.tp + mesh.tp_rank;
   const int dp_group = mesh.cp_rank * mesh.tp + mesh.tp_rank;
@@ -32,19 +40,21 @@ Groups::Groups(const Mesh& mesh, Communicator& world, bool own_gpus)
   const auto at = [&](core::Axis axis) -> std::shared_ptr<Communicator>& {
     return axes_[static_cast<int>(axis)];
   };
-  at(core::Axis::dp) = group(dp_group);
+  at(core::Axis::dp) = group(dp_group, beside);
   at(core::Axis::cp) = group(cp_group);
   at(core::Axis::tp) = group(tp_group);
   at(core::Axis::ep) = group(ep_group);  // layers use it while dp is at work beside them
-  at(core::Axis::edp) =
-      mesh.ep == 1 ? at(core::Axis::dp) : group(mesh.ep_rank * mesh.cp * mesh.tp + dp_group);
-  if (!own_gpus || world.alone()) return;
+  at(core::Axis::edp) = mesh.ep == 1 ? at(core::Axis::dp)
+                                     : group(mesh.ep_rank * mesh.cp * mesh.tp + dp_group, beside);
+  if (!own_gpus_ || world.alone()) return;
   for (const auto& axis : axes_) {
     if (axis->size() == world.size()) world_ = axis.get();
   }
   for (const core::Axis axis : {core::Axis::cp, core::Axis::tp}) {
     const auto i = static_cast<std::size_t>(axis);
-    if (!axes_[i]->alone()) beside_[i] = axes_[i]->split(0);
+    if (axes_[i]->alone()) continue;
+    const bool context = axis == core::Axis::cp;
+    beside_[i] = make_nccl(world.split(context ? cp_group : tp_group), beside);
   }
   if (world_ != &world) return;
   own_world_ = make_nccl(world.split(0));

@@ -20,12 +20,17 @@ struct Mesh {
   static Mesh make(const config::Parallel& parallel, int world_rank, int world_size);
 };
 
+/// How tensors of a mesh's ranks move.
+struct Transport {
+  bool own_gpus = false;  // every rank computes on a GPU of its own: by NCCL
+  bool overlap = false;   // data ranks exchange beside the model, see GradSync
+};
+
 /// The communicators of a mesh. Owns them; `world` is borrowed and outlives it.
 class Groups {
  public:
-  /// `own_gpus`: every rank computes on a GPU of its own, so that tensors move by NCCL, those of
-  /// world() too. Collective.
-  Groups(const Mesh& mesh, Communicator& world, bool own_gpus = false);
+  /// Collective.
+  Groups(const Mesh& mesh, Communicator& world, const Transport& transport = {});
   /// One rank alone, for tools and tests.
   Groups();
   /// Ranks that are not there: for planning, on the plan device alone.

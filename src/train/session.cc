@@ -280,7 +280,7 @@ void train(const TrainOptions& options, Communicator& world) {
   const parallel::Watchdog watchdog(
       world, std::chrono::duration<double>(config.parallel.watchdog_seconds));
   const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
-  parallel::Groups groups(mesh, world, share.own_gpus);
+  parallel::Groups groups(mesh, world, {share.own_gpus, config.parallel.overlap});
   std::unique_ptr<Engine> engine;
   StepPlan plan;
   share_cores(world);

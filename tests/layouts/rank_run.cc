@@ -46,7 +46,8 @@ class Run {
  public:
   Run(const config::Config& config, parallel::Communicator& world, Device device)
       : mesh_(parallel::Mesh::make(config.parallel, world.rank(), world.size())),
-        groups_(mesh_, world, parallel::share_devices(device, world).own_gpus),
+        groups_(mesh_, world,
+                {parallel::share_devices(device, world).own_gpus, config.parallel.overlap}),
         engine_(config, mesh_, groups_) {
     train::plan_step(engine_);
     engine_.allocate(device);

@@ -190,7 +190,7 @@ TEST_F(CommNccl, AGraphRepeatsCollectives) {
 TEST_F(CommNccl, GroupsOfAMeshMeetByThemselves) {
   if (size() % 2 != 0) GTEST_SKIP() << "needs an even number of ranks";
   const Mesh mesh = Mesh::make({.tp = 2}, rank(), size());
-  Groups groups(mesh, *g_host, true);
+  Groups groups(mesh, *g_host, {.own_gpus = true, .overlap = true});
   EXPECT_TRUE(groups.capturable());
   for (const core::Axis axis : {core::Axis::tp, core::Axis::dp}) {
     Communicator& group = groups.axis(axis);
