@@ -15,7 +15,7 @@ class Job:
     gpus: int
     log: pathlib.Path
     limit: float = 120  # seconds
-    code: int | None = None  # exit code; None: not started; -1: over the limit
+    code: int | None = None  # exit code; None: not started, or no time to end; -1: over the limit
     seconds: float = 0
 
     def output(self):
@@ -80,10 +80,14 @@ class Running:
         """Whether it is over by now, ended here if it is late."""
         self.job.seconds = now - self.since
         self.job.code = self.process.poll()
-        if self.job.code is None and (self.job.seconds > self.job.limit or now > deadline):
-            end(self.process)
+        if self.job.code is not None:
+            return True
+        if self.job.seconds > self.job.limit:
             self.job.code = -1
-        return self.job.code is not None
+        elif now < deadline:
+            return False
+        end(self.process)
+        return True
 
 
 def end(process):

@@ -35,14 +35,17 @@ def metrics_of(folder):
 
 
 def speed_of(folder, warmup, last=None):
-    """Medians over the steps of a run behind the first `warmup`, up to step `last`."""
+    """Medians, and the mean rate, of a run's steps behind the first `warmup`, up to step `last`."""
     timed = [line for line in metrics_of(folder) if "tok_s" in line][warmup:last]
 
     def median(key):
         return statistics.median(line[key] for line in timed)
 
     known = timed[0]["mfu"] is not None  # the peak of the device
-    speed = {"tok_s": median("tok_s"), "mfu": median("mfu") if known else None,
+    tokens = sum(line["tok_s"] * line["step_s"] for line in timed)
+    speed = {"tok_s": median("tok_s"),
+             "mean_tok_s": tokens / sum(line["step_s"] for line in timed),
+             "mfu": median("mfu") if known else None,
              "step_ms": 1e3 * median("step_s"),
              "phases_ms": {name: 1e3 * median(name + "_s")
                            for name in ("data", "forward", "head", "backward", "optimizer")}}
