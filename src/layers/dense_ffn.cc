@@ -2,6 +2,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/elementwise.h"
+#include "parallel/beside.h"
 #include "parallel/tensor_split.h"
 
 namespace strait::layers {
@@ -51,10 +52,10 @@ void DenseFfn::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const Tensor dgate_up = backward_hidden(ctx, all_dy);
   const Tensor terms = parallel::terms_of(ctx, dx);
   gate_up_.input_gradient(ctx, dgate_up, terms);
-  parallel::await_rows(ctx);
+  parallel::await_beside(ctx);
   parallel::summed_rows_beside(ctx, terms, dx);
   gate_up_.weight_gradient(ctx, x, dgate_up);
-  parallel::await_rows(ctx);
+  parallel::await_beside(ctx);
 }
 
 void DenseFfn::backward_add(Ctx& ctx, ConstTensor dy, Tensor dx) {

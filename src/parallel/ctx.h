@@ -3,11 +3,11 @@
 #include "core/arena.h"
 #include "core/tensor.h"
 #include "parallel/decode_cache.h"
+#include "parallel/lane.h"
 #include "parallel/mesh.h"
 #include "parallel/phase_clock.h"
 #include "parallel/probe.h"
 #include "parallel/sequence_shard.h"
-#include "parallel/tensor_lane.h"
 
 namespace strait::parallel {
 
@@ -50,8 +50,8 @@ struct Ctx {
   DecodeCache* cache = nullptr;  // while decoding: tokens go on where the cache ends
   Probe* probe = nullptr;        // while a run is measured: attention layers show what they compute
   PhaseClock clock = {};
-  TensorLane* lane = nullptr;  // where rows of tensor ranks move beside the model, see tensor_split
-  GradSync* sync = nullptr;    // in a step: learns where the model is
+  Lane* lane = nullptr;      // for collectives beside the model, see beside.h
+  GradSync* sync = nullptr;  // in a step: learns where the model is
 };
 
 }  // namespace strait::parallel

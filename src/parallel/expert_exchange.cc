@@ -1,6 +1,7 @@
 #include "parallel/expert_exchange.h"
 
 #include "kernels/memory.h"
+#include "parallel/beside.h"
 
 namespace strait::parallel {
 
@@ -42,41 +43,53 @@ void ExpertExchange::write_offsets(Ctx& ctx, const Tensor& offsets) const {
   kernels::copy_to_device(offsets.data, own_.data(), offsets.bytes(), ctx.stream);
 }
 
-void ExpertExchange::move(Ctx& ctx, const Tensor& sorted, const Tensor& received, bool back,
-                          const char* what) const {
+ExpertExchange::Parts ExpertExchange::parts_of(const Tensor& sorted, const Tensor& received) const {
   const auto entries = static_cast<std::int64_t>(all_.size()) / ranks_;
-  std::vector<Message> here, there;
+  Parts parts;
   const auto first = [&](int rank, std::int64_t expert) { return all_[rank * entries + expert]; };
   for (std::int64_t expert = 0; expert < ranks_ * experts_; ++expert) {
     const std::int64_t begin = first(rank_, expert), size = first(rank_, expert + 1) - begin;
     if (size == 0) continue;
-    here.push_back({static_cast<int>(expert / experts_), sorted.slice(0, begin, size)});
+    parts.sorted.push_back({static_cast<int>(expert / experts_), sorted.slice(0, begin, size)});
   }
   std::int64_t at = 0;
   for (std::int64_t e = 0; e < experts_; ++e) {
     for (int source = 0; source < ranks_; ++source) {
       const std::int64_t expert = rank_ * experts_ + e;
       const std::int64_t size = first(source, expert + 1) - first(source, expert);
-      if (size > 0) there.push_back({source, received.slice(0, at, size)});
+      if (size > 0) parts.received.push_back({source, received.slice(0, at, size)});
       at += size;
     }
   }
-  Communicator& group = ctx.groups.axis(core::Axis::ep);
-  if (back) {
-    group.exchange(there, here, ctx.stream, what);
-  } else {
-    group.exchange(here, there, ctx.stream, what);
-  }
+  return parts;
 }
 
 void ExpertExchange::dispatch(Ctx& ctx, const Tensor& sorted, const Tensor& received,
                               const char* what) const {
-  move(ctx, sorted, received, false, what);
+  const Parts parts = parts_of(sorted, received);
+  ctx.groups.axis(core::Axis::ep).exchange(parts.sorted, parts.received, ctx.stream, what);
 }
 
 void ExpertExchange::collect(Ctx& ctx, const Tensor& received, const Tensor& sorted,
                              const char* what) const {
-  move(ctx, sorted, received, true, what);
+  const Parts parts = parts_of(sorted, received);
+  ctx.groups.axis(core::Axis::ep).exchange(parts.received, parts.sorted, ctx.stream, what);
+}
+
+void ExpertExchange::dispatch_beside(Ctx& ctx, const Tensor& sorted, const Tensor& received,
+                                     const char* what) const {
+  const Parts parts = parts_of(sorted, received);
+  Communicator& group = ctx.groups.axis(core::Axis::ep);
+  beside(ctx,
+         [&](const Stream& stream) { group.exchange(parts.sorted, parts.received, stream, what); });
+}
+
+void ExpertExchange::collect_beside(Ctx& ctx, const Tensor& received, const Tensor& sorted,
+                                    const char* what) const {
+  const Parts parts = parts_of(sorted, received);
+  Communicator& group = ctx.groups.axis(core::Axis::ep);
+  beside(ctx,
+         [&](const Stream& stream) { group.exchange(parts.received, parts.sorted, stream, what); });
 }
 
 }  // namespace strait::parallel

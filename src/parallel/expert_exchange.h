@@ -23,12 +23,20 @@ class ExpertExchange {
 
   /// sorted [N, D] -> received [received(), D], by expert and then by source rank.
   void dispatch(Ctx& ctx, const Tensor& sorted, const Tensor& received, const char* what) const;
+  /// The same beside what the stream does next, until await_beside (beside.h).
+  void dispatch_beside(Ctx& ctx, const Tensor& sorted, const Tensor& received,
+                       const char* what) const;
   /// The way back; rows of no expert are left alone.
   void collect(Ctx& ctx, const Tensor& received, const Tensor& sorted, const char* what) const;
+  void collect_beside(Ctx& ctx, const Tensor& received, const Tensor& sorted,
+                      const char* what) const;
 
  private:
-  void move(Ctx& ctx, const Tensor& sorted, const Tensor& received, bool back,
-            const char* what) const;
+  /// Of this rank's rows, and of the rows it gets: with whom they are exchanged.
+  struct Parts {
+    std::vector<Message> sorted, received;
+  };
+  Parts parts_of(const Tensor& sorted, const Tensor& received) const;
 
   int ranks_ = 1, rank_ = 0;
   std::int64_t experts_ = 0;  // of each rank

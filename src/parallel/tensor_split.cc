@@ -1,5 +1,7 @@
 #include "parallel/tensor_split.h"
 
+#include "parallel/beside.h"
+
 namespace strait::parallel {
 namespace {
 
@@ -7,14 +9,6 @@ namespace {
 Tensor taller(Ctx& ctx, const ConstTensor& x, std::int64_t ranks) {
   if (x.rank == 1) return ctx.scratch.take(x.dtype, {x.shape[0] * ranks});
   return ctx.scratch.take(x.dtype, {x.shape[0] * ranks, x.shape[1]});
-}
-
-/// Runs a collective on the lane, where there is one.
-template <class Collective>
-void beside(Ctx& ctx, const Collective& collective) {
-  if (!ctx.lane) return collective(ctx.stream);
-  collective(ctx.lane->begin(ctx.stream));
-  ctx.lane->end();
 }
 
 }  // namespace
@@ -49,10 +43,6 @@ void summed_rows_beside(Ctx& ctx, const Tensor& terms, const Tensor& y, const ch
   Communicator& group = ctx.groups.axis(core::Axis::tp);
   if (group.alone()) return;
   beside(ctx, [&](const Stream& stream) { group.reduce_scatter_sum(terms, y, stream, what); });
-}
-
-void await_rows(Ctx& ctx) {
-  if (ctx.lane) ctx.lane->await(ctx.stream, ctx.groups.traffic().clock());
 }
 
 }  // namespace strait::parallel

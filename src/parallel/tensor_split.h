@@ -19,12 +19,11 @@ Tensor terms_of(Ctx& ctx, const Tensor& y);
 /// y = this rank's rows of the sum of `terms` over tensor ranks.
 void summed_rows(Ctx& ctx, const Tensor& terms, const Tensor& y, const char* what = "tp sums");
 
-/// The same, but they may run beside what the stream does next, until await_rows: what they read
-/// and write is theirs. One at a time. Backward hides rows that weight gradients need behind what
-/// comes before these, and sums of input gradients behind weight gradients.
+/// The same beside what the stream does next, until await_beside (beside.h). Backward so hides rows
+/// that weight gradients need behind what comes before these, and sums of input gradients behind
+/// weight gradients.
 ConstTensor whole_rows_beside(Ctx& ctx, ConstTensor x, const char* what = "tp rows");
 void summed_rows_beside(Ctx& ctx, const Tensor& terms, const Tensor& y,
                         const char* what = "tp sums");
-void await_rows(Ctx& ctx);
 
 }  // namespace strait::parallel

@@ -90,10 +90,10 @@ void Engine::bind() {
 void Engine::allocate(Device device) {
   stream_ = kernels::OwnedStream(device);
   ctx_.stream = stream_.get();
-  // Tensor ranks that meet in host memory wait for it anyway.
-  if (device == Device::cuda && mesh_.tp > 1 && ctx_.groups.own_gpus() &&
-      config_.parallel.overlap) {
-    lane_ = std::make_unique<parallel::TensorLane>(device);
+  // Ranks whose GPU tensors meet in host memory wait for it anyway.
+  const bool apart = device != Device::cuda || ctx_.groups.own_gpus();
+  if (apart && (mesh_.tp > 1 || mesh_.ep > 1) && config_.parallel.overlap) {
+    lane_ = std::make_unique<parallel::Lane>(device);
     ctx_.lane = lane_.get();
   }
   table_.allocate(device);

@@ -60,7 +60,7 @@ class Engine {
   Tensor values_;
   Tensor staging_;
   kernels::OwnedStream stream_{Device::plan};
-  std::unique_ptr<parallel::TensorLane> lane_;
+  std::unique_ptr<parallel::Lane> lane_;
   parallel::Ctx ctx_;
 };
 

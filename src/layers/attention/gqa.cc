@@ -1,6 +1,7 @@
 #include "layers/attention/gqa.h"
 
 #include "layers/attention/rope.h"
+#include "parallel/beside.h"
 #include "parallel/tensor_split.h"
 
 namespace strait::layers {
@@ -131,10 +132,10 @@ void GqaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   }
   const Tensor terms = parallel::terms_of(ctx, dx);
   qkv_.input_gradient(ctx, dqkv, terms);
-  parallel::await_rows(ctx);
+  parallel::await_beside(ctx);
   parallel::summed_rows_beside(ctx, terms, dx);
   qkv_.weight_gradient(ctx, x, dqkv);
-  parallel::await_rows(ctx);
+  parallel::await_beside(ctx);
 }
 
 }  // namespace strait::layers

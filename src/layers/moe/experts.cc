@@ -74,16 +74,26 @@ void Experts::forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, const Result
 
 void Experts::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets, Tensor dx) {
   const core::Frame frame(ctx.scratch);
-  const std::int64_t rows = dy.shape[0];
-  const Tensor dhidden = ctx.scratch.take(dy.dtype, {rows, width_});
-  const Tensor dgate_up = ctx.scratch.take(dy.dtype, {rows, 2 * width_});
+  const Tensor dgate_up = ctx.scratch.take(dy.dtype, {dy.shape[0], 2 * width_});
+  backward_rows(ctx, dy, offsets, dgate_up, dx);
+  backward_weights(ctx, x, dy, dgate_up, offsets);
+}
+
+void Experts::backward_rows(Ctx& ctx, ConstTensor dy, ConstTensor offsets, Tensor dgate_up,
+                            Tensor dx) const {
+  const core::Frame frame(ctx.scratch);
+  const Tensor dhidden = ctx.scratch.take(dy.dtype, {dy.shape[0], width_});
   launch(kernels::GroupedGemm{.a = dy, .b = down_.weight, .offsets = offsets, .c = dhidden},
          ctx.stream);
-  weight_gradient(ctx, dy, saved_.hidden, offsets, down_);
   launch(kernels::SwigluBwd{.dy = dhidden, .gate_up = saved_.gate_up, .dgate_up = dgate_up},
          ctx.stream);
   launch(kernels::GroupedGemm{.a = dgate_up, .b = gate_up_.weight, .offsets = offsets, .c = dx},
          ctx.stream);
+}
+
+void Experts::backward_weights(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor dgate_up,
+                               ConstTensor offsets) const {
+  weight_gradient(ctx, dy, saved_.hidden, offsets, down_);
   weight_gradient(ctx, dgate_up, x, offsets, gate_up_);
 }
 

@@ -25,6 +25,11 @@ class Experts {
   void forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, const Results& results);
   /// dx assigned; x as in forward.
   void backward(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets, Tensor dx);
+  /// Its halves: dgate_up [N, 2F] and dx, assigned; the weights' gradients.
+  void backward_rows(Ctx& ctx, ConstTensor dy, ConstTensor offsets, Tensor dgate_up,
+                     Tensor dx) const;
+  void backward_weights(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor dgate_up,
+                        ConstTensor offsets) const;
 
   /// The backward where rows were weighted by choice: dy are the gradients of the weighted rows.
   /// First dgate_up [N, 2F] and dweight [T, K], assigned, and the weights' gradients; then

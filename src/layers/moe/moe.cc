@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "kernels/elementwise.h"
+#include "parallel/beside.h"
 #include "parallel/tensor_split.h"
 
 namespace strait::layers {
@@ -69,14 +70,25 @@ void MoeFfn::run_experts(Ctx& ctx, const Tensor& rows, const Tensor& out) {
   exchange_.collect(ctx, own_out, out, "ep results");
 }
 
+Tensor MoeFfn::experts_rows(Ctx& ctx, ConstTensor x) {
+  const Tensor rows = sorted_rows(ctx, gathered(ctx, x));
+  if (expert_ranks_ == 1) return rows;
+  const Tensor own = received(ctx, rows);
+  exchange_.dispatch_beside(ctx, rows, own, "ep rows");
+  return own;
+}
+
 void MoeFfn::run_experts_backward(Ctx& ctx, const Tensor& rows, const Tensor& drows,
                                   const Tensor& dsorted) {
   if (expert_ranks_ == 1) return experts_.backward(ctx, rows, drows, expert_offsets(), dsorted);
-  const Tensor own = received(ctx, rows), down = received(ctx, rows), dx = received(ctx, rows);
-  exchange_.dispatch(ctx, rows, own, "ep rows");
-  exchange_.dispatch(ctx, drows, down, "ep gradients");
-  experts_.backward(ctx, own, down, saved_.own_offsets, dx);
-  exchange_.collect(ctx, dx, dsorted, "ep row gradients");
+  const Tensor down = received(ctx, drows), dx = received(ctx, drows);
+  const Tensor dgate_up = ctx.scratch.take(rows.dtype, {rows.shape[0], 2 * experts_.width()});
+  exchange_.dispatch_beside(ctx, drows, down, "ep gradients");
+  parallel::await_beside(ctx);
+  experts_.backward_rows(ctx, down, saved_.own_offsets, dgate_up, dx);
+  exchange_.collect_beside(ctx, dx, dsorted, "ep row gradients");
+  experts_.backward_weights(ctx, rows, down, dgate_up, saved_.own_offsets);
+  parallel::await_beside(ctx);
 }
 
 void MoeFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
@@ -144,6 +156,7 @@ void MoeFfn::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   const core::Frame frame(ctx.scratch);
   if (direct_) return backward_direct(ctx, dy_rows, dx);
   const ConstTensor dy = gathered(ctx, dy_rows), weight = gathered(ctx, saved_.routing.weight);
+  const Tensor rows = experts_rows(ctx, saved_.x);
   const Tensor drows = ctx.scratch.take(dy.dtype, {saved_.choice_of.shape[0], dy.shape[1]});
   const Tensor dweight = ctx.scratch.take(saved_.routing.weight.dtype, {dx.shape[0], top_k_});
   const Tensor dweight_terms = gathers_ ? parallel::terms_of(ctx, dweight) : dweight;
@@ -157,7 +170,7 @@ void MoeFfn::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   if (gathers_) parallel::summed_rows(ctx, dweight_terms, dweight);
   const Tensor dsorted = ctx.scratch.take(dy.dtype, {drows.shape[0], drows.shape[1]});
   clear_skipped(ctx, dsorted);
-  run_experts_backward(ctx, sorted_rows(ctx, gathered(ctx, saved_.x)), drows, dsorted);
+  run_experts_backward(ctx, rows, drows, dsorted);
   router_.backward(ctx, dweight, dx);
   combine(ctx, {.x = dsorted, .row_of = saved_.row_of, .base = dx, .y = dx});
   if (shared_) shared_->backward_add(ctx, dy_rows, dx);

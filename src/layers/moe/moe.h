@@ -35,6 +35,9 @@ class MoeFfn final : public Layer {
   /// Scratch for the rows that this rank's experts get from all.
   Tensor received(Ctx& ctx, const Tensor& like) const;
   void run_experts(Ctx& ctx, const Tensor& rows, const Tensor& out);
+  /// The sorted rows that this rank's experts get; where those of other ranks are among them they
+  /// are on their way until await_beside.
+  Tensor experts_rows(Ctx& ctx, ConstTensor x);
   void run_experts_backward(Ctx& ctx, const Tensor& rows, const Tensor& drows,
                             const Tensor& dsorted);
   void combine(Ctx& ctx, kernels::MoeCombineFwd op) const;

@@ -5,18 +5,16 @@
 
 namespace strait::parallel {
 
-/// A stream beside the model's, for one collective at a time of the tensor axis.
-class TensorLane {
+/// A stream beside the model's, for collectives of its layers; they run in the order they begin.
+class Lane {
  public:
-  explicit TensorLane(Device device)
+  explicit Lane(Device device)
       : own_(kernels::OwnedStream::urgent(device)), begun_(device), done_(device) {}
 
-  /// Begins behind what `stream` holds so far; returns where the collective goes. What began before
-  /// must have been awaited.
+  /// Begins behind what `stream` holds so far; returns where the collective goes.
   const Stream& begin(const Stream& stream);
   void end();
-  /// `stream` goes on when what began last is done; by the clock. At once when nothing is under
-  /// way.
+  /// `stream` goes on when all that began is done; by the clock. At once when nothing is under way.
   void await(const Stream& stream, const CommClock& clock);
 
  private:

@@ -1,19 +1,19 @@
-#include "parallel/tensor_lane.h"
+#include "parallel/lane.h"
 
 namespace strait::parallel {
 
-const Stream& TensorLane::begin(const Stream& stream) {
+const Stream& Lane::begin(const Stream& stream) {
   begun_.record(stream);
   begun_.hold(own_.get());
   return own_.get();
 }
 
-void TensorLane::end() {
+void Lane::end() {
   done_.record(own_.get());
   under_way_ = true;
 }
 
-void TensorLane::await(const Stream& stream, const CommClock& clock) {
+void Lane::await(const Stream& stream, const CommClock& clock) {
   if (!under_way_) return;
   clock.enter(stream);
   done_.hold(stream);
