@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/sm90/backward_plan.cuh"
 #include "kernels/cuda/sm90/backward_rows.cuh"
+#include "kernels/cuda/sm90/turns.cuh"
 #include "kernels/cuda/sm90/wgmma.cuh"
 
 // What the backward kernel (attention_bwd.cuh) works on, and its threads outside of the consumers:
@@ -232,21 +233,6 @@ __device__ __forceinline__ void load_grads(const BackwardParams<Tile>& params,
     load_bytes(params.stats[step.head * params.tiles + step.tile].delta, full, delta,
                sizeof(delta));
   }
-}
-
-/// Waits until those before `rank` have added to a tile of dq.
-__device__ __forceinline__ void wait_for_turn(const int* turn, int rank) {
-  int made = 0;
-  while (made < rank) {
-    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];\n" : "=r"(made) : "l"(turn) : "memory");
-  }
-  fence_global_for_async();
-}
-
-/// Tells that `rank` has, too.
-__device__ __forceinline__ void pass_turn(int* turn, int rank) {
-  fence_global_for_async();
-  asm volatile("st.release.gpu.global.s32 [%0], %1;\n" ::"l"(turn), "r"(rank + 1) : "memory");
 }
 
 /// A thread that adds the consumers' dq to global memory, of the steps `first`, first + kSumStages,

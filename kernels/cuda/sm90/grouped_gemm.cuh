@@ -1,9 +1,9 @@
 #pragma once
 
-#include "kernels/cuda/sm90/backward_steps.cuh"  // turns
 #include "kernels/cuda/sm90/grouped_loader.cuh"
 #include "kernels/cuda/sm90/grouped_schedule.cuh"
 #include "kernels/cuda/sm90/grouped_sums.cuh"
+#include "kernels/cuda/sm90/turns.cuh"
 
 // Grouped products on Hopper: a persistent block takes tiles of 128 rows and 256 columns of c; one
 // warp claims them, one loads, two warpgroups own 64 rows each. They wait for operands apart, so
