@@ -65,11 +65,11 @@ void check_piece(const Piece& piece, const Dims& shape, const std::string& origi
 
 std::int64_t copy_common(const Piece& from, std::span<const std::byte> source, const Piece& to,
                          std::span<std::byte> target, std::size_t size) {
+  if (from.elements() == 0 || to.elements() == 0) return 0;
   if (from == to) {
     std::memcpy(target.data(), source.data(), target.size());
     return to.elements();
   }
-  if (from.elements() == 0 || to.elements() == 0) return 0;
   const std::int64_t from_width = from.shape.back(), to_width = to.shape.back();
   const std::int64_t shift = from.offset.back() - to.offset.back();
   std::int64_t copied = 0;
