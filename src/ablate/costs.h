@@ -1,0 +1,33 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ablate/cell.h"
+#include "ablate/cell_result.h"
+
+namespace strait::ablate {
+
+/// Expected seconds of cells: by the slowest measured cell of the same variant, of any variant, or
+/// by an assumed rate, in proportion to FLOPs.
+class Costs {
+ public:
+  /// Training FLOPs per second of one cell while `jobs` share its device.
+  Costs(double assumed, std::int64_t jobs) : assumed_(assumed / static_cast<double>(jobs)) {}
+
+  /// Remembers what a finished cell took. Cells that ended within a few seconds say little: left
+  /// out once a longer one is known.
+  void add(const Cell& cell, const CellResult& result);
+  double seconds(const Cell& cell) const;
+  bool measured() const { return !per_flop_.empty(); }
+
+ private:
+  double assumed_;
+  std::map<std::string, double> per_flop_;  // of a variant, seconds
+};
+
+/// Seconds until all of `cells` ended, each begun in order by the first of `slots` that is free.
+double makespan(const std::vector<double>& seconds, std::size_t slots);
+
+}  // namespace strait::ablate

@@ -1,0 +1,193 @@
+#include <cstdio>
+#include <filesystem>
+
+#include "ablate/machine.h"
+#include "ablate/read_sweep.h"
+#include "ablate/run_sweep.h"
+#include "app/support/program.h"
+#include "config/data_list.h"
+#include "config/parse.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "input/tokenizer.h"
+
+namespace {
+
+using namespace strait;
+namespace fs = std::filesystem;
+
+struct Request {
+  config::Source source;
+  std::string size, out, results, gpus, report_only;
+  ablate::RunOptions run;
+  double flops_per_second = 0;
+  bool reports = true;
+  bool dry_run = false;
+  bool help = false;
+};
+
+std::vector<app::Option> place_options(Request& request) {
+  return {{.name = "--out",
+           .value = "DIR",
+           .help = "folder of the sweep (ablations/<name>_<size>); started again it goes on there",
+           .take = [&](const std::string& v) { request.out = v; }},
+          {.name = "--results",
+           .value = "DIR",
+           .help = "finished cells that are taken from here instead of run (data/results/<name>)",
+           .take = [&](const std::string& v) { request.results = v; }},
+          {.name = "--publish",
+           .help = "copy finished cells, made slim, to the folder of results",
+           .take = [&](const std::string&) { request.run.publish = true; }},
+          {.name = "--report",
+           .value = "COMMAND",
+           .help = "started at the end with the folder (scripts/ablation_report.py)",
+           .take = [&](const std::string& v) { request.run.report = {v}; }},
+          {.name = "--no-report",
+           .help = "end with the last cell",
+           .take = [&](const std::string&) { request.reports = false; }},
+          {.name = "--report-only",
+           .value = "DIR",
+           .help = "report again on the folder of a sweep, as far as it is",
+           .take = [&](const std::string& v) { request.report_only = v; }},
+          {.name = "--train",
+           .value = "PROGRAM",
+           .help = "that runs a cell (train, beside this program)",
+           .take = [&](const std::string& v) { request.run.train = v; }}};
+}
+
+std::vector<app::Option> run_options(Request& request) {
+  ablate::RunOptions& run = request.run;
+  return {
+      {.name = "--device",
+       .value = "WORD",
+       .help = "run.device of every cell: auto, cpu, cuda",
+       .take = [&](const std::string& v) { run.device = v; }},
+      {.name = "--gpus",
+       .value = "LIST",
+       .help = "0,1,...: GPUs to spread over (all that are visible)",
+       .take = [&](const std::string& v) { request.gpus = v; }},
+      {.name = "--jobs-per-gpu",
+       .value = "N",
+       .help = "cells at a time on each GPU; without GPUs, on the CPU (1)",
+       .take = [&](const std::string& v) { run.jobs = app::count("--jobs-per-gpu", v, 1); }},
+      {.name = "--ranks",
+       .value = "N",
+       .help = "of each cell, under mpirun, on a GPU each (1)",
+       .take = [&](const std::string& v) { run.ranks = app::count("--ranks", v, 1); }},
+      {.name = "--only",
+       .value = "CELLS",
+       .help = "such as mha, seed2, mha/60m/seed1: run these alone; may be repeated",
+       .take = [&](const std::string& v) { run.only.push_back(v); }},
+      {.name = "--time-limit",
+       .value = "S",
+       .help = "start no cell that is not expected to end within S seconds from now",
+       .take = [&](const std::string& v) { run.time_limit_s = app::number("--time-limit", v, 0); }},
+      {.name = "--assume-flops",
+       .value = "F",
+       .help = "FLOP/s of a GPU (2e14) or of the CPU (2e10 a core) until a cell has finished",
+       .take =
+           [&](const std::string& v) {
+             request.flops_per_second = app::number("--assume-flops", v, 1);
+           }},
+      {.name = "--dry-run",
+       .help = "print variants, what matching solved, and what it will cost; run nothing",
+       .take = [&](const std::string&) { request.dry_run = true; }}};
+}
+
+std::vector<app::Option> options_of(Request& request) {
+  std::vector<app::Option> options = app::source_options(request.source);
+  options.push_back({.name = "--size",
+                     .value = "NAME",
+                     .help = "which of the sweep's sizes (its own `size`)",
+                     .take = [&](const std::string& v) { request.size = v; }});
+  for (const auto& group : {run_options(request), place_options(request)}) {
+    options.insert(options.end(), group.begin(), group.end());
+  }
+  options.push_back({.name = "--help", .help = "this text", .take = [&](const std::string&) {
+                       request.help = true;
+                     }});
+  return options;
+}
+
+/// The sweep's file: a path, or a bare name of one in configs/ablations.
+std::string find_sweep(const std::string& name) {
+  if (name.empty()) {
+    throw core::InputError("--config is missing; for example --config attention_dense");
+  }
+  std::error_code ignored;
+  for (const char* folder : {"", "configs/ablations/"}) {
+    for (const char* suffix : {"", ".json"}) {
+      const fs::path path = config::locate(folder + name + suffix);
+      if (fs::is_regular_file(path, ignored)) return path.string();
+    }
+  }
+  throw core::InputError("--config " + name +
+                         ": no such sweep; expected a JSON file or the name of one in "
+                         "configs/ablations");
+}
+
+/// The command that reports: by default the script, by the Python that has what it needs.
+std::vector<std::string> report_of(const Request& request) {
+  if (!request.reports) return {};
+  if (!request.run.report.empty()) return request.run.report;
+  return {"bash", "-c",
+          "python=$(\"$0/plot_python.sh\") && exec \"$python\" \"$0/ablation_report.py\" \"$1\"",
+          config::locate("scripts").string()};
+}
+
+/// Fills in what the command line leaves open. `device` is the cells' run.device.
+ablate::RunOptions complete(const Request& request, config::Device device) {
+  ablate::RunOptions run = request.run;
+  if (!request.gpus.empty()) {
+    run.gpus = config::split_list(request.gpus);
+  } else if (device != config::Device::cpu) {
+    run.gpus = ablate::visible_gpus();
+  }
+  run.cores = ablate::usable_cores();
+  if (run.train.empty()) run.train = ablate::beside_this_program("train");
+  run.report = report_of(request);
+  const bool on_gpu = !run.gpus.empty() || device == config::Device::cuda;
+  run.flops_per_second = request.flops_per_second;
+  if (run.flops_per_second == 0) {
+    run.flops_per_second = on_gpu ? 2e14 : 2e10 * static_cast<double>(run.cores);
+  }
+  return run;
+}
+
+void run(int argc, char** argv) {
+  Request request;
+  const std::vector<app::Option> options = options_of(request);
+  app::parse_arguments(argc, argv, options);
+  if (request.help) {
+    std::fputs(app::usage("./ablate --config NAME", options).c_str(), stdout);
+    return;
+  }
+  core::Log log(0);
+  if (!request.report_only.empty()) {
+    return ablate::write_report(request.report_only, report_of(request), log);
+  }
+  const std::string path = find_sweep(request.source.name);
+  ablate::Sweep sweep = ablate::read_sweep(core::read_file(path), path, request.size);
+  if (!request.out.empty()) sweep.out = request.out;
+  const std::string known = "data/results/" + sweep.name;
+  if (!request.results.empty()) sweep.results = request.results;
+  if (sweep.results.empty() && (request.run.publish || fs::exists(known))) sweep.results = known;
+  std::vector<ablate::Variant> variants = ablate::expand(
+      sweep, {.overrides = request.source.overrides, .vocab_of = [](const std::string& name) {
+                return std::int64_t{input::make_tokenizer(name)->vocab_size()};
+              }});
+  // An unknown word is refused by the same table that configs are read with.
+  config::Config first = variants.front().config;
+  if (!request.run.device.empty()) {
+    config::parse_override(first, "run.device=" + request.run.device);
+  }
+  ablate::SweepRun sweep_run(sweep, std::move(variants), complete(request, first.run.device), log);
+  request.dry_run ? sweep_run.preview() : sweep_run.run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return strait::app::guarded("ablate", [&] { run(argc, argv); });
+}
