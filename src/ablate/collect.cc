@@ -1,9 +1,9 @@
 #include "ablate/collect.h"
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
 
+#include "ablate/json_lines.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -38,15 +38,8 @@ std::vector<std::pair<double, double>> read_curve(const fs::path& path, const Js
   std::vector<std::pair<double, double>> curve;
   const double tokens = member(cell, "tokens", Kind::number, origin).number();
   const double steps = member(cell, "steps", Kind::number, origin).number();
-  std::ifstream in(path);
-  for (std::string line; steps > 0 && std::getline(in, line);) {
-    if (line.find("\"eval\"") == std::string::npos) continue;
-    JsonTree event;
-    try {
-      event = config::read_tree(line, path.string());
-    } catch (const core::InputError&) {
-      break;  // a run that was killed may leave half a line
-    }
+  if (steps <= 0) return curve;
+  for (const JsonTree& event : read_lines(path)) {
     const JsonTree *name = event.find("event"), *loss = event.find("val_loss");
     const JsonTree* step = event.find("step");
     if (!name || name->text() != "eval" || !loss || !loss->is(Kind::number) || !step) continue;

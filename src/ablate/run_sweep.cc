@@ -7,6 +7,7 @@
 #include "ablate/folder_lock.h"
 #include "ablate/results.h"
 #include "ablate/tables.h"
+#include "config/nearest.h"
 #include "core/error.h"
 #include "core/stop_signal.h"
 
@@ -50,12 +51,29 @@ SweepRun::SweepRun(const Sweep& sweep, std::vector<Variant> variants, RunOptions
       folder_(sweep.out),
       runner_(sweep.out, sweep.results, options_, log) {
   for (Solved& one : match(sweep, std::move(variants))) entries_.push_back({std::move(one), {}});
+  check_only();
 }
 
 std::vector<Solved> SweepRun::solved() const {
   std::vector<Solved> all;
   for (const Entry& entry : entries_) all.push_back(entry.solved);
   return all;
+}
+
+void SweepRun::check_only() const {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries_) names.push_back(entry.solved.variant.spec.name);
+  for (const Budget& budget : sweep_.budgets) names.push_back(budget.name);
+  for (const std::int64_t seed : sweep_.seeds) names.push_back("seed" + std::to_string(seed));
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  for (const std::string& pattern : options_.only) {
+    for (const std::string& part : parts_of(pattern)) {
+      if (std::ranges::find(names, part) != names.end()) continue;
+      throw core::InputError("--only " + pattern + ": \"" + part +
+                             "\" is no variant, budget or seed of " + sweep_.origin +
+                             "; nearest is " + std::string(config::nearest_word(part, views)));
+    }
+  }
 }
 
 /// "mha", "mha/seed2", "mha/60m/seed1", "seed1": every part names what the cell belongs to. Rates

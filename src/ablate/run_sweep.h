@@ -31,6 +31,8 @@ class SweepRun {
 
  private:
   std::vector<Solved> solved() const;
+  /// Refuses names in options.only that are no variant, budget or seed.
+  void check_only() const;
   bool wanted(const Cell& cell) const;
   std::vector<Cell> only_wanted(std::vector<Cell> cells) const;
   std::vector<double> rates(const std::vector<Cell>& cells) const;

@@ -6,6 +6,7 @@
 #include "ablate/run_sweep.h"
 #include "app/support/program.h"
 #include "config/data_list.h"
+#include "config/nearest.h"
 #include "config/parse.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -97,6 +98,7 @@ std::vector<app::Option> run_options(Request& request) {
 
 std::vector<app::Option> options_of(Request& request) {
   std::vector<app::Option> options = app::source_options(request.source);
+  options.front().help = "sweep file, or its name in configs/ablations";
   options.push_back({.name = "--size",
                      .value = "NAME",
                      .help = "which of the sweep's sizes (its own `size`)",
@@ -122,9 +124,15 @@ std::string find_sweep(const std::string& name) {
       if (fs::is_regular_file(path, ignored)) return path.string();
     }
   }
-  throw core::InputError("--config " + name +
-                         ": no such sweep; expected a JSON file or the name of one in "
-                         "configs/ablations");
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(config::locate("configs/ablations"), ignored)) {
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+  }
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  throw core::InputError(
+      "--config " + name + ": no such sweep; expected a JSON file or the name of one in " +
+      "configs/ablations" +
+      (names.empty() ? "" : "; nearest is " + std::string(config::nearest_word(name, views))));
 }
 
 /// The command that reports: by default the script, by the Python that has what it needs.
