@@ -23,7 +23,8 @@ LIBRARIES = [
     ("gtest/*", GTEST), ("gmock/*", GTEST), ("cuda*", CUDA), ("cublas*", CUDA), ("nccl.h", CUDA),
     ("nvtx3/*", CUDA), ("omp.h", OPENMP), ("sys/*.h", POSIX), ("unistd.h", POSIX),
     ("fcntl.h", POSIX), ("dlfcn.h", POSIX), ("signal.h", POSIX), ("sched.h", POSIX),
-    ("dirent.h", POSIX), ("fnmatch.h", POSIX), ("spawn.h", POSIX), ("xxhash.h", XXHASH),
+    ("netdb.h", POSIX), ("netinet/*.h", POSIX), ("dirent.h", POSIX), ("fnmatch.h", POSIX),
+    ("spawn.h", POSIX), ("xxhash.h", XXHASH),
     ("zstd.h", ZSTD), ("lzma.h", LZMA), ("sentencepiece*", SPM),
 ]
 

@@ -11,7 +11,6 @@
 
 #include "core/error.h"
 #include "core/exit_code.h"
-#include "core/host_name.h"
 
 namespace strait::parallel {
 namespace {
@@ -21,11 +20,21 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr std::chrono::milliseconds kBetween{100};
 
-/// What a rank shows. Written by its watchdog alone; a torn text is harmless.
+/// What a rank shows. Written by its watchdog alone, or by the one that hears of its host; a torn
+/// text is harmless.
 struct Slot {
   std::atomic<std::int64_t> process, beat, step, call;
   std::atomic<bool> waiting, finished;
   char what[64];
+
+  void write(const Sign& sign) {
+    step = sign.step;
+    call = sign.call;
+    waiting = sign.waiting;
+    finished = sign.finished;
+    std::memcpy(what, sign.what, sizeof what);
+    beat = sign.beat;
+  }
 };
 
 /// The signal by which a launcher ends the other ranks must not end this one before it has said
@@ -46,16 +55,19 @@ void hold_termination() {
 
 }  // namespace
 
-/// Slots of all ranks of the world; those of other hosts stay empty.
+/// Slots of all ranks of the world; the first rank of a host fills in those of other hosts.
 struct Watchdog::Board {
   std::vector<std::string> hosts;
-  std::string host = core::host_name();
+  std::string host;
+  HostSigns signs;
   Slot* slots = nullptr;
   std::vector<std::int64_t> beats;
   std::vector<Clock::time_point> seen;
 
-  explicit Board(Communicator& world) : hosts(world.gather_all(core::host_name())) {
-    const std::string name = "/strait." + world.broadcast(std::to_string(::getpid()) + hosts[0], 0);
+  Board(Communicator& world, const HostIdentity& own)
+      : hosts(world.gather_all(own.name)), host(own.name), signs(world, hosts, own.address) {
+    const std::string run = world.broadcast(std::to_string(::getpid()) + hosts[0], 0);
+    const std::string name = "/strait." + run + "." + host;
     const std::size_t bytes = sizeof(Slot) * hosts.size();
     const int file = ::shm_open(name.c_str(), O_CREAT | O_RDWR, 0600);
     const bool sized = file >= 0 && ::ftruncate(file, static_cast<off_t>(bytes)) == 0;
@@ -79,10 +91,10 @@ struct Watchdog::Board {
   Board& operator=(const Board&) = delete;
 };
 
-Watchdog::Watchdog(Communicator& world, Seconds limit)
+Watchdog::Watchdog(Communicator& world, Seconds limit, const HostIdentity& host)
     : traffic_(world.traffic()), rank_(world.rank()), limit_(limit) {
   if (world.alone() || limit.count() <= 0) return;
-  board_ = std::make_unique<Board>(world);
+  board_ = std::make_unique<Board>(world, host);
   board_->slots[rank_].process = ::getpid();
   show();
   world.barrier();
@@ -94,23 +106,33 @@ Watchdog::~Watchdog() {
   if (!board_) return;
   done_ = true;
   thread_.join();
-  board_->slots[rank_].finished = true;
+  for (int again = 0; again < 3; ++again) show(true);  // datagrams may be lost
 }
 
-void Watchdog::show() const {
+void Watchdog::show(bool finished) const {
   const Traffic::Call last = traffic_.last();
   Slot& slot = board_->slots[rank_];
-  slot.step = last.step;
-  slot.call = last.call;
-  slot.waiting = last.waiting;
-  std::strncpy(slot.what, last.what.c_str(), sizeof slot.what - 1);
-  ++slot.beat;
+  Sign sign{.beat = slot.beat + 1,
+            .step = last.step,
+            .call = last.call,
+            .waiting = last.waiting,
+            .finished = finished};
+  std::strncpy(sign.what, last.what.c_str(), sizeof sign.what - 1);
+  slot.write(sign);
+  board_->signs.send(sign);
+}
+
+void Watchdog::hear() const {
+  board_->signs.receive([&](int rank, const Sign& sign) {
+    const auto i = static_cast<std::size_t>(rank);
+    if (i < board_->hosts.size() && board_->hosts[i] != board_->host) board_->slots[i].write(sign);
+  });
 }
 
 std::string Watchdog::of_rank(int rank) const {
   const Slot& slot = board_->slots[rank];
   std::string text = "rank " + std::to_string(rank) + " on " + board_->hosts[rank];
-  if (board_->hosts[rank] != board_->host) return text;
+  if (slot.beat == 0) return text;
   const std::string doing = slot.waiting ? "waiting in" : "after";
   return text + " (step " + std::to_string(slot.step) + ", " + doing + " collective " +
          std::to_string(slot.call) + " \"" + slot.what + "\")";
@@ -123,13 +145,15 @@ std::string Watchdog::verdict() const {
   std::string behind;
   for (int rank = 0; rank < static_cast<int>(board_->hosts.size()); ++rank) {
     const Slot& slot = board_->slots[rank];
-    if (rank == rank_ || board_->hosts[rank] != board_->host || slot.finished) continue;
+    const bool here = board_->hosts[rank] == board_->host;
+    // Of other hosts nothing may have been heard: not every network lets datagrams through.
+    if (rank == rank_ || slot.finished || (!here && slot.beat == 0)) continue;
     const auto process = static_cast<pid_t>(slot.process.load());
     if (process > 0 && ::kill(process, 0) != 0 && errno == ESRCH) return of_rank(rank) + " ended";
     if (slot.beat != board_->beats[rank]) {
       board_->beats[rank] = slot.beat;
       board_->seen[rank] = now;
-    } else if (now - board_->seen[rank] > limit_) {
+    } else if (now - board_->seen[rank] > limit_ && (here || own.waiting)) {
       return of_rank(rank) + " gives no sign of life";
     }
     if (overdue && !slot.waiting) behind += (behind.empty() ? "" : ", ") + of_rank(rank);
@@ -143,6 +167,7 @@ void Watchdog::watch() {
   while (!done_) {
     std::this_thread::sleep_for(kBetween);
     show();
+    hear();
     std::string why = verdict();
     if (why.empty() && g_ended_by != 0) {
       // The launcher may know of an ended rank before its process is gone.
