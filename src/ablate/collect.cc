@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 
 #include "ablate/json_lines.h"
 #include "core/error.h"
@@ -14,11 +15,11 @@ namespace fs = std::filesystem;
 using config::JsonTree;
 using Kind = JsonTree::Kind;
 
-const JsonTree& member(const JsonTree& tree, const std::string& name, Kind kind,
+const JsonTree& member(const JsonTree& tree, std::string_view name, Kind kind,
                        const std::string& origin) {
   const JsonTree* found = tree.find(name);
   if (!found || !found->is(kind)) {
-    throw core::InputError(origin + ": " + name + " is " +
+    throw core::InputError(origin + ": " + std::string(name) + " is " +
                            (found ? found->kind_name() : "missing") +
                            "; expected a file as ./ablate writes it: run the sweep again, what is "
                            "finished is kept");
