@@ -222,7 +222,7 @@ class BackwardConsumer : BackwardWarpgroup<Tile> {
 
   /// Writes dk and dv: in bf16, or in fp32 as parts of what heads and parts of items add up to.
   __device__ __forceinline__ void write(const BackwardStep& step) {
-    if (!params_.adds_keys()) return write_rounded(step);
+    if (step.whole) return write_rounded(step);
     const int block = (step.head * params_.parts + step.part) * params_.blocks + step.block;
     const int at = block * Tile::kKeyTiles + group_;
     write_sums(params_.dk_parts[at], dk_);

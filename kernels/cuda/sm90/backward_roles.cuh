@@ -178,7 +178,7 @@ class BackwardRole : BackwardWarpgroup<Tile> {
   __device__ __forceinline__ void write(const CUtensorMap& map, SumTile<kWidth>* parts,
                                         __nv_bfloat16* staged, float scale) {
     const int head = step().head, block = step().block;
-    if (params_.adds_keys()) {
+    if (!step().whole) {
       const int part = head * params_.parts + step().part;
       write_sums(parts[part * params_.blocks + block], sum_);
     } else {

@@ -126,6 +126,10 @@ struct RoundParams {
 
   __host__ __device__ int pieces() const { return heads * tiles * strips; }
 
+  /// Whether the rows of a tile are written already: a head's only part does that itself.
+  __device__ __forceinline__ bool done(int tile) const {
+    return counts != nullptr && parts == parts_of_head && counts[tile / per_mark] == 1;
+  }
   __device__ __forceinline__ bool has(int head, int part, int tile) const {
     const int mark = tile / per_mark;
     if (marks) return marks[(head * parts + part) * (tiles / per_mark) + mark] != 0;
@@ -141,6 +145,7 @@ __device__ __forceinline__ void round_sums(const RoundParams<kColumns>& params, 
   const int strip = piece % params.strips, tile = piece / params.strips % params.tiles;
   const int head = piece / params.strips / params.tiles, thread = static_cast<int>(threadIdx.x);
   const int row = thread / kWarpLanes * 16 + thread % kWarpLanes / 4, column = thread % 4 * 2;
+  if (params.done(tile)) return;
   float4 x[kPackets] = {};
   bool there = params.has(head, 0, tile);
 #pragma unroll 1

@@ -76,6 +76,7 @@ struct BackwardStep {
   bool assigns;      // the first of its part
   bool masked;       // some of its rows do not see all keys
   bool first, last;  // of the item
+  bool whole;        // no other item has gradients of these keys
 };
 
 /// Weights on their way from one role to the other, as threads hold them.
@@ -133,8 +134,8 @@ class ItemLoader {
       walk(place, params_.order[place.at]);
     }
     // One end for each of the threads that add dq.
-    tell({-1, 0, 0, 0, 0, false, false, true, true});
-    tell({-1, 0, 0, 0, 0, false, false, true, true});
+    tell({-1, 0, 0, 0, 0, false, false, true, true, true});
+    tell({-1, 0, 0, 0, 0, false, false, true, true, true});
   }
 
  private:
@@ -148,6 +149,8 @@ class ItemLoader {
     const bool idle = keys.first_tile >= keys.last_tile;
     if (place.part > 0 && (idle || first >= end)) return;
     const int count = idle ? 1 : end - first;
+    const bool whole =
+        params_.heads_per_group == 1 && keys.last_tile - keys.first_tile <= keys.part_tiles;
     // The block whose addition to a tile comes right before, if the tile is in its part, too: from
     // `limit` on upwards, before it downwards.
     const int towards = place.upwards ? 1 : -1;
@@ -162,7 +165,7 @@ class ItemLoader {
       if (idle || range.has(keys.block)) {
         load({place.head, place.part, keys.block, tile,
               idle ? -1 : range.rank(keys.block, place.upwards), !follows,
-              !span.covers(key, key + Tile::kKeys), i == 0, i + 1 == count});
+              !span.covers(key, key + Tile::kKeys), i == 0, i + 1 == count, whole});
       }
       tile += towards;
     }
