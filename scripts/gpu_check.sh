@@ -190,7 +190,10 @@ if [[ ${#parts[@]} -gt 1 && " ${parts[*]} " == *" bench "* ]]; then
 fi
 for part in "${parts[@]}"; do
   case $part in
-    build) check build build ;;
+    build)
+      check build build
+      ! grep -qsx build "$kFailed" || break  # nothing to check
+      ;;
     sanitize)  # Slow and patient: beside the other checks, but not beside the benchmark.
       check memcheck memcheck &
       check racecheck racecheck &
