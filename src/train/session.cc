@@ -197,7 +197,9 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
     return;
   }
   if (device == Device::cuda) log.info(kernels::gemm_summary());
-  report_memory(plan, memory_in_use(device) - before, config.train.steps, world, log, metrics);
+  // Where other processes share the device, what they give back in the meantime is missing here.
+  const std::size_t after = std::max(memory_in_use(device), before);
+  report_memory(plan, after - before, config.train.steps, world, log, metrics);
 }
 
 /// A line for every choice of every item into eval-<task>.jsonl.
