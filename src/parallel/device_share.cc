@@ -18,8 +18,7 @@ DeviceShare share_devices(Device device, Communicator& world) {
   const int index = static_cast<int>(place) % share.devices;
   share.sharers = (share.ranks - index - 1) / share.devices + 1;
   if (found > 0) kernels::use_device(device, index);
-  const bool own =
-      device == Device::cuda && share.ranks <= share.devices && !nccl_version().empty();
+  const bool own = device == Device::cuda && share.ranks <= found && !nccl_version().empty();
   const std::vector<std::string> all = world.gather_all(own ? "1" : "0");
   share.own_gpus = std::ranges::count(all, "1") == world.size();
   return share;
