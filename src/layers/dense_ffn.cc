@@ -2,7 +2,6 @@
 
 #include "kernels/activation.h"
 #include "kernels/elementwise.h"
-#include "parallel/beside.h"
 #include "parallel/tensor_split.h"
 
 namespace strait::layers {
@@ -50,12 +49,7 @@ void DenseFfn::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const ConstTensor all_dy = parallel::whole_rows(ctx, dy);
   const ConstTensor x = parallel::whole_rows_beside(ctx, saved_.x);
   const Tensor dgate_up = backward_hidden(ctx, all_dy);
-  const Tensor terms = parallel::terms_of(ctx, dx);
-  gate_up_.input_gradient(ctx, dgate_up, terms);
-  parallel::await_beside(ctx);
-  parallel::summed_rows_beside(ctx, terms, dx);
-  gate_up_.weight_gradient(ctx, x, dgate_up);
-  parallel::await_beside(ctx);
+  gate_up_.backward_to_rows(ctx, x, dgate_up, dx);
 }
 
 void DenseFfn::backward_add(Ctx& ctx, ConstTensor dy, Tensor dx) {

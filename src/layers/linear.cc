@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "kernels/gemm.h"
+#include "parallel/beside.h"
+#include "parallel/tensor_split.h"
 
 namespace strait::layers {
 
@@ -26,6 +28,15 @@ Linear::Linear(const Build& build, LinearSpec spec)
 
 void Linear::forward(Ctx& ctx, ConstTensor x, Tensor y) const {
   launch(Gemm{.a = x, .b = param_.weight, .c = y, .trans_b = true}, ctx.stream);
+}
+
+void Linear::backward_to_rows(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
+  const Tensor terms = parallel::terms_of(ctx, dx);
+  input_gradient(ctx, dy, terms);
+  parallel::await_beside(ctx);  // x
+  parallel::summed_rows_beside(ctx, terms, dx);
+  weight_gradient(ctx, x, dy);
+  parallel::await_beside(ctx);  // dx
 }
 
 void Linear::input_gradient(Ctx& ctx, ConstTensor dy, Tensor dx) const {

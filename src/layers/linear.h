@@ -30,6 +30,11 @@ class Linear {
   /// As backward, but adds to dx.
   void backward_add(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
 
+  /// backward of a layer whose columns tensor ranks divide. x: all rows, perhaps still on their way
+  /// (parallel::whole_rows_beside); dx: this rank's rows of the sum over tensor ranks, which moves
+  /// beside the weight's gradient. Scratch of the caller's frame.
+  void backward_to_rows(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
+
   /// The two halves of backward: dx assigned; W.grad += dy^T x.
   void input_gradient(Ctx& ctx, ConstTensor dy, Tensor dx) const;
   void weight_gradient(Ctx& ctx, ConstTensor x, ConstTensor dy) const;

@@ -5,7 +5,6 @@
 
 #include "kernels/elementwise.h"
 #include "layers/attention/rope.h"
-#include "parallel/beside.h"
 #include "parallel/tensor_split.h"
 
 namespace strait::layers {
@@ -259,12 +258,7 @@ void CcaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
                                      .rope = rope_},
                   ctx.stream);
   parallel::return_halo(ctx, dhalo, dproj.z, dproj.v_del);
-  const Tensor terms = parallel::terms_of(ctx, dx);
-  proj_.input_gradient(ctx, dproj.whole, terms);
-  parallel::await_beside(ctx);
-  parallel::summed_rows_beside(ctx, terms, dx);
-  proj_.weight_gradient(ctx, x, dproj.whole);
-  parallel::await_beside(ctx);
+  proj_.backward_to_rows(ctx, x, dproj.whole, dx);
 }
 
 }  // namespace strait::layers

@@ -1,7 +1,6 @@
 #include "layers/attention/gqa.h"
 
 #include "layers/attention/rope.h"
-#include "parallel/beside.h"
 #include "parallel/tensor_split.h"
 
 namespace strait::layers {
@@ -130,12 +129,7 @@ void GqaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   } else {
     norm_rope_backward(ctx, {}, {}, heads_of(dqkv, 0, q_.heads + k_.heads));
   }
-  const Tensor terms = parallel::terms_of(ctx, dx);
-  qkv_.input_gradient(ctx, dqkv, terms);
-  parallel::await_beside(ctx);
-  parallel::summed_rows_beside(ctx, terms, dx);
-  qkv_.weight_gradient(ctx, x, dqkv);
-  parallel::await_beside(ctx);
+  qkv_.backward_to_rows(ctx, x, dqkv, dx);
 }
 
 }  // namespace strait::layers
