@@ -16,6 +16,7 @@ from ablation import sections
 from ablation.document import Document
 from ablation.figures import Plots
 from ablation.sweep import Sweep
+from pyplot import load
 
 
 def make_document(sweep, plots):
@@ -45,14 +46,9 @@ def main():
         print(f"ablation_report: {folder}: {error!r}; expected the folder of a sweep, with "
               "sweep.json and report/results.json as ./ablate writes them", file=sys.stderr)
         return 2
-    try:
-        import matplotlib
-    except ImportError:
-        print("ablation_report: this Python has no matplotlib; scripts/plot_python.sh prints one "
-              "that has", file=sys.stderr)
+    pyplot = load("ablation_report")
+    if not pyplot:
         return 3
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
     report = folder / "report"
     document = make_document(sweep, Plots(pyplot, sweep, report / "plots"))

@@ -12,6 +12,8 @@ import json
 import sys
 from pathlib import Path
 
+from pyplot import load
+
 PASSES = {"fwd_ms": "forward", "bwd_ms": "backward"}
 
 
@@ -51,14 +53,9 @@ def main():
         print(f"plot_attention: {arguments.report}: {error!r}; expected the attention.json of "
               "scripts/attention_grid.py", file=sys.stderr)
         return 2
-    try:
-        import matplotlib
-    except ImportError:
-        print("plot_attention: this Python has no matplotlib; scripts/plot_python.sh prints one "
-              "that has", file=sys.stderr)
+    pyplot = load("plot_attention")
+    if not pyplot:
         return 3
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
     folder = arguments.out or arguments.report.parent
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,8 @@ import math
 import sys
 from pathlib import Path
 
+from pyplot import load
+
 
 def read_metrics(path):
     """({step: loss}, {step: (val_loss, val_bpb or None)}) of a metrics.jsonl."""
@@ -76,14 +78,9 @@ def main():
     except (OSError, ValueError, KeyError) as error:
         print(f"plot_loss: {error}", file=sys.stderr)
         return 2
-    try:
-        import matplotlib
-    except ImportError:
-        print("plot_loss: this Python has no matplotlib; scripts/plot_python.sh prints one that "
-              "has", file=sys.stderr)
+    pyplot = load("plot_loss")
+    if not pyplot:
         return 3
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
     out = args.out or args.run_dir / "plots" / "loss.png"
     draw(pyplot, train, val, args.run_dir.resolve().name, out)
     print(out)
