@@ -7,6 +7,20 @@
 // Which tiles there are and in which order they are handed out. For one whole warp per block.
 namespace strait::kernels::cuda::sm90 {
 
+__device__ __forceinline__ int lane() {
+  return static_cast<int>(threadIdx.x) % kWarpLanes;
+}
+
+/// Sum of `value` over the lanes of the warp up to this one.
+__device__ __forceinline__ int sum_through_lane(int value) {
+#pragma unroll
+  for (int step = 1; step < kWarpLanes; step *= 2) {
+    const int lower = __shfl_up_sync(kFullWarp, value, step);
+    if (lane() >= step) value += lower;
+  }
+  return value;
+}
+
 /// Tiles in rows of each expert, 32 experts at a time.
 class ExpertTiles {
  public:
@@ -43,22 +57,13 @@ class ExpertTiles {
   int index;  // of the tile among its expert's
 
  private:
-  static __device__ __forceinline__ int lane() {
-    return static_cast<int>(threadIdx.x) % kWarpLanes;
-  }
-
   __device__ __forceinline__ void look_at(int first) {
     first_ = first;
     const int e = first + lane();
     begin_ = e < experts_ ? offsets_[e] : 0;
     end_ = e < experts_ ? offsets_[e + 1] : 0;
     tiles_ = (end_ - begin_ + tile_rows_ - 1) / tile_rows_ * column_tiles_;
-    through_ = tiles_;
-#pragma unroll
-    for (int step = 1; step < kWarpLanes; step *= 2) {
-      const int lower = __shfl_up_sync(kFullWarp, through_, step);
-      if (lane() >= step) through_ += lower;
-    }
+    through_ = sum_through_lane(tiles_);
     all_ = __shfl_sync(kFullWarp, through_, kWarpLanes - 1);
   }
 
@@ -165,10 +170,6 @@ class ExpertParts {
  private:
   static constexpr int kDepth = 64;
 
-  static __device__ __forceinline__ int lane() {
-    return static_cast<int>(threadIdx.x) % kWarpLanes;
-  }
-
   __device__ __forceinline__ int parts_of(int e) const {
     if (e >= experts_) return 0;
     const int steps = (offsets_[e + 1] - offsets_[e] + kDepth - 1) / kDepth;
@@ -178,12 +179,7 @@ class ExpertParts {
   __device__ __forceinline__ void look_at(int first) {
     first_ = first;
     parts_ = parts_of(first + lane());
-    through_ = parts_ * tiles_;
-#pragma unroll
-    for (int step = 1; step < kWarpLanes; step *= 2) {
-      const int lower = __shfl_up_sync(kFullWarp, through_, step);
-      if (lane() >= step) through_ += lower;
-    }
+    through_ = sum_through_lane(parts_ * tiles_);
     all_ = __shfl_sync(kFullWarp, through_, kWarpLanes - 1);
   }
 
