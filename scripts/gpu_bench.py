@@ -28,7 +28,7 @@ import statistics
 import subprocess
 import sys
 
-from train_runs import memory_of, run, speed_of, train_command
+from train_runs import memory_of, metrics_of, run, speed_of, train_command
 
 CORE = {"AttentionFwd", "AttentionBwd"}
 GEMM = {"Gemm", "GroupedGemm", "GroupedGemmWgrad"}
@@ -75,9 +75,9 @@ class Ceilings:
         return seconds * op["launches"]
 
 
-def slowdown_of(lines):
-    """What slowed the card down during steps; "" where nothing did."""
-    seen = [line["gpu_throttle"] for line in lines if "gpu_throttle" in line]
+def slowdown_of(folder):
+    """What slowed the card down during the steps of a run; "" where nothing did."""
+    seen = [line["gpu_throttle"] for line in metrics_of(folder) if "gpu_throttle" in line]
     counts = {reason: sum(reason in text for text in seen) for reason in SLOW}
     return ", ".join(reason for reason, count in counts.items()
                      if count > 0 and count >= SLOW_SHARE * len(seen))
@@ -101,7 +101,7 @@ def step_report(folder, ceilings):
         "profiled_ms": {"all": total, "attention core": core,
                         "products": milliseconds(lambda op: op in GEMM),
                         "optimizer": milliseconds(lambda op: op in OPTIMIZER), "rest": rest},
-        "slowdown": slowdown_of(timed),
+        "slowdown": slowdown_of(folder),
         "rest_share": rest / total,
         "floor_ms": 1e3 * floor / profile["steps"],
         "over_floor": (total - core) / (1e3 * floor / profile["steps"]),
