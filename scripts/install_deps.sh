@@ -16,7 +16,7 @@ wished=()
 case "${1:-}" in
   "") ;;
   --dev)
-    wished=(clang-format-14)
+    wished=(clang-format-14 python3-pyflakes)
     # Ubuntu has Chromium as a snap alone, which containers cannot run.
     if grep -qs '^ID=debian' /etc/os-release; then wished+=(chromium); fi ;;
   *) echo "install_deps: unknown option '$1'; the only one is --dev" >&2; exit 2 ;;
