@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "tests/support/tensors.h"
 #include "train/host_copy.h"
@@ -56,7 +57,7 @@ TEST(SymmetricEigenvalues, SurviveReflections) {
       const std::int64_t r = i / kN / kN, c = i / kN % kN, s = i % kN;
       both[r * kN + c] += left[r * kN + s] * h[s * kN + c];
     }
-    a = both;
+    a = std::move(both);
   }
   const std::vector<double> got = train::symmetric_eigenvalues(a, kN);
   for (std::int64_t i = 0; i < kN; ++i) EXPECT_NEAR(got[i], want[i], 1e-11) << i;
