@@ -32,8 +32,11 @@ check() {
   fi
 }
 
+# What runs here and nothing else: scripts/test.sh builds and runs the rest.
 build() {
-  cmake --preset cuda -DSTRAIT_TESTS=ON && cmake --build $kBuild -j "${JOBS:-$(core_count)}"
+  cmake --preset cuda -DSTRAIT_TESTS=ON &&
+    cmake --build $kBuild -j "${JOBS:-$(core_count)}" --target train kernels_cuda_test golden_check \
+      train_test comm_nccl_test op_bench attention_bench
 }
 
 # Runs a command in N processes, each of which takes its share of the tests: most of their time goes
@@ -62,6 +65,14 @@ kernel_tests() {
   grep -ho "PASSED *\] [0-9]*" "$out"/kernel_tests_?.log |
     awk '{n += $NF} END {print n " kernel tests passed"}'
   return $code
+}
+
+# Decoding on the GPU, and NCCL with a group of one.
+other_tests() {
+  $kBuild/tests/train/train_test --gtest_brief=1 --gtest_filter='*OnAGpu*' | tee "$out/on_a_gpu.log" &&
+    ! grep SKIPPED "$out/on_a_gpu.log" &&
+    mpirun -n 1 $kBuild/tests/parallel/mpi/comm_nccl_test | tee "$out/nccl.log" &&
+    ! grep "no GPU and NCCL" "$out/nccl.log"
 }
 
 golden() {
@@ -198,7 +209,9 @@ for part in "${parts[@]}"; do
       check memcheck memcheck &
       check racecheck racecheck &
       ;;
-    tests) check kernel_tests kernel_tests & check golden golden & ;;
+    tests)
+      for run in kernel_tests golden other_tests; do check $run $run & done
+      ;;
     runs)
       for run in curves repeats ranks; do check $run $run; done
       [[ -z $warming ]] || wait $warming  # what fits depends on what others have taken
