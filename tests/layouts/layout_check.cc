@@ -23,7 +23,7 @@ struct Request {
   config::Source source;
   std::string layouts, device = "cpu", dtype = "f64", rank_of, out;
   double tolerance = 1e-10, weight_tolerance = 1e-9;
-  std::int64_t steps = 10;
+  std::int64_t draws = 0, steps = 10;
   bool help = false;
 };
 
@@ -55,6 +55,10 @@ std::vector<app::Option> options_of(Request& request) {
        request.dtype);
   number("--tol", "largest relative L2 of loss and gradients (1e-10)", request.tolerance);
   number("--weight-tol", "largest relative L2 of weights (1e-9)", request.weight_tolerance);
+  number("--draws",
+         "batches whose gradients are compared; 0: one, in bf16 eight, for tensors of few numbers "
+         "alone (0)",
+         request.draws);
   number("--steps", "optimizer steps before weights are compared; 0: none (10)", request.steps);
   text("--rank-of", "LIST", "run as one rank under mpirun; used by the program itself",
        request.rank_of);
@@ -98,7 +102,8 @@ int run_as_rank(const Request& request, int argc, char** argv) {
         const Device device = request.device == "cuda" ? Device::cuda : Device::cpu;
         for (const Layout& layout : parse_layouts(request.rank_of)) {
           const config::Config config = config_for(request, layout);
-          const RankValues values = run_rank(config, mpi.world(), device, request.steps);
+          const RankValues values =
+              run_rank(config, mpi.world(), device, request.draws, request.steps);
           write_values(values_file(request.out, layout, mpi.world().rank()), values);
         }
       },
@@ -144,7 +149,9 @@ void prepare_environment() {
 class Checker {
  public:
   Checker(Request request, std::string program)
-      : request_(std::move(request)), program_(std::move(program)) {}
+      : request_(std::move(request)), program_(std::move(program)) {
+    if (request_.draws == 0) request_.draws = request_.dtype == "bf16" ? 8 : 1;
+  }
 
   bool run() {
     const std::vector<Layout> layouts = parse_layouts(request_.layouts);
@@ -184,6 +191,7 @@ class Checker {
     for (const std::string& set : request_.source.overrides) add("--set", set);
     add("--device", request_.device);
     add("--dtype", dtype);
+    add("--draws", std::to_string(request_.draws));
     add("--steps", std::to_string(dtype == "bf16" ? 0 : request_.steps));
     add("--rank-of", names);
     add("--out", out.path().string());
@@ -203,8 +211,8 @@ class Checker {
     return values;
   }
 
-  static std::vector<const std::vector<Piece>*> gradients_of(const std::vector<RankValues>& ranks) {
-    std::vector<const std::vector<Piece>*> out;
+  static std::vector<const Draws*> gradients_of(const std::vector<RankValues>& ranks) {
+    std::vector<const Draws*> out;
     for (const RankValues& rank : ranks) out.push_back(&rank.gradients);
     return out;
   }
@@ -235,7 +243,7 @@ class Checker {
       text += line("  %.2f naive errors in %s", ratio.relative, ratio.name);
     }
     if (!ranks.front().weights.empty()) {
-      std::vector<const std::vector<Piece>*> weights;
+      std::vector<const Draws*> weights;
       for (const RankValues& rank : ranks) weights.push_back(&rank.weights);
       const Distance weight = worst(distances(reference_.weights, weights));
       good = good && weight.relative <= request_.weight_tolerance;

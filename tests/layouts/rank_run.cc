@@ -53,10 +53,11 @@ class Run {
     engine_.allocate(device);
   }
 
-  RankValues gradients() {
+  /// Of batch `draw` into `values`, the loss of the first too.
+  void gradients(std::int64_t draw, RankValues& values) {
     parallel::Ctx& ctx = engine_.ctx();
     core::ParamTable& table = engine_.table();
-    const input::Samples samples = batch_of(engine_.config(), 0);
+    const input::Samples samples = batch_of(engine_.config(), draw);
     const double labels = static_cast<double>(input::counted_labels(samples));
     kernels::launch(kernels::Fill{.x = engine_.values().slice(0, 0, 1), .value = 1.0 / labels},
                     ctx.stream);
@@ -80,14 +81,13 @@ class Run {
     for (const core::Axis axis : {core::Axis::dp, core::Axis::cp}) {
       groups_.axis(axis).all_reduce_sum(loss, ctx.stream);
     }
-    RankValues values{.bytes_error = bytes_error,
-                      .gradients = pieces_of(table, Field::gradient, ctx.stream),
-                      .weights = {}};
-    kernels::copy_to_host(&values.loss, loss.data, sizeof values.loss, ctx.stream);
+    values.gradients.push_back(pieces_of(table, Field::gradient, ctx.stream));
+    double sum = 0;
+    kernels::copy_to_host(&sum, loss.data, sizeof sum, ctx.stream);
     kernels::synchronise(ctx.stream);
-    values.loss /= labels;
+    if (draw == 0) values.loss = sum / labels;
+    if (values.bytes_error.empty()) values.bytes_error = bytes_error;
     ctx.state.release(0);
-    return values;
   }
 
   std::vector<Piece> weights(std::int64_t steps) {
@@ -219,10 +219,11 @@ class Run {
 }  // namespace
 
 RankValues run_rank(const config::Config& config, parallel::Communicator& world, Device device,
-                    std::int64_t steps) {
+                    std::int64_t draws, std::int64_t steps) {
   Run run(config, world, device);
-  RankValues values = run.gradients();
-  if (steps > 0) values.weights = run.weights(steps);
+  RankValues values;
+  for (std::int64_t draw = 0; draw < draws; ++draw) run.gradients(draw, values);
+  if (steps > 0) values.weights = {run.weights(steps)};
   return values;
 }
 

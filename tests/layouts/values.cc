@@ -66,26 +66,32 @@ T get_all(std::istream& in) {
   return list;
 }
 
-void put_pieces(std::ostream& out, const std::vector<Piece>& pieces) {
-  put(out, static_cast<std::int64_t>(pieces.size()));
-  for (const Piece& piece : pieces) {
-    put_all(out, piece.name);
-    put_all(out, piece.shape);
-    put(out, piece.cut_dim);
-    put_all(out, piece.runs);
-    put_all(out, piece.values);
+void put_draws(std::ostream& out, const Draws& draws) {
+  put(out, static_cast<std::int64_t>(draws.size()));
+  for (const std::vector<Piece>& pieces : draws) {
+    put(out, static_cast<std::int64_t>(pieces.size()));
+    for (const Piece& piece : pieces) {
+      put_all(out, piece.name);
+      put_all(out, piece.shape);
+      put(out, piece.cut_dim);
+      put_all(out, piece.runs);
+      put_all(out, piece.values);
+    }
   }
 }
-std::vector<Piece> get_pieces(std::istream& in) {
-  std::vector<Piece> pieces(static_cast<std::size_t>(get<std::int64_t>(in)));
-  for (Piece& piece : pieces) {
-    piece.name = get_all<std::string>(in);
-    piece.shape = get_all<std::vector<std::int64_t>>(in);
-    piece.cut_dim = get<int>(in);
-    piece.runs = get_all<std::vector<core::Run>>(in);
-    piece.values = get_all<std::vector<double>>(in);
+Draws get_draws(std::istream& in) {
+  Draws draws(static_cast<std::size_t>(get<std::int64_t>(in)));
+  for (std::vector<Piece>& pieces : draws) {
+    pieces.resize(static_cast<std::size_t>(get<std::int64_t>(in)));
+    for (Piece& piece : pieces) {
+      piece.name = get_all<std::string>(in);
+      piece.shape = get_all<std::vector<std::int64_t>>(in);
+      piece.cut_dim = get<int>(in);
+      piece.runs = get_all<std::vector<core::Run>>(in);
+      piece.values = get_all<std::vector<double>>(in);
+    }
   }
-  return pieces;
+  return draws;
 }
 
 /// Calls visit(index in the whole, index in the piece) for every element of a piece.
@@ -105,10 +111,35 @@ void for_each_element(const Piece& piece, Visit&& visit) {
   }
 }
 
-double norm(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double x : values) sum += x * x;
-  return std::sqrt(sum);
+/// The mean square of all numbers.
+double mean_square(const std::vector<Piece>& pieces) {
+  double squares = 0, elements = 0;
+  for (const Piece& piece : pieces) {
+    for (const double x : piece.values) squares += x * x;
+    elements += static_cast<double>(piece.values.size());
+  }
+  return squares / std::max(elements, 1.0);
+}
+
+/// Sums of squares over all copies of a tensor's elements.
+struct Squares {
+  double difference = 0, reference = 0;
+};
+Squares compare(const Piece& whole, const std::vector<const Piece*>& held) {
+  const std::vector<double>& want = whole.values;
+  std::vector<int> copies(want.size());
+  Squares squares;
+  for (const Piece* piece : held) {
+    for_each_element(*piece, [&](std::int64_t global, std::int64_t local) {
+      squares.difference += std::pow(piece->values.at(local) - want.at(global), 2);
+      ++copies[global];
+    });
+  }
+  for (std::size_t e = 0; e < want.size(); ++e) {
+    squares.reference += copies[e] * want[e] * want[e];
+    if (copies[e] == 0) throw core::RuntimeFault(whole.name + ": no rank holds all of it");
+  }
+  return squares;
 }
 
 }  // namespace
@@ -131,8 +162,8 @@ void write_values(const std::filesystem::path& path, const RankValues& values) {
   std::ofstream out(path, std::ios::binary);
   put(out, values.loss);
   put_all(out, values.bytes_error);
-  put_pieces(out, values.gradients);
-  put_pieces(out, values.weights);
+  put_draws(out, values.gradients);
+  put_draws(out, values.weights);
   if (!out.flush()) throw core::RuntimeFault(path.string() + ": cannot write");
 }
 
@@ -141,39 +172,32 @@ RankValues read_values(const std::filesystem::path& path) {
   RankValues values;
   values.loss = get<double>(in);
   values.bytes_error = get_all<std::string>(in);
-  values.gradients = get_pieces(in);
-  values.weights = get_pieces(in);
+  values.gradients = get_draws(in);
+  values.weights = get_draws(in);
   if (!in) throw core::RuntimeFault(path.string() + ": cannot read");
   return values;
 }
 
-std::map<std::string, double> distances(const std::vector<Piece>& whole,
-                                        const std::vector<const std::vector<Piece>*>& ranks) {
-  double squares = 0, elements = 0;
-  for (const Piece& piece : whole) {
-    squares += std::pow(norm(piece.values), 2);
-    elements += static_cast<double>(piece.values.size());
+std::map<std::string, double> distances(const Draws& whole,
+                                        const std::vector<const Draws*>& ranks) {
+  std::map<std::string, Squares> sums;
+  for (std::size_t draw = 0; draw < whole.size(); ++draw) {
+    const double floor = mean_square(whole[draw]);
+    for (std::size_t i = 0; i < whole[draw].size(); ++i) {
+      const Piece& piece = whole[draw][i];
+      const auto size = static_cast<std::int64_t>(piece.values.size());
+      if (static_cast<std::int64_t>(draw) * size >= kNumbers) continue;
+      std::vector<const Piece*> held;
+      for (const Draws* rank : ranks) held.push_back(&rank->at(draw).at(i));
+      const Squares squares = compare(piece, held);
+      sums[piece.name].difference += squares.difference;
+      sums[piece.name].reference +=
+          std::max(squares.reference, kFloor * kFloor * floor * static_cast<double>(size));
+    }
   }
   std::map<std::string, double> out;
-  for (std::size_t i = 0; i < whole.size(); ++i) {
-    const std::vector<double>& want = whole[i].values;
-    std::vector<int> copies(want.size());
-    double difference = 0;
-    for (const auto* rank : ranks) {
-      const Piece& piece = rank->at(i);
-      for_each_element(piece, [&](std::int64_t global, std::int64_t local) {
-        difference += std::pow(piece.values.at(local) - want.at(global), 2);
-        ++copies[global];
-      });
-    }
-    double reference = 0;
-    for (std::size_t e = 0; e < want.size(); ++e) {
-      reference += copies[e] * want[e] * want[e];
-      if (copies[e] == 0) throw core::RuntimeFault(whole[i].name + ": no rank holds all of it");
-    }
-    const double size = static_cast<double>(want.size());
-    const double floor = kFloor * kFloor * squares * size / elements;
-    out[whole[i].name] = std::sqrt(difference / std::max({reference, floor, 1e-300}));
+  for (const auto& [name, squares] : sums) {
+    out[name] = std::sqrt(squares.difference / std::max(squares.reference, 1e-300));
   }
   return out;
 }

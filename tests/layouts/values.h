@@ -18,11 +18,14 @@ struct Piece {
   std::vector<double> values;  // row-major, of the runs side by side
 };
 
+/// A rank's pieces of all tensors, for each of some batches.
+using Draws = std::vector<std::vector<Piece>>;
+
 /// What a rank computed: gradients after their sum, weights after some steps.
 struct RankValues {
-  double loss = 0;
+  double loss = 0;          // of the first batch
   std::string bytes_error;  // where counted bytes differ from the formulas; empty: nowhere
-  std::vector<Piece> gradients, weights;
+  Draws gradients, weights;
 };
 
 /// This rank's pieces of every trainable parameter's weight or gradient.
@@ -39,11 +42,12 @@ struct Distance {
 };
 
 /// Relative L2 distance of every tensor over all copies that ranks hold; a tensor's norm counts as
-/// at least kFloor of what its share of all would be. Throws RuntimeFault when elements are
-/// missing.
+/// at least kFloor of what its share of all would be. One of fewer than kNumbers numbers is judged
+/// over as many draws as make that many, as far as there are any. Throws RuntimeFault when elements
+/// are missing.
 inline constexpr double kFloor = 1e-6;
-std::map<std::string, double> distances(const std::vector<Piece>& whole,
-                                        const std::vector<const std::vector<Piece>*>& ranks);
+inline constexpr std::int64_t kNumbers = 32;
+std::map<std::string, double> distances(const Draws& whole, const std::vector<const Draws*>& ranks);
 Distance worst(const std::map<std::string, double>& all);
 
 }  // namespace strait::layouts
