@@ -104,6 +104,7 @@ class Counted {
 
 void Communicator::all_reduce_sum(const Tensor& x, const Stream& stream, const char* what) {
   if (alone()) return;
+  links_.ring |= stream.device == Device::plan;
   // Each rank sends the slices of the others, and its own summed slice to each of them.
   const std::int64_t n = x.numel();
   const std::int64_t own = slice_begin(n, rank() + 1, size()) - slice_begin(n, rank(), size());
@@ -116,6 +117,7 @@ void Communicator::all_reduce_sum(const Tensor& x, const Stream& stream, const c
 void Communicator::all_gather(ConstTensor part, const Tensor& whole, const Stream& stream,
                               const char* what) {
   if (alone()) return kernels::copy_on_device(whole.data, part.data, part.bytes(), stream);
+  links_.ring |= stream.device == Device::plan;
   Counted(*traffic_, what, bytes_of(part) * (size() - 1)).run(stream, [&] {
     gather(part, whole, stream);
   });
@@ -124,6 +126,7 @@ void Communicator::all_gather(ConstTensor part, const Tensor& whole, const Strea
 void Communicator::reduce_scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream,
                                       const char* what) {
   if (alone()) return kernels::copy_on_device(part.data, whole.data, part.bytes(), stream);
+  links_.ring |= stream.device == Device::plan;
   Counted(*traffic_, what, bytes_of(part) * (size() - 1)).run(stream, [&] {
     scatter_sum(whole, part, stream);
   });
@@ -132,6 +135,7 @@ void Communicator::reduce_scatter_sum(const Tensor& whole, const Tensor& part, c
 void Communicator::sum_to_owners(std::span<const Owned> pieces, const Stream& stream,
                                  const char* what) {
   if (alone() || pieces.empty()) return;
+  links_.ring |= stream.device == Device::plan;
   Counted(*traffic_, what, bytes_of(pieces, rank(), false)).run(stream, [&] {
     sum_owned(pieces, stream);
   });
@@ -140,6 +144,7 @@ void Communicator::sum_to_owners(std::span<const Owned> pieces, const Stream& st
 void Communicator::share_from_owners(std::span<const Owned> pieces, const Stream& stream,
                                      const char* what) {
   if (alone() || pieces.empty()) return;
+  links_.ring |= stream.device == Device::plan;
   Counted(*traffic_, what, bytes_of(pieces, rank(), true) * (size() - 1)).run(stream, [&] {
     share_owned(pieces, stream);
   });
@@ -149,7 +154,13 @@ void Communicator::exchange(std::span<const Message> sends, std::span<const Mess
                             const Stream& stream, const char* what) {
   std::int64_t bytes = 0;
   for (const Message& message : sends) {
-    if (message.peer != rank()) bytes += bytes_of(message.data);
+    if (message.peer == rank()) continue;
+    bytes += bytes_of(message.data);
+    if (stream.device == Device::plan) links_.sends.insert(message.peer);
+  }
+  for (const Message& message : receives) {
+    if (message.peer == rank() || stream.device != Device::plan) continue;
+    links_.receives.insert(message.peer);
   }
   Counted(*traffic_, what, bytes).run(stream, [&] { deliver(sends, receives, stream); });
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "parallel/comm_buffers.h"
 #include "parallel/traffic.h"
 
 namespace strait::parallel {
@@ -68,6 +69,8 @@ class Communicator {
   virtual std::unique_ptr<Communicator> split(int color) = 0;
 
   Traffic& traffic() const { return *traffic_; }
+  /// Of all collectives on the plan device so far.
+  const Links& links() const { return links_; }
 
   /// What a transport does where there is something to move; callers use the collectives above.
   virtual void sum(const Tensor& x, const Stream& stream) = 0;
@@ -81,6 +84,7 @@ class Communicator {
 
  private:
   std::shared_ptr<Traffic> traffic_;
+  Links links_;
 };
 
 /// A group of one: every collective is the identity.

@@ -1,5 +1,7 @@
 #include "parallel/mesh.h"
 
+#include <algorithm>
+
 #include "parallel/comm_nccl.h"
 
 namespace strait::parallel {
@@ -8,6 +10,14 @@ namespace {
 // Of the multiprocessors, as many as NCCL may take from the model while data ranks exchange beside
 // it. It has a whole backward for that, which needs far less than the links can carry.
 constexpr int kBlocksBeside = 8;
+
+// A group of all ranks that is not that of an axis adds up single numbers.
+constexpr int kBlocksOfWorld = 1;
+
+/// This rank's place in a group; ranks of equal color form one.
+struct Place {
+  int color = 0, rank = 0, size = 1;
+};
 
 }  // namespace
 
@@ -24,61 +34,67 @@ Mesh Mesh::make(const config::Parallel& parallel, int world_rank, int world_size
   return mesh;
 }
 
-Groups::Groups(const Mesh& mesh, Communicator& world, const Transport& transport)
-    : world_(&world), own_gpus_(transport.own_gpus) {
+template <class Make>
+void Groups::assemble(const Mesh& mesh, const Transport& transport, const Make& make) {
+  own_gpus_ = transport.own_gpus;
+  const int world_size = mesh.dp * mesh.cp * mesh.tp;
   // A group whose tensors move by NCCL holds device memory, so none is made twice.
-  const auto group = [&](int color, int most_blocks = 0) -> std::shared_ptr<Communicator> {
-    auto part = world.split(color);
-    if (own_gpus_ && !part->alone()) part = make_nccl(std::move(part), most_blocks);
-    return part;
+  const auto group = [&](const Place& place, int most_blocks = 0) {
+    std::shared_ptr<Communicator> made = make(place, most_blocks);
+    if (own_gpus_ && place.size > 1) by_nccl_.emplace_back(made.get(), most_blocks);
+    return made;
   };
   const int beside = transport.overlap ? kBlocksBeside : 0;
-  const int tp_group = mesh.dp_rank * mesh.cp + mesh.cp_rank;
-  const int cp_group = mesh.dp_rank * mesh.tp + mesh.tp_rank;
-  const int dp_group = mesh.cp_rank * mesh.tp + mesh.tp_rank;
-  const int ep_group = (mesh.dp_rank / mesh.ep) * mesh.cp * mesh.tp + dp_group;
+  const int row = mesh.cp_rank * mesh.tp + mesh.tp_rank, rows = mesh.cp * mesh.tp;
+  const Place dp = {row, mesh.dp_rank, mesh.dp};
+  const Place cp = {mesh.dp_rank * mesh.tp + mesh.tp_rank, mesh.cp_rank, mesh.cp};
+  const Place tp = {mesh.dp_rank * mesh.cp + mesh.cp_rank, mesh.tp_rank, mesh.tp};
+  const Place ep = {mesh.dp_rank / mesh.ep * rows + row, mesh.ep_rank, mesh.ep};
+  const Place edp = {mesh.ep_rank * rows + row, mesh.dp_rank / mesh.ep, mesh.edp()};
   const auto at = [&](core::Axis axis) -> std::shared_ptr<Communicator>& {
     return axes_[static_cast<int>(axis)];
   };
-  at(core::Axis::dp) = group(dp_group, beside);
-  at(core::Axis::cp) = group(cp_group);
-  at(core::Axis::tp) = group(tp_group);
-  at(core::Axis::ep) = group(ep_group);  // layers use it while dp is at work beside them
-  at(core::Axis::edp) = mesh.ep == 1 ? at(core::Axis::dp)
-                                     : group(mesh.ep_rank * mesh.cp * mesh.tp + dp_group, beside);
-  if (!own_gpus_ || world.alone()) return;
-  for (const auto& axis : axes_) {
-    if (axis->size() == world.size()) world_ = axis.get();
+  at(core::Axis::dp) = group(dp, beside);
+  at(core::Axis::cp) = group(cp);
+  at(core::Axis::tp) = group(tp);
+  at(core::Axis::ep) = group(ep);  // layers use it while dp is at work beside them
+  at(core::Axis::edp) = mesh.ep == 1 ? at(core::Axis::dp) : group(edp, beside);
+  if (!own_gpus_ || world_size == 1) return;
+  if (mesh.cp > 1) beside_[static_cast<int>(core::Axis::cp)] = group(cp, beside);
+  if (mesh.tp > 1) beside_[static_cast<int>(core::Axis::tp)] = group(tp, beside);
+  const auto whole =
+      std::ranges::find_if(axes_, [&](const auto& axis) { return axis->size() == world_size; });
+  if (whole != axes_.end()) {
+    world_ = whole->get();
+  } else {
+    own_world_ = group({0, mesh.dp_rank * rows + row, world_size}, kBlocksOfWorld);
+    world_ = own_world_.get();
   }
-  for (const core::Axis axis : {core::Axis::cp, core::Axis::tp}) {
-    const auto i = static_cast<std::size_t>(axis);
-    if (axes_[i]->alone()) continue;
-    const bool context = axis == core::Axis::cp;
-    beside_[i] = make_nccl(world.split(context ? cp_group : tp_group), beside);
-  }
-  if (world_ != &world) return;
-  own_world_ = make_nccl(world.split(0));
-  world_ = own_world_.get();
+}
+
+Groups::Groups(const Mesh& mesh, Communicator& world, const Transport& transport) : world_(&world) {
+  assemble(mesh, transport,
+           [&](const Place& place, int most_blocks) -> std::shared_ptr<Communicator> {
+             auto part = world.split(place.color);
+             if (transport.own_gpus && !part->alone())
+               part = make_nccl(std::move(part), most_blocks);
+             return part;
+           });
 }
 
 Groups::Groups() : own_world_(make_single()), world_(own_world_.get()) {
   for (auto& axis : axes_) axis = make_single();
 }
 
-Groups Groups::planned(const Mesh& mesh) {
+Groups Groups::planned(const Mesh& mesh, const Transport& transport) {
   Groups groups;
   const auto traffic = std::make_shared<Traffic>();
-  const auto plan = [&](core::Axis axis, int rank, int size) {
-    groups.axes_[static_cast<int>(axis)] = make_planned(rank, size, traffic);
-  };
-  plan(core::Axis::dp, mesh.dp_rank, mesh.dp);
-  plan(core::Axis::cp, mesh.cp_rank, mesh.cp);
-  plan(core::Axis::tp, mesh.tp_rank, mesh.tp);
-  plan(core::Axis::ep, mesh.ep_rank, mesh.ep);
-  plan(core::Axis::edp, mesh.dp_rank / mesh.ep, mesh.edp());
   const int rank = (mesh.dp_rank * mesh.cp + mesh.cp_rank) * mesh.tp + mesh.tp_rank;
   groups.own_world_ = make_planned(rank, mesh.dp * mesh.cp * mesh.tp, traffic);
   groups.world_ = groups.own_world_.get();
+  groups.assemble(mesh, transport, [&](const Place& place, int) {
+    return make_planned(place.rank, place.size, traffic);
+  });
   return groups;
 }
 
@@ -89,6 +105,14 @@ Communicator& Groups::axis(core::Axis axis) {
 Communicator& Groups::beside(core::Axis axis) {
   const auto i = static_cast<std::size_t>(axis);
   return beside_[i] ? *beside_[i] : *axes_[i];
+}
+
+std::size_t Groups::buffer_bytes() const {
+  std::size_t bytes = by_nccl_.empty() ? 0 : kNcclBytes;
+  for (const auto& [group, most_blocks] : by_nccl_) {
+    bytes += nccl_buffer_bytes(group->links(), most_blocks);
+  }
+  return bytes;
 }
 
 }  // namespace strait::parallel

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "config/config.h"
 #include "core/param_table.h"
@@ -34,7 +36,7 @@ class Groups {
   /// One rank alone, for tools and tests.
   Groups();
   /// Ranks that are not there: for planning, on the plan device alone.
-  static Groups planned(const Mesh& mesh);
+  static Groups planned(const Mesh& mesh, const Transport& transport = {});
 
   Communicator& world() { return *world_; }
   Communicator& axis(core::Axis axis);
@@ -46,13 +48,19 @@ class Groups {
   bool capturable() const { return world_->alone() || world_->capturable(); }
   /// Of all groups together, this rank's.
   Traffic& traffic() { return world_->traffic(); }
+  /// Device memory of NCCL, by what the groups did on the plan device; 0 without.
+  std::size_t buffer_bytes() const;
 
  private:
-  std::unique_ptr<Communicator> own_world_;  // where it is not borrowed
+  template <class Make>
+  void assemble(const Mesh& mesh, const Transport& transport, const Make& make);
+
+  std::shared_ptr<Communicator> own_world_;  // where it is not borrowed
   Communicator* world_;
   // Axes of the same ranks share one.
   std::array<std::shared_ptr<Communicator>, 5> axes_;
-  std::array<std::unique_ptr<Communicator>, 5> beside_;  // where axis() is not for both
+  std::array<std::shared_ptr<Communicator>, 5> beside_;       // where axis() is not for both
+  std::vector<std::pair<const Communicator*, int>> by_nccl_;  // and their most blocks
   bool own_gpus_ = false;
 };
 

@@ -9,12 +9,6 @@
 namespace strait::train {
 namespace {
 
-/// Whether the run would be on a GPU, wherever it is planned.
-bool on_gpu(const config::Config& config) {
-  return config.run.device == config::Device::cuda ||
-         config.precision.compute == config::Compute::bf16;
-}
-
 /// Ranks that hold what this one does of a parameter it keeps, and of its states.
 double holders(const core::Param& param, const core::ParamTable& table,
                const parallel::Mesh& mesh) {
@@ -43,6 +37,11 @@ std::size_t snapshot_bytes(const core::ParamTable& table, const parallel::Mesh& 
 }
 
 }  // namespace
+
+bool on_gpu(const config::Config& config) {
+  return config.run.device == config::Device::cuda ||
+         config.precision.compute == config::Compute::bf16;
+}
 
 std::size_t StepPlan::total_bytes() const {
   std::size_t total = 0;
@@ -93,6 +92,9 @@ StepPlan plan_step(Engine& engine) {
   for (const core::Arena* arena : engine.arenas()) arenas.push_back(arena);
   for (const core::Arena* arena : arenas) {
     if (arena->peak() > 0) plan.memory.push_back({arena->name(), arena->peak()});
+  }
+  if (const std::size_t bytes = ctx.groups.buffer_bytes(); bytes > 0) {
+    plan.memory.push_back({"communication", bytes});
   }
   if (on_gpu(engine.config())) {
     // Small pieces beside the sums that work() tells.

@@ -10,7 +10,7 @@
 namespace strait::train {
 
 struct MemoryItem {
-  std::string category;  // "weights", "gradients", "optimizer", "activations", ...
+  std::string category;  // "weights", "activations", "communication", ...
   std::size_t bytes = 0;
 };
 
@@ -45,6 +45,9 @@ class WorkCounter final : public kernels::LaunchObserver {
   std::vector<kernels::Gemm> products_;
   std::size_t workspace_ = 0;
 };
+
+/// Whether the run would be on a GPU, wherever it is planned; its ranks then have one each.
+bool on_gpu(const config::Config& config);
 
 /// Dry-runs one training step, one evaluation batch and one sampled token on a planning engine; the
 /// arenas learn their sizes. Touches no device.

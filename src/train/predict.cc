@@ -13,7 +13,8 @@ constexpr double kBackwardOverForward = 2.5;  // FLOPs of the core, see kernels/
 StepPlan plan(config::Config config, int ranks, std::int64_t micro_batches) {
   config.train.batch_size = micro_batches * config.train.micro_batch * config.parallel.dp;
   const parallel::Mesh mesh = parallel::Mesh::make(config.parallel, 0, ranks);
-  parallel::Groups groups = parallel::Groups::planned(mesh);
+  parallel::Groups groups =
+      parallel::Groups::planned(mesh, {on_gpu(config), config.parallel.overlap});
   Engine engine(config, mesh, groups);
   return plan_step(engine);
 }

@@ -127,6 +127,21 @@ TEST(Plan, LayoutsLargerThanTheMachine) {
               p.at("steps").get<double>() * p.at("step_s").get<double>() * 256 / 3600, 1e-6);
 }
 
+TEST(Plan, MemoryHoldsBuffersOfRanksWithGpusOfTheirOwn) {
+  const json one = plan("--config dense_ccgqa" + kBf16).at("memory_bytes");
+  EXPECT_FALSE(one.contains("communication"));
+  const json host = plan("--config quickstart --layout dp2").at("memory_bytes");
+  EXPECT_FALSE(host.contains("communication"));
+  const json two = plan("--config dense_ccgqa --layout tp2" + kBf16).at("memory_bytes");
+  // Of the layers, and beside them.
+  EXPECT_EQ(two.at("communication"), (230 + 24 * 12 + 8 * 12) << 20);
+  double bytes = 0;
+  for (const auto& [category, value] : two.items()) {
+    if (category != "total") bytes += value.get<double>();
+  }
+  EXPECT_EQ(two.at("total").get<double>(), bytes);
+}
+
 TEST(Plan, BytesByFormulaAreThoseCounted) {
   const json report = plan("--config dense_ccgqa --layout dp2tp2cp2");
   const json& counted = report.at("exchange_bytes");
