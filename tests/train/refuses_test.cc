@@ -33,6 +33,12 @@ void expect_refused(const std::string& arguments, const std::vector<std::string>
   EXPECT_EQ(messages, 1u) << outcome.output;
 }
 
+/// Arguments of rank 0, and a second rank that another program or other arguments make.
+std::string with_another_rank(const std::string& first, const fs::path& program,
+                              const std::string& second) {
+  return first + " : -n 1 " + program.string() + " " + second;
+}
+
 /// A token shard of `tokens` a's, written by the project's own writer.
 fs::path make_shard(const fs::path& path, std::size_t tokens) {
   const auto tokenizer = input::make_tokenizer("bytes");
@@ -50,6 +56,19 @@ TEST(Refuses, ArgumentsThatAreNotThere) {
   expect_refused("--config tiny_mha --tune no_such_folder", {"--tune"});
   expect_refused("--dry-run=1 --config tiny_mha", {"--dry-run", "takes no value"});
   expect_refused("tiny_mha", {"tiny_mha", "unknown argument"});
+}
+
+TEST(Refuses, RanksOfAnotherConfigOrBuild) {
+  const fs::path folder = fresh_folder("refuses/ranks"), run = folder / "run";
+  const fs::path program = fs::path(STRAIT_BINARY_DIR) / "bin/train", other = folder / "train";
+  const std::string arguments = kShort + " --set run.dir=" + run.string();
+  expect_refused(with_another_rank(arguments, program, arguments + " --set optim.lr=0.5"),
+                 {"rank 1 on ", "another config", "\"lr\": 0.5", "same files and options"}, 1);
+  fs::copy_file(program, other);
+  std::ofstream(other, std::ios::app) << ' ';
+  expect_refused(with_another_rank(arguments, other, arguments),
+                 {"rank 1 on ", "another program", "bytes, hash", "one build on all hosts"}, 1);
+  EXPECT_FALSE(fs::exists(run));
 }
 
 TEST(Refuses, OneMessageFromManyRanks) {
