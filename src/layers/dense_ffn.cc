@@ -27,18 +27,16 @@ void DenseFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   saved_ = {x, ctx.saved.take(x.dtype, {tokens, 2 * width_}),
             ctx.saved.take(x.dtype, {tokens, width_})};
   const core::Frame frame(ctx.scratch);
-  gate_up_.forward(ctx, parallel::whole_rows(ctx, x), saved_.gate_up);
+  gate_up_.forward_of_rows(ctx, x, saved_.gate_up);
   launch(kernels::SwigluFwd{.gate_up = saved_.gate_up, .y = saved_.hidden}, ctx.stream);
-  const Tensor terms = parallel::terms_of(ctx, y);
-  down_.forward(ctx, saved_.hidden, terms);
-  parallel::summed_rows(ctx, terms, y);
+  down_.forward_to_rows(ctx, saved_.hidden, y);
 }
 
 Tensor DenseFfn::backward_hidden(Ctx& ctx, ConstTensor dy) {
-  const std::int64_t tokens = dy.shape[0];
+  const std::int64_t tokens = ctx.tokens->tokens();
   const Tensor dhidden = ctx.scratch.take(dy.dtype, {tokens, width_});
   const Tensor dgate_up = ctx.scratch.take(dy.dtype, {tokens, 2 * width_});
-  down_.backward(ctx, saved_.hidden, dy, dhidden);
+  down_.backward_of_rows(ctx, saved_.hidden, dy, dhidden);
   launch(kernels::SwigluBwd{.dy = dhidden, .gate_up = saved_.gate_up, .dgate_up = dgate_up},
          ctx.stream);
   return dgate_up;
@@ -46,9 +44,8 @@ Tensor DenseFfn::backward_hidden(Ctx& ctx, ConstTensor dy) {
 
 void DenseFfn::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const core::Frame frame(ctx.scratch);
-  const ConstTensor all_dy = parallel::whole_rows(ctx, dy);
+  const Tensor dgate_up = backward_hidden(ctx, dy);
   const ConstTensor x = parallel::whole_rows_beside(ctx, saved_.x);
-  const Tensor dgate_up = backward_hidden(ctx, all_dy);
   gate_up_.backward_to_rows(ctx, x, dgate_up, dx);
 }
 

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "kernels/gemm.h"
-#include "parallel/beside.h"
 #include "parallel/tensor_split.h"
 
 namespace strait::layers {
@@ -28,6 +27,29 @@ Linear::Linear(const Build& build, LinearSpec spec)
 
 void Linear::forward(Ctx& ctx, ConstTensor x, Tensor y) const {
   launch(Gemm{.a = x, .b = param_.weight, .c = y, .trans_b = true}, ctx.stream);
+}
+
+void Linear::forward_of_rows(Ctx& ctx, ConstTensor x, Tensor y) const {
+  const core::Frame frame(ctx.scratch);
+  parallel::with_whole_rows(ctx, x, [&](ConstTensor rows, std::int64_t first) {
+    forward(ctx, rows, y.slice(0, first, rows.shape[0]));
+  });
+}
+
+void Linear::forward_to_rows(Ctx& ctx, ConstTensor x, Tensor y) const {
+  const core::Frame frame(ctx.scratch);
+  parallel::with_summed_rows(ctx, y, [&](Tensor terms, std::int64_t first) {
+    forward(ctx, x.slice(0, first, terms.shape[0]), terms);
+  });
+}
+
+void Linear::backward_of_rows(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
+  const core::Frame frame(ctx.scratch);
+  const ConstTensor all =
+      parallel::with_whole_rows(ctx, dy, [&](ConstTensor rows, std::int64_t first) {
+        input_gradient(ctx, rows, dx.slice(0, first, rows.shape[0]));
+      });
+  weight_gradient(ctx, x, all);
 }
 
 void Linear::backward_to_rows(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {

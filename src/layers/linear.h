@@ -30,9 +30,16 @@ class Linear {
   /// As backward, but adds to dx.
   void backward_add(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
 
-  /// backward of a layer whose columns tensor ranks divide. x: all rows, perhaps still on their way
-  /// (parallel::whole_rows_beside); dx: this rank's rows of the sum over tensor ranks, which moves
-  /// beside the weight's gradient. Scratch of the caller's frame.
+  /// forward of a layer whose columns tensor ranks divide, and of one whose inputs they divide. x
+  /// of the first and y of the second are this rank's rows (parallel/tensor_split.h), of which one
+  /// stripe moves beside the product of another.
+  void forward_of_rows(Ctx& ctx, ConstTensor x, Tensor y) const;
+  void forward_to_rows(Ctx& ctx, ConstTensor x, Tensor y) const;
+  /// backward of the second: dy, this rank's rows, arrives in the same way.
+  void backward_of_rows(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
+  /// backward of the first. x: all rows, perhaps still on their way (parallel::whole_rows_beside);
+  /// dx: this rank's rows of the sum over tensor ranks, which moves beside the weight's gradient.
+  /// Scratch of the caller's frame.
   void backward_to_rows(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
 
   /// The two halves of backward: dx assigned; W.grad += dy^T x.

@@ -37,4 +37,22 @@ struct SequenceCut {
   std::int64_t before(int rank, std::int64_t position) const;
 };
 
+/// How tensor ranks share out `rows` rows: in stripes of neighbouring rows, of each of which every
+/// rank holds as many, so that one stripe moves while another is computed with.
+struct RowStripes {
+  std::int64_t count = 1;
+  std::int64_t each = 0;  // rows of a stripe that a rank holds
+  int ranks = 1;
+
+  RowStripes(std::int64_t rows, int tensor_ranks)
+      : count(tensor_ranks > 1 && rows % (2 * tensor_ranks) == 0 ? 2 : 1),
+        each(rows / (count * tensor_ranks)),
+        ranks(tensor_ranks) {}
+  /// Where `row` is when the rows of all ranks lie one rank after the other.
+  std::int64_t by_rank(std::int64_t row) const {
+    const std::int64_t stripe = row / (each * ranks), inside = row % (each * ranks);
+    return inside / each * count * each + stripe * each + inside % each;
+  }
+};
+
 }  // namespace strait::parallel

@@ -1,24 +1,43 @@
 #include "parallel/tensor_split.h"
 
-#include "parallel/beside.h"
-
 namespace strait::parallel {
 namespace {
 
-/// As x, with `ranks` times its rows, in ctx.scratch.
+void gather(Communicator& group, const ConstTensor& x, const Tensor& whole, const Stream& stream,
+            const char* what) {
+  const RowStripes stripes(whole.shape[0], group.size());
+  const std::int64_t n = stripes.each, all = n * group.size();
+  for (std::int64_t i = 0; i < stripes.count; ++i) {
+    group.all_gather(x.slice(0, i * n, n), whole.slice(0, i * all, all), stream, what);
+  }
+}
+
+void sum(Communicator& group, const Tensor& terms, const Tensor& y, const Stream& stream,
+         const char* what) {
+  const RowStripes stripes(terms.shape[0], group.size());
+  const std::int64_t n = stripes.each, all = n * group.size();
+  for (std::int64_t i = 0; i < stripes.count; ++i) {
+    group.reduce_scatter_sum(terms.slice(0, i * all, all), y.slice(0, i * n, n), stream, what);
+  }
+}
+
+}  // namespace
+
 Tensor taller(Ctx& ctx, const ConstTensor& x, std::int64_t ranks) {
   if (x.rank == 1) return ctx.scratch.take(x.dtype, {x.shape[0] * ranks});
   return ctx.scratch.take(x.dtype, {x.shape[0] * ranks, x.shape[1]});
 }
 
-}  // namespace
-
 ConstTensor whole_rows(Ctx& ctx, ConstTensor x, const char* what) {
   Communicator& group = ctx.groups.axis(core::Axis::tp);
   if (group.alone()) return x;
   const Tensor whole = taller(ctx, x, group.size());
-  group.all_gather(x, whole, ctx.stream, what);
+  gather(group, x, whole, ctx.stream, what);
   return whole;
+}
+
+void gather_rows(Ctx& ctx, ConstTensor x, const Tensor& whole, const char* what) {
+  gather(ctx.groups.axis(core::Axis::tp), x, whole, ctx.stream, what);
 }
 
 Tensor terms_of(Ctx& ctx, const Tensor& y) {
@@ -28,21 +47,21 @@ Tensor terms_of(Ctx& ctx, const Tensor& y) {
 
 void summed_rows(Ctx& ctx, const Tensor& terms, const Tensor& y, const char* what) {
   Communicator& group = ctx.groups.axis(core::Axis::tp);
-  if (!group.alone()) group.reduce_scatter_sum(terms, y, ctx.stream, what);
+  if (!group.alone()) sum(group, terms, y, ctx.stream, what);
 }
 
 ConstTensor whole_rows_beside(Ctx& ctx, ConstTensor x, const char* what) {
   Communicator& group = ctx.groups.axis(core::Axis::tp);
   if (group.alone()) return x;
   const Tensor whole = taller(ctx, x, group.size());
-  beside(ctx, [&](const Stream& stream) { group.all_gather(x, whole, stream, what); });
+  beside(ctx, [&](const Stream& stream) { gather(group, x, whole, stream, what); });
   return whole;
 }
 
 void summed_rows_beside(Ctx& ctx, const Tensor& terms, const Tensor& y, const char* what) {
   Communicator& group = ctx.groups.axis(core::Axis::tp);
   if (group.alone()) return;
-  beside(ctx, [&](const Stream& stream) { group.reduce_scatter_sum(terms, y, stream, what); });
+  beside(ctx, [&](const Stream& stream) { sum(group, terms, y, stream, what); });
 }
 
 }  // namespace strait::parallel

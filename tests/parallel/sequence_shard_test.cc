@@ -117,5 +117,21 @@ TEST(SequenceShard, BlankBatchesHaveTheFullShape) {
   }
 }
 
+TEST(RowStripes, EveryRankHoldsItsShareOfEveryStripe) {
+  const RowStripes stripes(12, 3);
+  EXPECT_EQ(stripes.count, 2);
+  EXPECT_EQ(stripes.each, 2);
+  // Rows of the ranks, one after the other: 0 1 6 7 | 2 3 8 9 | 4 5 10 11.
+  const Ints held = {0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11};
+  for (std::int64_t i = 0; i < 12; ++i) EXPECT_EQ(stripes.by_rank(held[i]), i);
+}
+
+TEST(RowStripes, OneWhereRowsDoNotDivideOrNobodyShares) {
+  for (const RowStripes& stripes : {RowStripes(9, 3), RowStripes(8, 1)}) {
+    EXPECT_EQ(stripes.count, 1);
+    for (std::int64_t row = 0; row < 8; ++row) EXPECT_EQ(stripes.by_rank(row), row);
+  }
+}
+
 }  // namespace
 }  // namespace strait::parallel

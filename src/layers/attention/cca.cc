@@ -182,7 +182,7 @@ void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   const std::int64_t tokens = ctx.tokens->tokens();
   saved_.x = x;
   saved_.proj = parts_of(ctx.saved.take(x.dtype, {tokens, proj_.out()}));
-  proj_.forward(ctx, parallel::whole_rows(ctx, x), saved_.proj.whole);
+  proj_.forward_of_rows(ctx, x, saved_.proj.whole);
   saved_.halo = ctx.cache ? halo_of(*ctx.cache, x.dtype)
                           : parallel::receive_halo(ctx, saved_.proj.z, saved_.proj.v_del, history_);
   const auto heads = [&](std::int64_t n) {
@@ -212,18 +212,15 @@ void CcaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   if (ctx.probe) show(*ctx.probe);
   saved_.out = ctx.saved.take(x.dtype, {tokens, heads_ * head_dim_});
   core_.forward(ctx, q, k, v, saved_.out.split_last(heads_, head_dim_));
-  const Tensor terms = parallel::terms_of(ctx, y);
-  o_.forward(ctx, saved_.out, terms);
-  parallel::summed_rows(ctx, terms, y);
+  o_.forward_to_rows(ctx, saved_.out, y);
 }
 
-void CcaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
+void CcaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const core::Frame frame(ctx.scratch);
-  const ConstTensor dy = parallel::whole_rows(ctx, dy_rows);
-  const ConstTensor x = parallel::whole_rows_beside(ctx, saved_.x);
-  const std::int64_t tokens = dy.shape[0];
+  const std::int64_t tokens = ctx.tokens->tokens();
   const Tensor dout = ctx.scratch.take(dy.dtype, {tokens, heads_ * head_dim_});
-  o_.backward(ctx, saved_.out, dy, dout);
+  o_.backward_of_rows(ctx, saved_.out, dy, dout);
+  const ConstTensor x = parallel::whole_rows_beside(ctx, saved_.x);
   const auto heads = [&](std::int64_t n) {
     return ctx.scratch.take(dy.dtype, {tokens, n, head_dim_});
   };

@@ -95,7 +95,7 @@ void GqaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   const std::int64_t tokens = ctx.tokens->tokens();
   saved_.x = x;
   const Tensor qkv = ctx.saved.take(x.dtype, {tokens, qkv_.out()});
-  qkv_.forward(ctx, parallel::whole_rows(ctx, x), qkv);
+  qkv_.forward_of_rows(ctx, x, qkv);
   if (qk_norm_) {
     saved_.q = norm_rope(ctx, q_, qkv);
     saved_.k = norm_rope(ctx, k_, qkv);
@@ -107,18 +107,15 @@ void GqaAttention::forward(Ctx& ctx, ConstTensor x, Tensor y) {
   saved_.out = ctx.saved.take(x.dtype, {tokens, q_.heads * head_dim_});
   core_.forward(ctx, saved_.q.out, saved_.k.out, heads_of(qkv, v_.begin, v_.heads),
                 saved_.out.split_last(q_.heads, head_dim_));
-  const Tensor terms = parallel::terms_of(ctx, y);
-  o_.forward(ctx, saved_.out, terms);
-  parallel::summed_rows(ctx, terms, y);
+  o_.forward_to_rows(ctx, saved_.out, y);
 }
 
-void GqaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
+void GqaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const core::Frame frame(ctx.scratch);
-  const ConstTensor dy = parallel::whole_rows(ctx, dy_rows);
-  const ConstTensor x = parallel::whole_rows_beside(ctx, saved_.x);
-  const std::int64_t tokens = dy.shape[0];
+  const std::int64_t tokens = ctx.tokens->tokens();
   const Tensor dout = ctx.scratch.take(dy.dtype, {tokens, q_.heads * head_dim_});
-  o_.backward(ctx, saved_.out, dy, dout);
+  o_.backward_of_rows(ctx, saved_.out, dy, dout);
+  const ConstTensor x = parallel::whole_rows_beside(ctx, saved_.x);
   const Tensor dqkv = ctx.scratch.take(dy.dtype, {tokens, qkv_.out()});
   const Tensor dq = heads_of(dqkv, q_.begin, q_.heads), dk = heads_of(dqkv, k_.begin, k_.heads);
   core_.backward(ctx, dout.split_last(q_.heads, head_dim_), dq, dk,

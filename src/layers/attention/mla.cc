@@ -102,7 +102,7 @@ Tensor MlaAttention::latents(Ctx& ctx, ConstTensor rows) const {
   } else {
     const Tensor own = ctx.scratch.take(rows.dtype, {rows.shape[0], down_.out()});
     down_.forward(ctx, rows, own);
-    group.all_gather(own, down, ctx.stream, "tp latents");
+    parallel::gather_rows(ctx, own, down, "tp latents");
   }
   return down;
 }
@@ -121,9 +121,7 @@ void MlaAttention::forward(Ctx& ctx, ConstTensor rows, Tensor y) {
   } else {
     attend(ctx, {q, q, down, ctx.tokens->positions}, out);
   }
-  const Tensor terms = parallel::terms_of(ctx, y);
-  o_.forward(ctx, saved_.out, terms);
-  parallel::summed_rows(ctx, terms, y);
+  o_.forward_to_rows(ctx, saved_.out, y);
 }
 
 void MlaAttention::attend(Ctx& ctx, const Inside& in, Tensor out) {
@@ -162,15 +160,14 @@ void MlaAttention::attend_to_cache(Ctx& ctx, Tensor q, Tensor down, Tensor out) 
   attend(ctx, {last, rows, all, cache.positions.slice(0, 0, seen)}, out);
 }
 
-void MlaAttention::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
+void MlaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const core::Frame frame(ctx.scratch);
-  const ConstTensor dy = parallel::whole_rows(ctx, dy_rows);
-  const std::int64_t tokens = dy.shape[0], key_dim = core_.dims().key_dim;
+  const std::int64_t tokens = ctx.tokens->tokens(), key_dim = core_.dims().key_dim;
   const auto scratch = [&](std::int64_t width) {
     return ctx.scratch.take(dy.dtype, {tokens, width});
   };
   const Tensor dout = scratch(heads_ * dims_.value_dim);
-  o_.backward(ctx, saved_.out, dy, dout);
+  o_.backward_of_rows(ctx, saved_.out, dy, dout);
   const Tensor ddown = scratch(down_.out());
   const Tensor dq_up = scratch(heads_ * key_dim);
   const Tensor dq = dq_up.split_last(heads_, key_dim);
