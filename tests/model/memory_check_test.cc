@@ -49,6 +49,24 @@ TEST(MemoryCheck, NamesCategoriesAndWhatWouldFit) {
   EXPECT_EQ(text.find("does not fit"), std::string::npos) << text;
 }
 
+TEST(MemoryCheck, NamesWhatRanksTakeToMeet) {
+  config::Config config = small_config(with_attention(AttentionKind::ccgqa), kDocuments, {});
+  config.parallel.tp = 2;
+  config.model.ffn.d_ff = 8;
+  const parallel::Mesh mesh{.tp = 2};
+  auto groups = parallel::Groups::planned(mesh, {.own_gpus = true});
+  train::Engine engine(config, mesh, groups);
+  try {
+    train::require_memory(train::plan_step(engine), {"a small device", 1 << 20, 1}, config, mesh,
+                          groups);
+    FAIL() << "fits";
+  } catch (const core::InputError& error) {
+    // Two rings of 24 channels, and what NCCL takes once.
+    EXPECT_NE(std::string(error.what()).find("communication     806.00 MiB"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(MemoryCheck, SaysWhenNothingHelps) {
   const std::string text = refusal(100);
   EXPECT_NE(text.find("all of these: "), std::string::npos) << text;
