@@ -34,6 +34,24 @@ Mesh Mesh::make(const config::Parallel& parallel, int world_rank, int world_size
   return mesh;
 }
 
+std::string apart(const Mesh& mesh, const std::vector<std::string>& hosts) {
+  const auto several = [&](std::size_t first, std::size_t ranks) {
+    return std::any_of(hosts.begin() + first, hosts.begin() + first + ranks,
+                       [&](const std::string& host) { return host != hosts[first]; });
+  };
+  const auto together = static_cast<std::size_t>(mesh.tp) * mesh.cp;
+  for (std::size_t first = 0; first < hosts.size(); first += together) {
+    if (!several(first, together)) continue;
+    return "ranks " + std::to_string(first) + " to " + std::to_string(first + together - 1) +
+           " share a sequence (parallel.tp = " + std::to_string(mesh.tp) +
+           ", parallel.cp = " + std::to_string(mesh.cp) +
+           ") on several hosts, whose links are slow; start a multiple of " +
+           std::to_string(together) +
+           " ranks on each host, host by host (mpirun --map-by slot, srun --distribution=block)";
+  }
+  return {};
+}
+
 template <class Make>
 void Groups::assemble(const Mesh& mesh, const Transport& transport, const Make& make) {
   own_gpus_ = transport.own_gpus;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct Mesh {
   /// Precondition: the config was resolved for `world_size` ranks.
   static Mesh make(const config::Parallel& parallel, int world_rank, int world_size);
 };
+
+/// Which tensor or context ranks lie on several of `hosts` (of every rank, in order), where links
+/// are slow, and how to place them; empty: none.
+std::string apart(const Mesh& mesh, const std::vector<std::string>& hosts);
 
 /// How tensors of a mesh's ranks move.
 struct Transport {

@@ -84,6 +84,12 @@ void report_share(const parallel::DeviceShare& share, core::Log& log) {
   }
 }
 
+/// Warns of a mesh that the hosts of its ranks do not suit.
+void report_mesh(const parallel::Mesh& mesh, Communicator& world, core::Log& log) {
+  const std::string found = parallel::apart(mesh, world.gather_all(core::host_name()));
+  if (!found.empty()) log.warn(found);
+}
+
 /// The device that run.device asks for or, left to the program, the best one that can do it.
 Device choose_device(const config::Config& config, core::Log& log) {
   if (config.run.device == config::Device::cpu) return Device::cpu;
@@ -282,6 +288,7 @@ void train(const TrainOptions& options, Communicator& world) {
   const parallel::Watchdog watchdog(
       world, std::chrono::duration<double>(config.parallel.watchdog_seconds));
   const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
+  report_mesh(mesh, world, log);
   parallel::Groups groups(mesh, world, {share.own_gpus, config.parallel.overlap});
   std::unique_ptr<Engine> engine;
   StepPlan plan;

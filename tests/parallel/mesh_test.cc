@@ -53,6 +53,18 @@ TEST(Mesh, EveryRankHasItsOwnPlace) {
   }
 }
 
+TEST(Mesh, SaysWhichRanksOfASequenceLieOnSeveralHosts) {
+  const Mesh mesh{.dp = 2, .cp = 2, .tp = 2};
+  EXPECT_EQ(apart(mesh, {"a", "a", "a", "a", "b", "b", "b", "b"}), "");
+  const std::string found = apart(mesh, {"a", "a", "a", "a", "b", "b", "c", "c"});
+  EXPECT_NE(found.find("ranks 4 to 7 share a sequence (parallel.tp = 2, parallel.cp = 2)"),
+            std::string::npos)
+      << found;
+  EXPECT_NE(apart(mesh, {"a", "b", "a", "b", "a", "b", "a", "b"}).find("ranks 0 to 3"),
+            std::string::npos);
+  EXPECT_EQ(apart({.dp = 2}, {"a", "b"}), "");  // data ranks may
+}
+
 /// Stands for one rank of a larger world: writes down the colors it is asked to split by.
 class RecordingWorld final : public Communicator {
  public:
