@@ -27,12 +27,16 @@ static_assert(kSend == 2 * kMiB && kReceive == 10 * kMiB);
 // Twelve rings over the links of an sm_90 and its switch, twice: a block of a collective each.
 constexpr int kChannels = 24;
 
+// Peers that NVLink reaches on a host of eight; those on other hosts share one buffer.
+constexpr std::size_t kMostPeers = 7;
+
 }  // namespace
 
 std::size_t nccl_buffer_bytes(const Links& links, int most_blocks) {
   const int channels = most_blocks > 0 ? std::min(most_blocks, kChannels) : kChannels;
   const std::size_t ring = links.ring ? kSend + kReceive : 0;
-  const std::size_t exchange = links.sends.size() * kSend + links.receives.size() * kReceive;
+  const std::size_t exchange = std::min(links.sends.size(), kMostPeers) * kSend +
+                               std::min(links.receives.size(), kMostPeers) * kReceive;
   return static_cast<std::size_t>(channels) * ring +
          std::bit_ceil(static_cast<unsigned>(channels)) * exchange;
 }

@@ -12,10 +12,11 @@ struct Links {
 };
 
 /// Bytes of device memory that NCCL takes for one group when its collectives first run.
-/// `most_blocks` as in comm_nccl.h. For ranks of one host whose GPUs NVLink ties together (sm_90),
-/// with NCCL's own settings and NVLink multicast off. Source: NCCL 2.28, transport/p2p.cc (buffers
-/// of a connection), graph/paths.cc (channels of exchanges); its issue 1685 counts them on eight
-/// H100. tests/bench/results/2026-11-26-h200-multi-gpu.md holds this against measurements.
+/// `most_blocks` as in comm_nccl.h. For ranks of one host of up to eight GPUs that NVLink ties
+/// together (sm_90), with NCCL's own settings and NVLink multicast off; what network adapters need
+/// comes on top. Source: NCCL 2.28, transport/p2p.cc (buffers of a connection), graph/paths.cc
+/// (channels of exchanges); its issue 1685 counts them on eight H100.
+/// tests/bench/results/2026-11-26-h200-multi-gpu.md holds this against measurements.
 std::size_t nccl_buffer_bytes(const Links& links, int most_blocks);
 
 /// What NCCL takes once beside them: what was measured, less the buffers.

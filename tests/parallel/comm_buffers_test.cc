@@ -17,6 +17,8 @@ TEST(CommBuffers, AreThoseOfChannelsAndPeers) {
   // What issue 1685 of NCCL counts: 32 channels a peer, 2 MiB to send and 10 MiB to receive.
   const std::set<int> seven = {1, 2, 3, 4, 5, 6, 7};
   EXPECT_EQ(nccl_buffer_bytes({.sends = seven, .receives = seven}, 0), 7 * 32 * 12 * kMiB);
+  const std::set<int> eight = {1, 2, 3, 4, 5, 6, 7, 8};  // one of them is on another host
+  EXPECT_EQ(nccl_buffer_bytes({.sends = eight, .receives = eight}, 0), 7 * 32 * 12 * kMiB);
   EXPECT_EQ(nccl_buffer_bytes({.sends = {1}, .receives = {2, 3}}, 0), 32 * (2 + 2 * 10) * kMiB);
 }
 
