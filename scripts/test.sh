@@ -59,6 +59,6 @@ for preset in "${presets[@]}"; do
 done
 if $matrix; then
   scripts/layout_matrix.sh build || { echo "test: layouts of ranks differ" >&2; exit 1; }
-  python3 tests/faults/kill_ranks.py --train build/bin/train --kills 20
+  python3 tests/faults/kill_ranks.py --train build/bin/train --kills 20 --hangs 3
 fi
 python3 scripts/count_tests.py "${folders[@]}"

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Kills a random rank of a run at a random moment; all ranks must stop, and one must say why.
+"""Kills or halts a random rank of a run at a random moment; all must stop, and one must say why.
 
-  tests/faults/kill_ranks.py --train build/bin/train [--kills 20] [--ranks 3] [--seed 1]
+  tests/faults/kill_ranks.py --train build/bin/train [--kills 20] [--hangs 0] [--ranks 3] [--seed 1]
                              [--device cuda] [--resume-ranks N]
 
 Each time the job ends within 30 s with an exit code other than 0; its output names the rank that
-was killed, its host, step and last collective, and those of a rank that saw it. With --resume-ranks
-the run saves checkpoints and goes on from the last of them on N ranks.
+was killed, its host, step and last collective, and those of a rank that saw it. A halted one hangs
+(SIGSTOP). With --resume-ranks the run saves checkpoints and goes on from the last of them on N
+ranks.
 Exit 0: always so; 1: not once.
 """
 import argparse
@@ -65,8 +66,8 @@ def ranks_of(job):
     return found
 
 
-def one_kill(args, folder, draw):
-    """The reason why a kill was not handled as it should be; empty if it was."""
+def one_kill(args, folder, draw, hang):
+    """The reason why a fault was not handled as it should be; empty if it was."""
     with tempfile.TemporaryFile("w+") as output:
         job = subprocess.Popen(command(args, folder), stdout=output, stderr=output)
         ranks, deadline = {}, time.time() + 120
@@ -84,7 +85,7 @@ def one_kill(args, folder, draw):
         if job.poll() is not None or victim not in ranks:
             output.seek(0)
             return f"the job ended by itself: {output.read()[-2000:]}"
-        os.kill(ranks[victim], signal.SIGKILL)
+        os.kill(ranks[victim], signal.SIGSTOP if hang else signal.SIGKILL)
         started = time.time()
         try:
             code = job.wait(LIMIT)
@@ -95,18 +96,19 @@ def one_kill(args, folder, draw):
                     os.kill(process, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            return f"still there {LIMIT} s after rank {victim} was killed"
+            return f"still there {LIMIT} s after rank {victim} was {'halted' if hang else 'killed'}"
         seconds = time.time() - started
         output.seek(0)
         text = output.read()
-    said = re.search(rf"rank {victim} on \S+ \(step (\d+), .* collective .*\) ended; rank \d+ "
+    why = "gives no sign of life" if hang else "ended"
+    said = re.search(rf"rank {victim} on \S+ \(step (\d+), .* collective .*\) {why}; rank \d+ "
                      r"on .*collective", text)
     if code == 0:
         return "exit code 0"
     if not said:
         return f"no message that names rank {victim}: {text[-2000:]}"
-    print(f"rank {victim} of {args.ranks} killed at step {said.group(1)}, stopped after "
-          f"{seconds:.1f} s", flush=True)
+    print(f"rank {victim} of {args.ranks} {'halted' if hang else 'killed'} at step "
+          f"{said.group(1)}, stopped after {seconds:.1f} s", flush=True)
     return resumes(args, folder) if args.resume_ranks else ""
 
 
@@ -114,6 +116,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--train", required=True)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--hangs", type=int, default=0, help="ranks that hang, after the kills")
     parser.add_argument("--ranks", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -123,10 +126,10 @@ def main():
                       OMPI_MCA_btl_vader_single_copy_mechanism="none", OMP_NUM_THREADS="1")
     draw = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as scratch:
-        for kill in range(args.kills):
-            reason = one_kill(args, Path(scratch) / f"run{kill}", draw)
+        for fault in range(args.kills + args.hangs):
+            reason = one_kill(args, Path(scratch) / f"run{fault}", draw, fault >= args.kills)
             if reason:
-                print(f"kill {kill + 1}: {reason}", file=sys.stderr)
+                print(f"fault {fault + 1}: {reason}", file=sys.stderr)
                 return 1
     return 0
 
