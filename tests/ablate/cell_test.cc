@@ -180,6 +180,21 @@ TEST(Costs, FollowTheSlowestCellOfTheVariant) {
   EXPECT_EQ(costs.seconds(cell), 10) << "as any other";
 }
 
+TEST(Costs, ForgetShortCellsOnceALongOneIsKnown) {
+  Costs costs(1e9, 1);
+  const auto cell = [](double flops) {
+    return Cell{
+        .variant = "a", .budget = {}, .path = {}, .config = {}, .hash = {}, .train_flops = flops};
+  };
+  costs.add(cell(1e9), {.done = true, .wall_s = 8});  // 5 s of start-up
+  costs.add(cell(8e9), {.done = true, .wall_s = 29});
+  EXPECT_EQ(costs.seconds(cell(16e9)), 58);
+  costs.add(cell(1e9), {.done = true, .wall_s = 8});
+  EXPECT_EQ(costs.seconds(cell(16e9)), 58) << "in whatever order";
+  costs.add(cell(6e9), {.done = true, .wall_s = 30});
+  EXPECT_EQ(costs.seconds(cell(16e9)), 80) << "the slowest of those about as long";
+}
+
 TEST(Costs, MakespanFillsTheFirstFreeSlot) {
   EXPECT_EQ(makespan({3, 1, 1, 1}, 2), 3);
   EXPECT_EQ(makespan({1, 1, 1}, 1), 3);
