@@ -182,6 +182,21 @@ void require_effect(const Problem& problem, const Match& match, const std::strin
                   "; lower match.multiple, free another key, or raise match.tolerance");
 }
 
+/// "mha, gqa": those with this much of a quantity.
+std::string names_with(const std::vector<Solved>& variants, Quantity quantity, double value) {
+  std::string names;
+  for (const Solved& solved : variants) {
+    if (solved.counts.of(quantity) != value) continue;
+    names += (names.empty() ? "" : ", ") + solved.variant.spec.name;
+  }
+  return names;
+}
+
+/// 4096, 2.296e+08.
+std::string amount(double value) {
+  return value < 1e6 ? format("%.0f", value, 0) : format("%.4g", value, 0);
+}
+
 }  // namespace
 
 Solved solve(const Variant& variant, const Match& match, double target, const std::string& origin) {
@@ -238,12 +253,12 @@ std::vector<std::string> not_matched(const std::vector<Solved>& variants,
     const auto [least, most] = std::ranges::minmax_element(variants, {}, of);
     const double own = of(*base), low = of(*least) / own - 1, high = of(*most) / own - 1;
     if (high - low <= tolerance) continue;
-    const auto& from = least->variant.spec.name;
-    const auto& to = most->variant.spec.name;
-    sentences.push_back(word(quantity) + ": " + format("%.4g", of(*least), 0) + " (" + from +
+    const std::string from = names_with(variants, quantity, of(*least));
+    const std::string to = names_with(variants, quantity, of(*most));
+    sentences.push_back(word(quantity) + ": " + amount(of(*least)) + " (" + from +
                         format(", %+.1f %% of ", 100 * low, 0) + baseline + ") to " +
-                        format("%.4g", of(*most), 0) + " (" + to +
-                        format(", %+.1f %%", 100 * high, 0) + "); advantage " + to);
+                        amount(of(*most)) + " (" + to + format(", %+.1f %%", 100 * high, 0) +
+                        "); advantage " + to);
   }
   return sentences;
 }

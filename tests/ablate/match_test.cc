@@ -196,13 +196,15 @@ TEST(Match, RefusesAKeyWithoutEffect) {
 TEST(Match, SaysToWhomTheAdvantageGoes) {
   const Sweep sweep = sweep_of(
       R"("variants": {"mha": {"set": {"model.attention.kind": "mha"}},
-           "gqa": {"set": {"model.attention.kind": "gqa", "model.attention.n_kv_heads": 1}}},
+           "gqa": {"set": {"model.attention.kind": "gqa", "model.attention.n_kv_heads": 1}},
+           "norm": {"set": {"model.attention.kind": "mha", "model.attention.qk_norm": true}}},
          "budget": {"tokens": 1}, "match": {"quantity": "total_parameters", "to": "mha",
          "free": ["model.ffn.d_ff"]})");
   const auto sentences = not_matched(match(sweep, expand(sweep, {})), "mha", 0.01);
   ASSERT_EQ(sentences.size(), 1u);
   EXPECT_EQ(sentences[0],
-            "kv_bytes_per_token: 128 (gqa, -75.0 % of mha) to 512 (mha, +0.0 %); advantage mha");
+            "kv_bytes_per_token: 128 (gqa, -75.0 % of mha) to 512 (mha, norm, +0.0 %); advantage "
+            "mha, norm");
 }
 
 }  // namespace
