@@ -121,7 +121,7 @@ std::string what_would_do(const Verdict& v) {
   if (v.seeds_needed) {
     text += printed(", this one with about %d seeds", *v.seeds_needed);
   } else {
-    text += printed(", this one not with %d seeds", kMostSeeds);
+    text += printed(", this one not even with %d seeds", kMostSeeds);
   }
   if (v.tokens_needed) {
     text +=
@@ -132,6 +132,15 @@ std::string what_would_do(const Verdict& v) {
         "; resolved if all variants share one noise, " + probability(v.comparison.pooled.p_holm);
   }
   return text;
+}
+
+/// Every variant but the baseline and `other`, against `other`.
+Pairs pairs_with(const Collected& sweep, std::size_t other) {
+  Pairs pairs;
+  for (std::size_t v = 0; v < sweep.variants.size(); ++v) {
+    if (v != sweep.baseline && v != other) pairs.emplace_back(v, other);
+  }
+  return pairs;
 }
 
 }  // namespace
@@ -160,24 +169,37 @@ std::vector<BudgetAnalysis> analyse(const Collected& sweep) {
                        .against_baseline = {},
                        .neighbours = {},
                        .claimed = {},
+                       .against_first = {},
                        .claims = claims_of(sweep.reference)};
     one.fit = fit_two_way(one.losses);
     one.unpaired_noise = unpaired_noise(one.losses);
     one.order = order_of(one.fit);
-    Pairs baseline, neighbours, claimed;
-    for (std::size_t v = 0; v < sweep.variants.size(); ++v) {
-      if (v != sweep.baseline) baseline.emplace_back(v, sweep.baseline);
-    }
+    Pairs neighbours, claimed;
     for (std::size_t i = 1; i < one.order.size(); ++i) {
       neighbours.emplace_back(one.order[i - 1], one.order[i]);
     }
     for (const Claim& claim : one.claims) claimed.emplace_back(claim.a, claim.b);
-    one.against_baseline = verdicts(sweep, one, baseline);
+    one.against_baseline = verdicts(sweep, one, pairs_with(sweep, sweep.baseline));
     one.neighbours = verdicts(sweep, one, neighbours);
     one.claimed = verdicts(sweep, one, claimed);
+    const bool expected = !sweep.reference.empty() && !sweep.reference[0].empty();
+    if (expected && sweep.reference[0][0] != sweep.baseline) {
+      one.against_first = verdicts(sweep, one, pairs_with(sweep, sweep.reference[0][0]));
+    }
     all.push_back(std::move(one));
   }
   return all;
+}
+
+std::vector<Comparison> moves(const Collected& sweep, const std::vector<BudgetAnalysis>& analyses) {
+  if (analyses.size() < 2) return {};
+  Cells changes = analyses.back().losses;
+  for (std::size_t v = 0; v < changes.size(); ++v) {
+    for (std::size_t s = 0; s < changes[v].size(); ++s) {
+      changes[v][s] -= analyses.front().losses[v][s];
+    }
+  }
+  return compare(changes, pairs_with(sweep, sweep.baseline));
 }
 
 std::string sentence(const Verdict& verdict, const Collected& sweep) {

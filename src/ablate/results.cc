@@ -100,7 +100,26 @@ JsonTree budget_tree(const BudgetAnalysis& analysis, const Collected& sweep) {
       .set("order", order)
       .set("against_baseline", family_tree(analysis.against_baseline, sweep))
       .set("neighbours", family_tree(analysis.neighbours, sweep))
-      .set("claims", claims_tree(analysis, sweep));
+      .set("claims", claims_tree(analysis, sweep))
+      .set("against_first", family_tree(analysis.against_first, sweep));
+}
+
+JsonTree moves_tree(const Collected& sweep, const std::vector<BudgetAnalysis>& analyses) {
+  JsonTree list = JsonTree::array();
+  for (const Comparison& c : moves(sweep, analyses)) {
+    const auto judged = [](const Judgement& j, const Design& design) {
+      return judgement_tree(j, smallest_resolved(design), {});
+    };
+    list.append(JsonTree::object()
+                    .set("a", sweep.variants[c.a])
+                    .set("from", analyses.front().budget)
+                    .set("to", analyses.back().budget)
+                    .set("seeds", static_cast<std::int64_t>(c.differences.size()))
+                    .set("mean", number_or_null(c.mean))
+                    .set("paired", judged(c.paired, c.paired_design))
+                    .set("pooled", judged(c.pooled, c.pooled_design)));
+  }
+  return list;
 }
 
 JsonTree cells_tree(const Collected& sweep) {
@@ -158,6 +177,7 @@ JsonTree to_tree(const Collected& sweep, const std::vector<BudgetAnalysis>& anal
       .set("power", kPower)
       .set("seeds", copied("seeds"))
       .set("budgets", budgets)
+      .set("moves", moves_tree(sweep, analyses))
       .set("cells", cells_tree(sweep));
 }
 

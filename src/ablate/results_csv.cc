@@ -105,6 +105,7 @@ std::string comparisons_csv(const Collected& sweep, const std::vector<BudgetAnal
       const Comparison& c = a.claimed[i].comparison;
       text += verdict_row("claim", a, a.claimed[i], sweep, outcome(a.claims[i], c.mean, c.paired));
     }
+    for (const Verdict& v : a.against_first) text += verdict_row("first", a, v, sweep, "");
   }
   return text;
 }

@@ -106,13 +106,14 @@ TEST_F(Results, WritesJsonWithoutNansAndCsvOfOneRowACell) {
   const JsonTree results =
       config::read_tree(core::read_file(folder_ / "report/results.json"), "results.json");
   const JsonTree& budget = results.find("budgets")->items().front();
+  EXPECT_TRUE(results.find("moves")->items().empty()) << "a single budget";
   EXPECT_TRUE(budget.find("variants")->items()[2].find("loss")->is(JsonTree::Kind::null));
   EXPECT_EQ(budget.find("claims")->items()[0].find("outcome")->text(), "supported");
   const std::string cells = core::read_file(folder_ / "report/cells.csv");
   EXPECT_EQ(std::count(cells.begin(), cells.end(), '\n'), 7);
   EXPECT_NE(cells.find(R"("no ""memory"", sorry")"), std::string::npos);
   const std::string rows = core::read_file(folder_ / "report/comparisons.csv");
-  EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 1 + 2 + 1 + 1);
+  EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 1 + 2 + 1 + 1 + 1);
 }
 
 TEST_F(Results, RefusesAFolderWithoutSweepAndNamesWhatIsWrong) {
@@ -125,6 +126,51 @@ TEST_F(Results, RefusesAFolderWithoutSweepAndNamesWhatIsWrong) {
     const std::string text = error.what();
     EXPECT_NE(text.find("seed1/cell.json: val_loss is missing"), std::string::npos) << text;
   }
+}
+
+/// Two budgets, of which the last lacks a cell; "b" is expected to be first.
+Collected two_budgets() {
+  Collected sweep;
+  sweep.variants = sweep.labels = {"a", "b", "c"};
+  sweep.seeds = {1, 2};
+  sweep.budgets = {"1m", "2m"};
+  sweep.reference = {{1}, {0}};
+  for (std::size_t v = 0; v < 3; ++v) {
+    for (const int budget : {0, 1}) {
+      for (const int seed : {1, 2}) {
+        const bool missing = v == 2 && budget == 1 && seed == 2;
+        const double gap = v == 1 ? (budget == 0 ? -0.3 : -0.1 + 0.01 * seed) : 0.1 * (v == 2);
+        sweep.cells.push_back(
+            {.variant = sweep.variants[v],
+             .budget = sweep.budgets[budget],
+             .seed = seed,
+             .path = "",
+             .status = missing ? "missing" : "done",
+             .file = JsonTree::object().set("val_loss", 4 - 0.5 * budget + 0.02 * seed + gap)});
+      }
+    }
+  }
+  return sweep;
+}
+
+TEST(Analysis, ComparesTheOthersWithTheFirstOfTheExpectedOrder) {
+  const auto analyses = analyse(two_budgets());
+  ASSERT_EQ(analyses[0].against_first.size(), 1u) << "the baseline stands elsewhere";
+  const Comparison& left = analyses[0].against_first[0].comparison;
+  EXPECT_EQ(left.a, 2u);
+  EXPECT_EQ(left.b, 1u);
+  EXPECT_NEAR(left.mean, 0.4, 1e-12);
+}
+
+TEST(Analysis, GapsMoveFromTheFirstBudgetToTheLast) {
+  const Collected sweep = two_budgets();
+  const auto moved = moves(sweep, analyse(sweep));
+  ASSERT_EQ(moved.size(), 2u);
+  EXPECT_EQ(moved[0].a, 1u);
+  EXPECT_NEAR(moved[0].mean, 0.215, 1e-12);
+  EXPECT_NEAR(moved[0].paired.sd, 0.01 / std::sqrt(2.0), 1e-12);
+  EXPECT_EQ(moved[1].differences.size(), 1u) << "seed 2 of c is missing";
+  EXPECT_NEAR(moved[1].mean, 0, 1e-12);
 }
 
 TEST(Claims, AreEqualitiesInAGroupAndLessBetweenNeighbours) {
