@@ -12,19 +12,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from ablation import sections
+from ablation import gaps, sections
 from ablation.document import Document
 from ablation.figures import Plots
+from ablation.summary import summary
 from ablation.sweep import Sweep
 from pyplot import load
 
 
 def make_document(sweep, plots):
     document = Document(sweep.file.get("title") or sweep.file["name"])
-    sections.summary(document, sweep)
+    summary(document, sweep)
     sections.losses(document, sweep, plots)
     sections.order(document, sweep, plots)
+    gaps.controls(document, sweep)
+    gaps.moves(document, sweep)
     sections.curves(document, sweep, plots)
+    gaps.context(document, sweep, plots)
+    gaps.fit(document, sweep)
     sections.cost(document, sweep, plots)
     sections.matching(document, sweep)
     sections.tuning(document, sweep, plots)

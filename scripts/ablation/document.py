@@ -93,8 +93,9 @@ class Document:
         self.blocks.append(("text", text))
 
     def bullets(self, items):
+        items = list(items)
         if items:
-            self.blocks.append(("bullets", list(items)))
+            self.blocks.append(("bullets", items))
 
     def add(self, block):
         self.blocks.append(("block", block))
@@ -155,7 +156,7 @@ def escape_markdown(text):
 
 def _alt(caption):
     """The caption's first clause, without marks."""
-    return re.sub(r"[`*\[\]<>]", "", re.split("[,;:.(]", caption)[0])
+    return re.sub(r"[`*\[\]<>]", "", re.split("[,;:.(]", caption)[0]).strip()
 
 
 def _cell_markdown(cell):

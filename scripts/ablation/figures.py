@@ -1,14 +1,16 @@
 """The plots of a sweep's report: each a PNG for report.md and an SVG for report.html.
 
-Colours are those of Okabe and Ito, which the colour-blind tell apart; markers differ too.
+Colours are those of Okabe and Ito, then two of Tol, which the colour-blind tell apart; markers
+differ too.
 """
 import statistics
 
 from ablation import stability
 from ablation.sweep import median_of, short
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
-MARKERS = "osD^vPX*"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A",
+           "#882255", "#999933")
+MARKERS = "osD^vPX*<p"
 SIZE = (5.6, 3.7)  # inches; readable when a phone shrinks it to its width
 
 
@@ -135,7 +137,7 @@ def claims(plots, budget, elsewhere):
                                        for row in rows])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    return [plots.save(figure, "claims", "The expected order, difference by difference, "
+    return [plots.save(figure, f"claims_{budget}", "The expected order, difference by difference, "
                        f"{plots.sweep.budget_label(budget)} a cell, with 95 % intervals; left of "
                        "0 the first is better. Hollow: not resolved.", axes)]
 
@@ -232,8 +234,30 @@ def gap_curves(plots, budget):
     axes.axhline(0, color="#1c2330", linewidth=0.9)
     margin = 0.06 * (max(late + [0]) - min(late + [0])) + 1e-4
     axes.set_ylim(min(late + [0]) - margin, max(late + [0]) + margin)
-    return [plots.save(figure, "gap_tokens", "How the gap to the baseline moves with training, "
-                       f"mean over paired seeds, {sweep.budget_label(budget)} a cell.", axes)]
+    return [plots.save(figure, f"gap_tokens_{budget}", "How the gap to the baseline moves with "
+                       "training, mean over paired seeds, "
+                       f"{sweep.budget_label(budget)} a cell.", axes)]
+
+
+def context(plots, budget):
+    """What far context gains while training goes on, mean over seeds."""
+    sweep = plots.sweep
+    figure, axes = plots.new(xlabel="tokens", ylabel="loss, early minus late positions")
+    drawn = False
+    for name in sweep.variants:
+        tables = [dict(cell.context) for cell in sweep.done(name, budget) if cell.context]
+        if not tables:
+            continue
+        drawn = True
+        tokens = sorted(set.intersection(*map(set, tables)))
+        axes.plot(tokens, [statistics.fmean(table[at] for table in tables) for at in tokens],
+                  label=sweep.labels[name], markersize=4, linewidth=1.5, **plots.style[name])
+    if not drawn:
+        plots.pyplot.close(figure)
+        return []
+    axes.axhline(0, color="#1c2330", linewidth=0.9)
+    return [plots.save(figure, f"context_{budget}", "What far context gains, mean over seeds, "
+                       f"{sweep.budget_label(budget)} a cell.", axes)]
 
 
 def pareto(plots, budget):

@@ -1,11 +1,12 @@
 """The sections of a sweep's report, in order. Every function adds to a Document what is there and
 says what is absent."""
 import json
-from collections import Counter
 
 from ablation import figures, stability
 from ablation.document import Figures, Folded, Table
+from ablation.summary import claims_text, differing, expected_text, order_text
 from ablation.sweep import median_of, short
+from ablation.words import interval, number, percent, probability, seeds_text, verdict
 
 QUANTITIES = {"total_parameters": "parameters", "active_parameters": "active",
               "non_embedding_parameters": "without embedding",
@@ -13,97 +14,18 @@ QUANTITIES = {"total_parameters": "parameters", "active_parameters": "active",
               "kv_bytes_per_token": "cache bytes per token"}
 
 
-def number(value, digits=4, sign=False):
-    if value is None:
-        return "-"
-    return f"{value:{'+' if sign else ''}.{digits}f}"
-
-
-def interval(judgement):
-    if judgement["low"] is None:
-        return "-"
-    return f"[{judgement['low']:+.4f}, {judgement['high']:+.4f}]"
-
-
-def probability(value):
-    return "-" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
-
-
-def verdict(judgement):
-    return "resolved" if judgement["resolved"] else "not resolved"
-
-
-def percent(share):
-    return "-" if share is None else f"{100 * share:+.1f} %"
-
-
-def seeds_text(judgement):
-    if judgement["resolved"]:
-        return "-"
-    if judgement["seeds_needed"]:
-        return str(judgement["seeds_needed"])
-    return "-" if judgement["sd"] is None else "> 1000"
-
-
-def order_text(sweep, budget):
-    """CCGQA < MHA ? GQA: < where neighbours are resolved, ? where they are not."""
-    found = sweep.budgets[budget]
-    text = sweep.labels[found["order"][0]]
-    for name, pair in zip(found["order"][1:], found["neighbours"]):
-        text += (" < " if pair["paired"]["resolved"] else " ? ") + sweep.labels[name]
-    return text
-
-
-def expected_text(sweep):
-    groups = [[sweep.labels[name] for name in group if name in sweep.labels]
-              for group in sweep.file["reference"]["order"]]
-    return " < ".join(" = ".join(group) for group in groups if group)
-
-
-def summary(document, sweep):
-    states = Counter(cell.status for cell in sweep.cells)
-    budget = sweep.largest_budget()
-    base = sweep.labels[sweep.results["baseline"]]
-    ended = f"{states['done']} of {len(sweep.cells)} cells are finished"
-    ended += "".join(f", {states[state]} {state}" for state in ("failed", "missing")
-                     if states[state])
-    document.text(f"{len(sweep.variants)} variants, baseline **{base}**; seeds "
-                  f"{', '.join(str(int(seed)) for seed in sweep.results['seeds'])}; "
-                  f"{_budgets(sweep)} a cell. {ended}.")
-    found = sweep.budgets[budget]
-    if not found["order"]:
-        document.text("No cell is finished: there is nothing to compare yet.")
-        return
-    document.text("Validation loss in nats per token, lower is better. In the measured order `<` "
-                  "stands where the difference of neighbours is resolved, `?` where it is not "
-                  f"({sweep.budget_label(budget)} a cell):")
-    document.text(f"**{order_text(sweep, budget)}**")
-    document.bullets(row["verdict"] for row in found["against_baseline"])
-    if found["claims"]:
-        document.text(f"Expected: {expected_text(sweep)}. {claims_text(found)}")
-    edges = [variant["label"] for variant in sweep.variants.values()
-             if (variant.get("tuned") or {}).get("edge")]
-    if edges:
-        document.text(f"The best `{sweep.file['tune']['key']}` lies at an end of the range tried, "
-                      f"and may lie beyond it, for: {', '.join(edges)}.")
-
-
-def _budgets(sweep):
-    return " and ".join(sweep.budget_label(name) for name in sweep.budgets)
-
-
 def losses(document, sweep, plots):
     document.heading("Losses")
     base = sweep.results["baseline"]
     for budget, found in sweep.budgets.items():
         document.subheading(sweep.budget_label(budget) + " a cell")
-        gaps = {row["a"]: row for row in found["against_baseline"]}
+        against = {row["a"]: row for row in found["against_baseline"]}
         rows = []
         for row in sorted(found["variants"], key=lambda row: (row["loss"] is None, row["loss"])):
             cells = sweep.done(row["name"], budget)
             head = [row["label"], number(row["loss"]), number(bits_per_byte(row["loss"], cells)),
                     str(len(cells))]
-            gap = gaps.get(row["name"])
+            gap = against.get(row["name"])
             if row["name"] == base:
                 rows.append(head + ["baseline", "", "", "", "", ""])
             elif gap is None or gap["mean"] is None:
@@ -116,6 +38,7 @@ def losses(document, sweep, plots):
         document.add(Table(["variant", "loss", "bits per byte", "seeds", "against baseline",
                             "95 % interval", "verdict", "p (Holm)", "seeds needed",
                             "with pooled noise"], rows, text_columns=(0, 6, 9)))
+        document.bullets(row["verdict"] for row in found["against_baseline"])
         noise(document, found)
     document.add(Figures(plots.folder, figures.gaps(plots)))
 
@@ -170,22 +93,15 @@ def order(document, sweep, plots):
             document.add(Table(["neighbours, as measured", "difference", "95 % interval",
                                 "verdict", "p (Holm)", "with pooled noise"], rows,
                                text_columns=(0, 3, 5)))
-    made = figures.claims(plots, sweep.largest_budget(), reference.get("loss") or {})
+    made = [figure for budget in sweep.budgets
+            for figure in figures.claims(plots, budget, reference.get("loss") or {})]
     if made:
         document.add(Figures(plots.folder, made))
 
 
-def claims_text(found):
-    outcomes = Counter(row["outcome"] for row in found["claims"])
-    return (f"Of the {len(found['claims'])} statements in this order {outcomes['supported']} are "
-            f"supported here, {outcomes['contradicted']} contradicted, {outcomes['open']} left "
-            "open.")
-
-
 def claims(document, sweep, found, losses_elsewhere):
     document.text(claims_text(found) + " An equality can be contradicted, never supported.")
-    document.bullets(f"Differs at this scale: {row['claim']} was expected; {row['verdict']}"
-                     for row in found["claims"] if row["outcome"] == "contradicted")
+    document.bullets(differing(found))
     rows = []
     for row in found["claims"]:
         there = [losses_elsewhere.get(row[side]) for side in "ab"]
@@ -220,32 +136,15 @@ def shares(document, sweep, found, losses_elsewhere):
 
 def curves(document, sweep, plots):
     budget = sweep.largest_budget()
-    made = (figures.curves(plots, budget) + figures.gap_curves(plots, budget)
-            + figures.pareto(plots, budget))
+    made = figures.curves(plots, budget)
+    for each in sweep.budgets:
+        made += figures.gap_curves(plots, each)
+    made += figures.pareto(plots, budget)
     document.heading("Curves")
     if made:
         document.add(Figures(plots.folder, made))
     else:
         document.text("No finished cell has evaluations to draw.")
-    if len(sweep.budgets) > 1:
-        gaps_by_budget(document, sweep)
-
-
-def gaps_by_budget(document, sweep):
-    document.subheading("How each gap moves with the budget")
-    rows = []
-    for name in sweep.variants:
-        if name == sweep.results["baseline"]:
-            continue
-        cells = [sweep.labels[name]]
-        for found in sweep.budgets.values():
-            row = next(row for row in found["against_baseline"] if row["a"] == name)
-            cells += [number(row["mean"], sign=True), interval(row["paired"])]
-        rows.append(cells)
-    head = ["against the baseline"]
-    for budget in sweep.budgets:
-        head += [sweep.budget_label(budget), "95 % interval"]
-    document.add(Table(head, rows))
 
 
 def cost(document, sweep, plots):
@@ -306,7 +205,7 @@ def tuning(document, sweep, plots):
         document.text("Not tuned: every variant trained at the value of its config.")
         return
     document.text(f"`{tune['key']}` was tuned for each variant in runs of "
-                  f"{short(tune['tokens'])} tokens, seeds "
+                  f"{short(tune['tokens'])} tokens, seed{'s' * (len(tune['seeds']) > 1)} "
                   f"{', '.join(str(int(seed)) for seed in tune['seeds'])}.")
     rows = []
     for variant in sweep.variants.values():
@@ -314,13 +213,24 @@ def tuning(document, sweep, plots):
         found = dict(map(tuple, tuned["losses"])) if tuned else {}
         edge = f"{tuned['edge']} end of the range" if tuned and tuned.get("edge") else ""
         rows.append([variant["label"], f"{tuned['value']:g}" if tuned else "not tuned yet",
-                     *(number(found.get(value)) for value in tune["values"]), edge])
-    document.add(Table(["variant", "taken", *(f"{value:g}" for value in tune["values"]), "note"],
-                       rows, "A best value at an end of the range may lie beyond it.",
-                       text_columns=(0, 2 + len(tune["values"]))))
+                     *(number(found.get(value)) for value in tune["values"]), next_best(found),
+                     edge])
+    document.add(Table(["variant", "taken", *(f"{value:g}" for value in tune["values"]),
+                        "next best", "note"],
+                       rows, "A best value at an end of the range may lie beyond it. What these "
+                       "runs prefer, longer ones need not: a close next best is another candidate.",
+                       text_columns=(0, 3 + len(tune["values"]))))
     made = figures.tuning(plots)
     if made:
         document.add(Figures(plots.folder, made))
+
+
+def next_best(found):
+    """The second lowest of {value: loss}, and how far it lies behind."""
+    ranked = sorted((loss, value) for value, loss in found.items() if loss is not None)
+    if len(ranked) < 2:
+        return "-"
+    return f"{ranked[1][1]:g} ({ranked[1][0] - ranked[0][0]:+.4f})"
 
 
 def training(document, sweep, plots):
@@ -382,7 +292,8 @@ def method(document, sweep):
         f"Intervals are Student's t at {confidence:g} % for each comparison alone. A difference is "
         f"**resolved** when its p, corrected by Holm's method over its family, is at most "
         f"{1 - sweep.results['confidence']:.2g}. Families: all variants against the baseline; "
-        "neighbours in the measured order; statements of the expected order.",
+        "neighbours in the measured order; statements of the expected order; the others against "
+        "the one it puts first; changes of gaps between budgets.",
         "The verdict uses the scatter of the pair's own differences and assumes only that it is "
         "normal. Pooled noise takes one noise for all variants, which has more degrees of "
         "freedom; it is shown beside, and does not decide.",

@@ -15,11 +15,17 @@ class Cell:
     file: dict  # cell.json, {} when missing
     steps: list = field(default_factory=list)   # step lines of metrics.jsonl
     evals: list = field(default_factory=list)   # (tokens, validation loss)
+    context: list = field(default_factory=list)  # (tokens, what far context gains), see far_gain
     probes: list = field(default_factory=list)  # "probe" events
 
     @property
     def done(self):
         return self.status == "done"
+
+    def training_loss(self):
+        """Mean over the last twentieth of the steps logged: with paired data, of the same text."""
+        losses = [row["loss"] for row in self.steps]
+        return statistics.fmean(losses[-max(1, len(losses) // 20):]) if losses else None
 
 
 class Sweep:
@@ -43,6 +49,12 @@ class Sweep:
         return [cell for cell in self.cells
                 if cell.done and (cell.variant, cell.budget) == (variant, budget)]
 
+    def paired(self, budget, *variants):
+        """[(cell of each variant)] of every seed that all of them have finished."""
+        tables = [{cell.seed: cell for cell in self.done(name, budget)} for name in variants]
+        shared = set.intersection(*(set(table) for table in tables))
+        return [tuple(table[seed] for table in tables) for seed in sorted(shared)]
+
     def largest_budget(self):
         """The largest budget in which a cell is finished; the largest of all when none is."""
         finished = [name for name in self.budgets
@@ -61,7 +73,7 @@ def read_json(path):
 
 def read_metrics(path, cell):
     """Fills steps, evaluations and probes. What was repeated after a resume counts as last."""
-    steps, evals, probes = {}, {}, {}
+    steps, evals, far, probes = {}, {}, {}, {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -77,11 +89,33 @@ def read_metrics(path, cell):
             steps[step] = row
         elif event == "eval" and row.get("val_loss") is not None:
             evals[step] = row["val_loss"]
+            far[step] = far_gain(row.get("by_position") or [])
         elif event == "probe":
             probes[step] = row
     cell.steps = [steps[step] for step in sorted(steps)]
     cell.evals = [(step * tokens_a_step, evals[step]) for step in sorted(evals)]
+    cell.context = [(step * tokens_a_step, far[step]) for step in sorted(far)
+                    if far[step] is not None]
     cell.probes = [probes[step] for step in sorted(probes)]
+
+
+def far_gain(by_position):
+    """Loss at early positions minus loss in the last half of a window, by buckets that double: the
+    early ones begin at a sixteenth of the last one's begin (32 to 63 against 512 to 1,023)."""
+    losses = {bucket["from"]: bucket["loss"] for bucket in by_position}
+    last = max(losses, default=0)
+    return losses[last // 16] - losses[last] if last >= 16 and last // 16 in losses else None
+
+
+def stays_above(points, level=0):
+    """Where the last stretch of (at, value) above `level` begins; None when the end is not."""
+    begin = None
+    for at, value in points:
+        if value <= level:
+            begin = None
+        elif begin is None:
+            begin = at
+    return begin
 
 
 def median_of(cells, key):

@@ -20,7 +20,7 @@ import chromium
 import synthetic_sweep
 
 ROOT = Path(__file__).resolve().parents[3]
-TABLES, PLOTS = 12, 20  # of the whole synthetic sweep
+TABLES, PLOTS = 14, 24  # of the whole synthetic sweep
 WIDTHS = {"desktop": (1280, 900, False), "phone": (375, 800, True)}
 LAYOUT = """({
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -109,9 +109,18 @@ def whole_sweep(folder, write_results, python):
     for part in ("Validation loss against tokens", "lies at an end of the range tried, and may lie "
                  "beyond it, for: MLA", "28 of 30 cells are finished, 1 failed, 1 missing",
                  "out of memory | 3 GiB", "high end of the range", "advantage mha",
-                 "A made-up order.", "model.ffn.d_ff = 1792"):
+                 "A made-up order.", "model.ffn.d_ff = 1792", "60M tokens a cell (13 of 15 cells: "
+                 "provisional)", "Not finished, 60M tokens, seed 3: GQA 8/2; MLA.",
+                 "Trained on made up at revision", "(28 cells)"):
         check(part in text, f"report.html says: {part}")
         check(part in plain, f"report.md says: {part}")
+    check("## Controls" not in plain, "no control: the expected order has every variant")
+    check("| MLA | never, never, never | -0.010 | never, never | -0.010 |" in plain,
+          "a variant that never uses context")
+    check("0.001 (+0.0300)" in plain, "how far the next best learning rate is behind")
+    changes = {row["a"]: row for row in results["moves"]}
+    check(f"| MLA | 2 | {change_of(results, 'mla')} | " in plain, "how a gap moves")
+    check(changes["ccgqa"]["seeds"] == 3, "seeds of a move")
     outcomes = {row["claim"]: row["outcome"] for row in results["budgets"][0]["claims"]}
     check(outcomes["MHA < CCA 2/2"] == "contradicted", "an order that differs is called so")
     check(outcomes["CCA 2/2 < MLA"] == "supported", "an order that holds is called so")
@@ -121,10 +130,22 @@ def whole_sweep(folder, write_results, python):
     check([row["status"] for row in rows].count("done") == 28, "states of cells.csv")
     with open(folder / "report" / "comparisons.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    check({row["family"] for row in rows} == {"baseline", "neighbour", "claim"}, "families")
+    check({row["family"] for row in rows} == {"baseline", "neighbour", "claim", "first"},
+          "families")
     again = (folder / "report" / "report.html").read_bytes()
     make_report(folder, write_results, python)
     check(again == (folder / "report" / "report.html").read_bytes(), "twice the same bytes")
+
+
+def change_of(results, name):
+    """Gaps to the baseline at both budgets and their change, by the losses of seeds they share."""
+    rows = [{row["name"]: row["losses"] for row in budget["variants"]}
+            for budget in results["budgets"]]
+    gaps = [[own - base for own, base in zip(row[name], row["mha"]) if own and base]
+            for row in rows]
+    shared = min(map(len, gaps))
+    first, last = (sum(gap[:shared]) / shared for gap in gaps)
+    return f"{first:+.4f} | {last:+.4f} | {last - first:+.4f}"
 
 
 def poor_sweeps(folder, write_results, python):
@@ -170,6 +191,21 @@ def ladder(folder, write_results, python):
     check("| MLA to MHA | 69 % | 50 % |" in text, "the share of a step, there and here")
 
 
+def controls(folder, write_results, python):
+    """What the expected order leaves out is a control of the first one's gap."""
+    path = synthetic_sweep.make(folder)
+    sweep = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
+    sweep["reference"]["order"] = [["ccgqa"], ["mha", "gqa"], ["mla"]]
+    (path / "sweep.json").write_text(json.dumps(sweep), encoding="utf-8")
+    results, plain, _, _ = check_contents(path, make_report(path, write_results, python))
+    losses = {row["name"]: sum(row["losses"]) / 3 for row in results["budgets"][0]["variants"]}
+    share = (losses["cca"] - losses["mha"]) / (losses["ccgqa"] - losses["mha"])
+    left = losses["cca"] - losses["ccgqa"]
+    check(f"| CCA 2/2 | {100 * share:.0f} % | 3 | {left:+.4f} |" in plain,
+          "the share of a control and what it leaves")
+    check(f"the controls have: CCA 2/2 {100 * share:.0f} % (3 seeds)." in plain, "said at the top")
+
+
 def in_browser(folder, write_results, python):
     program = chromium.find()
     if program is None:
@@ -205,6 +241,7 @@ def main():
         whole_sweep(out / "whole", write_results, python)
         poor_sweeps(out, write_results, python)
         ladder(out / "ladder", write_results, python)
+        controls(out / "controls", write_results, python)
     print(f"{len(failures)} checks failed")
     return 1 if failures else 0
 

@@ -56,8 +56,11 @@ def metrics(name, tokens, loss_at):
                 row |= {"moe_aux": 1.02, "moe_max_load": 1.4, "moe_min_load": 0.7}
             yield row
         if step % max(1, steps // 12) == 0 or step == steps:
+            far = 0.1 * (step / steps - 0.4 * (name != "ccgqa") - 0.7 * (name == "mla"))
             yield {"event": "eval", "step": step, "val_loss": loss_at(seen),
-                   "val_bpb": loss_at(seen) / 3.0}
+                   "val_bpb": loss_at(seen) / 3.0,
+                   "by_position": [{"from": at, "loss": loss_at(seen) + gain, "labels": 100}
+                                   for at, gain in ((0, 1), (32, far), (64, far / 2), (512, 0))]}
         if step in (steps // 2, steps) and name != "gqa":
             yield {"event": "probe", "step": step, "tokens": 4096,
                    "layers": layers_of(VARIANTS[name][4], step / steps)}
