@@ -81,7 +81,7 @@ def moves(document, sweep):
         rows.append([sweep.labels[move["a"]], str(len(shared)), number(before, sign=True),
                      number(after, sign=True), number(move["mean"], sign=True),
                      interval(move["paired"]), verdict(move["paired"]), verdict(move["pooled"]),
-                     f"{100 * after / before:.0f} %" if before else "-"])
+                     f"{100 * after / before:.0f} %" if before * after > 0 else "other sign"])
     if not rows:
         return
     document.heading("How gaps move with the budget")

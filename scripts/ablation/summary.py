@@ -78,7 +78,8 @@ def _made_on(sweep):
     revisions = Counter(file.get("revision") or "unknown" for file in done)
     if not done:
         return ""
-    made = ", ".join(f"`{name}` ({count} cells)" for name, count in revisions.most_common())
+    made = ", ".join(f"`{name}` ({count} cell{'s' * (count > 1)})"
+                     for name, count in revisions.most_common())
     return f" Trained on {', '.join(devices)} at revision {made}."
 
 
