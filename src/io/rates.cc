@@ -92,8 +92,9 @@ Rates read_rates(const std::filesystem::path& path) {
                            .backward = reader.number(core, "backward_flops_per_second")});
   }
   for (const json& link : reader.list(object, "links")) {
-    rates.links.push_back(
-        {.ranks = reader.whole(link, "ranks"), .bytes = reader.number(link, "bytes_per_second")});
+    rates.links.push_back({.ranks = reader.whole(link, "ranks"),
+                           .bytes = reader.number(link, "bytes_per_second"),
+                           .device = reader.text(link, "device")});
   }
   if (!rates.ops.contains("Gemm")) reader.fail("\"ops\" lacks \"Gemm\"");
   if (rates.cores.empty()) reader.fail("\"attention\" is empty");

@@ -146,6 +146,11 @@ TEST(Predict, RanksShareWorkAndExchangeBytes) {
   EXPECT_GT(*linked.exchange, 24 * 2 * 2 * 2 * (8 * 4096 / 2) * 2048.0 * 2 / 1e11);
 }
 
+TEST(Predict, NamesTheDeviceOfTheLinks) {
+  const auto p = predict("bench/dense_mha", {"parallel.tp=2"}, 2, measured_rates());
+  EXPECT_EQ(p.link_device, "2 x NVIDIA H200");
+}
+
 TEST(Predict, RatesAreOfBf16) {
   const config::Config config =
       train::load_config({"bench/dense_mha", {"precision.compute=f32"}}, 1, true);
