@@ -111,6 +111,12 @@ def core_rates(steps, grids):
     return [dict(zip(keys, row)) for row in sorted(rates)]
 
 
+def mix_head_dims(steps):
+    """Head dims of the profiled presets that have CCA's mix: other ones may run other kernels."""
+    return sorted({shape_of(preset)[0] for preset, ops in steps
+                   if shape_of(preset) and any(op["op"] in MIX for op in ops)})
+
+
 def link_rates(bench):
     """The fastest run of each number of ranks among those that are to tell a rate."""
     rates = {}
@@ -161,6 +167,7 @@ def main():
         "launch_seconds": 1e-6 * min(row["us"] for bench in ops for row in bench["ops"]),
         "ops": op_rates(launches_of(steps, ops), copy),
         "attention": core_rates(steps, grids),
+        "mix_head_dims": mix_head_dims(steps),
         "links": link_rates(json.loads(arguments.links.read_text())) if arguments.links else []}
     arguments.out.write_text(json.dumps(rates, indent=1) + "\n")
 

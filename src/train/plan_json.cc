@@ -81,7 +81,8 @@ JsonLine prediction(const PlanReport& report) {
       .add("mfu", report.mfu())
       .add("steps", report.config.train.steps)
       .add("gpu_hours", report.gpu_hours())
-      .add("without_rate", p.without_rate);
+      .add("without_rate", p.without_rate)
+      .add("other_heads", p.other_heads);
   return object;
 }
 

@@ -143,6 +143,11 @@ std::string prediction(const PlanReport& report) {
   if (!p.without_rate.empty()) {
     text += "  at the copy bandwidth, not measured themselves: " + p.without_rate + "\n";
   }
+  if (!p.other_heads.empty()) {
+    text +=
+        "  by rates of other kernels than those it runs, expect a longer step: " + p.other_heads +
+        "\n";
+  }
   return text + "\n";
 }
 

@@ -67,6 +67,20 @@ double core_seconds(const StepWork& work, const config::Config& config, const io
          rates.launch * (launches("AttentionFwd") + backward);
 }
 
+/// Ops whose kernels depend on the head dim, where the rates are of another one; "" for none.
+std::string other_heads(const StepWork& work, const config::Model& model, const io::Rates& rates) {
+  const std::int64_t dim = config::head_dim(model);
+  std::string text;
+  if (std::ranges::find(rates.cores, dim, &io::CoreRate::key_dim) == rates.cores.end()) {
+    text = "attention core";
+  }
+  if (work.ops.contains("CcaMixFwd") &&
+      std::ranges::find(rates.mix_head_dims, dim) == rates.mix_head_dims.end()) {
+    text += text.empty() ? "CCA mix" : ", CCA mix";
+  }
+  return text.empty() ? "" : text + " of heads of " + std::to_string(dim);
+}
+
 /// The link of as many ranks, or nearly so; null: none was measured.
 const io::LinkRate* nearest_link(const io::Rates& rates, int ranks) {
   const auto link = std::ranges::min_element(rates.links, {}, [&](const io::LinkRate& row) {
@@ -115,7 +129,8 @@ std::optional<Prediction> predict(const StepWork& work, const config::Config& co
                  .core = core_seconds(work, config, rates),
                  .exchange = std::nullopt,
                  .link_device = "",
-                 .without_rate = ""};
+                 .without_rate = "",
+                 .other_heads = other_heads(work, config.model, rates)};
   if (ranks == 1) {
     out.exchange = 0;
   } else if (const io::LinkRate* link = nearest_link(rates, ranks)) {

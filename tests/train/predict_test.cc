@@ -146,6 +146,17 @@ TEST(Predict, RanksShareWorkAndExchangeBytes) {
   EXPECT_GT(*linked.exchange, 24 * 2 * 2 * 2 * (8 * 4096 / 2) * 2048.0 * 2 / 1e11);
 }
 
+TEST(Predict, SaysWhereRatesAreOfOtherHeads) {
+  const io::Rates rates = measured_rates();
+  EXPECT_EQ(predict("bench/dense_ccgqa", {}, 1, rates).other_heads, "");
+  const std::vector<std::string> narrow = {"model.attention.head_dim=96"};
+  EXPECT_EQ(predict("bench/dense_ccgqa", narrow, 1, rates).other_heads,
+            "attention core, CCA mix of heads of 96");
+  EXPECT_EQ(predict("bench/dense_mha", {"model.attention.head_dim=64"}, 1, rates).other_heads, "");
+  EXPECT_EQ(predict("bench/dense_ccgqa", {"model.attention.head_dim=64"}, 1, rates).other_heads,
+            "CCA mix of heads of 64");
+}
+
 TEST(Predict, NamesTheDeviceOfTheLinks) {
   const auto p = predict("bench/dense_mha", {"parallel.tp=2"}, 2, measured_rates());
   EXPECT_EQ(p.link_device, "2 x NVIDIA H200");
@@ -182,6 +193,7 @@ TEST(Rates, RefuseMalformedFiles) {
   expect_refused(changed("copy_bytes_per_second", "fast"), "expected a number above 0");
   expect_refused(changed("ops", json::object()), "lacks \"Gemm\"");
   expect_refused(changed("attention", json::array()), "\"attention\" is empty");
+  expect_refused(changed("mix_head_dims", {"wide"}), "expected whole numbers");
   expect_refused(changed("links", 3), "\"links\": expected a list");
   write_text(file, "{");
   EXPECT_THROW(io::read_rates(file), core::InputError);
