@@ -117,7 +117,7 @@ def claims(plots, budget, elsewhere):
     rows = [row for row in plots.sweep.budgets[budget]["claims"] if row["mean"] is not None]
     if not rows:
         return []
-    figure, axes = plots.new(1.4 + 0.4 * len(rows), xlabel="difference of losses [nats]")
+    figure, axes = plots.new(1.4 + 0.45 * len(rows), xlabel="difference of losses [nats]")
     for i, row in enumerate(rows):
         paired = row["paired"]
         if paired["low"] is not None:
@@ -133,16 +133,16 @@ def claims(plots, budget, elsewhere):
                   label="reference")
     _limit_to_means(axes, rows)
     axes.axvline(0, color="#1c2330", linewidth=0.9)
-    axes.set_yticks(range(len(rows)), [f"{_cut(labels[row['a']])} - {_cut(labels[row['b']])}"
+    axes.set_yticks(range(len(rows)), [f"{_cut(labels[row['a']])}\nminus {_cut(labels[row['b']])}"
                                        for row in rows])
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     return [plots.save(figure, f"claims_{budget}", "The expected order, difference by difference, "
                        f"{plots.sweep.budget_label(budget)} a cell, with 95 % intervals; left of "
                        "0 the first is better. Hollow: not resolved.", axes)]
 
 
-def _cut(label, most=18):
+def _cut(label, most=26):
     return label if len(label) <= most else label[:most - 2] + ".."
 
 

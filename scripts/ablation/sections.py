@@ -1,6 +1,7 @@
 """The sections of a sweep's report, in order. Every function adds to a Document what is there and
 says what is absent."""
 import json
+import statistics
 
 from ablation import figures, stability
 from ablation.document import Figures, Folded, Table
@@ -8,6 +9,7 @@ from ablation.summary import claims_text, differing, expected_text, order_text
 from ablation.sweep import median_of, short
 from ablation.words import interval, number, percent, probability, seeds_text, verdict
 
+OUTLYING = 5  # times the usual scatter over seeds: one variant's noise is another
 QUANTITIES = {"total_parameters": "parameters", "active_parameters": "active",
               "non_embedding_parameters": "without embedding",
               "attention_parameters": "in attention", "train_flops_per_token": "FLOPs per token",
@@ -39,7 +41,7 @@ def losses(document, sweep, plots):
                             "95 % interval", "verdict", "p (Holm)", "seeds needed",
                             "with pooled noise"], rows, text_columns=(0, 6, 9)))
         document.bullets(row["verdict"] for row in found["against_baseline"])
-        noise(document, found)
+        noise(document, sweep, found)
     document.add(Figures(plots.folder, figures.gaps(plots)))
 
 
@@ -51,7 +53,7 @@ def bits_per_byte(loss, cells):
     return None
 
 
-def noise(document, found):
+def noise(document, sweep, found):
     floor = found["noise"]
     if floor["cell_sd"] is None:
         document.text("Noise: not known, as no variant has been repeated over seeds that another "
@@ -69,6 +71,27 @@ def noise(document, found):
         text += (f" With these seeds, differences from {min(smallest):.4f} (quietest pair) to "
                  f"{max(smallest):.4f} nats (noisiest) are resolved four times in five.")
     document.text(text)
+    noisy = noisiest(sweep, found)
+    if noisy:
+        document.text(noisy)
+
+
+def noisiest(sweep, found):
+    """A sentence where one variant's seeds scatter far more than the others', else None."""
+    scatter = {}
+    for row in found["variants"]:
+        losses = [loss for loss in row["losses"] if loss is not None]
+        if len(losses) > 1:
+            scatter[row["name"]] = statistics.stdev(losses)
+    if len(scatter) < 3:
+        return None
+    name = max(scatter, key=scatter.get)
+    others = statistics.median(sd for key, sd in scatter.items() if key != name)
+    if scatter[name] < OUTLYING * others:
+        return None
+    return (f"Not one noise for all: seeds of {sweep.labels[name]} scatter by {scatter[name]:.4f}, "
+            f"those of the others by {others:.4f} (median). What `with pooled noise` says of it "
+            "assumes that they are alike.")
 
 
 def order(document, sweep, plots):

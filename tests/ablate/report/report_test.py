@@ -114,6 +114,7 @@ def whole_sweep(folder, write_results, python):
                  "Trained on made up at revision", "(28 cells)"):
         check(part in text, f"report.html says: {part}")
         check(part in plain, f"report.md says: {part}")
+    check("Not one noise for all" not in plain, "variants of like noise")
     check("## Controls" not in plain, "no control: the expected order has every variant")
     check("| MLA | never, never, never | -0.010 | never, never | -0.010 |" in plain,
           "a variant that never uses context")
@@ -185,9 +186,13 @@ def ladder(folder, write_results, python):
     path = synthetic_sweep.make(folder)
     sweep = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
     sweep["reference"]["order"] = [["ccgqa"], ["cca"], ["mha"], ["mla"]]
+    odd = path / "cells" / "gqa" / "15m" / "seed2" / "cell.json"
+    cell = json.loads(odd.read_text(encoding="utf-8"))
+    odd.write_text(json.dumps(cell | {"val_loss": cell["val_loss"] + 0.5}), encoding="utf-8")
     (path / "sweep.json").write_text(json.dumps(sweep), encoding="utf-8")
     make_report(path, write_results, python)
     text = (path / "report" / "report.md").read_text(encoding="utf-8")
+    check("Not one noise for all: seeds of GQA 8/2 scatter by 0.2" in text, "a variant's own noise")
     check("| MLA to MHA | 69 % | 50 % |" in text, "the share of a step, there and here")
 
 
