@@ -3,10 +3,15 @@
 #
 #   scripts/gpu_check.sh OUT_DIR [build|sanitize|tests|runs|bench ...]   default: all, in this order
 #
-# OUT_DIR gets logs and bench.json. Exit 0: all passed and nothing skipped; 1: something failed.
+# OUT_DIR gets logs and bench.json. Exit 0: all passed and nothing skipped; 1: something failed;
+# 2: bad use.
 # Environment: PYTHON (one with torch for the comparison; default python3), JOBS.
 set -uo pipefail
-out=$(realpath -m "${1:?usage: scripts/gpu_check.sh OUT_DIR [PART ...]}")
+if [[ -z ${1:-} ]]; then
+  echo "gpu_check: names no folder for results; usage: scripts/gpu_check.sh OUT_DIR [PART ...]" >&2
+  exit 2
+fi
+out=$(realpath -m "$1")
 shift
 cd "$(dirname "$0")/.." || exit 3
 source scripts/mpi_env.sh
@@ -35,8 +40,8 @@ check() {
 # What runs here and nothing else: scripts/test.sh builds and runs the rest.
 build() {
   cmake --preset cuda -DSTRAIT_TESTS=ON &&
-    cmake --build $kBuild -j "${JOBS:-$(core_count)}" --target train kernels_cuda_test golden_check \
-      train_test comm_nccl_test op_bench attention_bench
+    cmake --build $kBuild -j "${JOBS:-$(core_count)}" --target train kernels_cuda_test \
+      golden_check train_test comm_nccl_test op_bench attention_bench
 }
 
 # Runs a command in N processes, each of which takes its share of the tests: most of their time goes
@@ -69,7 +74,8 @@ kernel_tests() {
 
 # Decoding on the GPU, and NCCL with a group of one.
 other_tests() {
-  $kBuild/tests/train/train_test --gtest_brief=1 --gtest_filter='*OnAGpu*' | tee "$out/on_a_gpu.log" &&
+  $kBuild/tests/train/train_test --gtest_brief=1 --gtest_filter='*OnAGpu*' |
+    tee "$out/on_a_gpu.log" &&
     ! grep SKIPPED "$out/on_a_gpu.log" &&
     mpirun -n 1 $kBuild/tests/parallel/mpi/comm_nccl_test | tee "$out/nccl.log" &&
     ! grep "no GPU and NCCL" "$out/nccl.log"

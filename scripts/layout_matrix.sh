@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compares layouts of ranks with one rank, for each config of tests/layouts.
 #
-#   scripts/layout_matrix.sh [BUILD]          all of up to 8 ranks, in double; BUILD is build/ by default
-#   scripts/layout_matrix.sh BUILD cuda       some of 2 and 4 ranks that share one GPU, in bf16
+#   scripts/layout_matrix.sh [BUILD]        all of up to 8 ranks, in double (BUILD: build)
+#   scripts/layout_matrix.sh BUILD cuda     some of 2 and 4 ranks that share one GPU, in bf16
 #
 # Exit 0: all agree; 1: a layout differs or failed.
 set -euo pipefail

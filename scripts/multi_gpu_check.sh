@@ -7,7 +7,11 @@
 # Exit 0: all passed; 1: something failed; 2: bad use, no GPU or no build.
 # Environment: PYTHON (one with torch for the comparison; default python3), JOBS.
 set -uo pipefail
-out=$(realpath -m "${1:?usage: scripts/multi_gpu_check.sh OUT_DIR [PART ...]}")
+if [[ -z ${1:-} ]]; then
+  echo "multi_gpu_check: names no folder; usage: scripts/multi_gpu_check.sh OUT_DIR [PART ...]" >&2
+  exit 2
+fi
+out=$(realpath -m "$1")
 shift
 cd "$(dirname "$0")/.." || exit 3
 source scripts/mpi_env.sh

@@ -18,7 +18,13 @@ long=0
 while [[ $# -gt 0 ]]; do
   case "$1" in
     --all) presets=(cpu asan ubsan) matrix=true long=1; shift ;;
-    --preset) presets=("${2:?test: --preset needs the name of a preset}"); shift 2 ;;
+    --preset)
+      if [[ -z ${2:-} ]]; then
+        echo "test: --preset needs a name; cmake --list-presets shows them" >&2
+        exit 2
+      fi
+      presets=("$2")
+      shift 2 ;;
     *) echo "test: unknown option '$1'; see the head of scripts/test.sh" >&2; exit 2 ;;
   esac
 done

@@ -8,7 +8,11 @@
 # Cores: those this process may use (taskset -c 0,1 tests/bench/cpu_step.sh ... picks them).
 # Needs ./train (scripts/build.sh). Exit 0: at least as fast; 1: slower; 2: bad use.
 set -euo pipefail
-out=$(realpath -m "${1:?usage: tests/bench/cpu_step.sh OUT.json [CONFIG]}")
+if [[ $# -lt 1 ]]; then
+  echo "cpu_step: names no file; usage: tests/bench/cpu_step.sh OUT.json [CONFIG]" >&2
+  exit 2
+fi
+out=$(realpath -m "$1")
 config=${2:-quickstart.json}
 command_line="tests/bench/cpu_step.sh $*"
 cd "$(dirname "$0")/../.."

@@ -7,8 +7,12 @@
 # Prints seconds a step, and those that the save cost, also as a share of 100 steps. OUT_DIR needs
 # room for a checkpoint; its disk is part of the result. The run is ended before a second save.
 set -euo pipefail
-train=$(realpath "${1:?usage: save_cost.sh TRAIN OUT_DIR [CONFIG [EVERY]]}")
-out=$(realpath -m "${2:?usage: save_cost.sh TRAIN OUT_DIR [CONFIG [EVERY]]}")
+if [[ $# -lt 2 ]]; then
+  echo "save_cost: usage: tests/bench/save_cost.sh TRAIN OUT_DIR [CONFIG [EVERY]]" >&2
+  exit 2
+fi
+train=$(realpath "$1")
+out=$(realpath -m "$2")
 config=${3:-bench/dense_mha} every=${4:-100}
 cd "$(dirname "$0")/../.."
 mkdir -p "$out"
