@@ -47,6 +47,11 @@ class CountTests(unittest.TestCase):
         self.assertIn("  skipped: skips", lines)
         self.assertIn("  skipped: off", lines)
 
+    def test_bytes_of_a_parameter_are_no_part_of_a_name(self):
+        skips = SKIPS.replace("skips", '"Kind/Of.Test/a  # GetParam() = 8-byte object <B5-22>"')
+        lines = count(ALL_AREAS + skips)[1]
+        self.assertIn("  skipped: Kind/Of.Test/a", lines)
+
     def test_failures_of_every_kind(self):
         code, lines = count(ALL_AREAS + "add_test(NAME bad COMMAND false)\n"
                             "add_test(NAME gone COMMAND /nonexistent/program)\n"
