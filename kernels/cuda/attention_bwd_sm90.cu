@@ -90,7 +90,6 @@ PrepareParams<Tile::kQueries> lay_out(const AttentionBwd& op, const Stream& stre
           .value_width = Tile::kValueWidth,
           .stats = at<typename Tile::Stats>(base, stats),
           .row_spans = at<TileIntervals<kQueries>>(base, row_spans),
-          .spans = at<Span>(base, spans),
           .turns = params.turns,
           .claimed = params.claimed,
           .plan = {.spans = params.spans,
@@ -148,11 +147,13 @@ void differentiate(const AttentionBwd& op, const Call& call) {
   const PlanParams& plan = prepare.plan;
   const dim3 query_tiles(static_cast<unsigned>(params.tiles + (plan.is_small() ? 1 : 0)),
                          static_cast<unsigned>(params.heads));
-  launch_kernel(call, {.blocks = query_tiles, .threads = kPrepareThreads},
-                prepare_rows<Tile::kQueries, Tile::kKeys>, prepare);
-  if (!plan.is_small()) {
-    launch_kernel(call, {.blocks = 1, .threads = LargePlan::kThreads}, plan_backward<Tile::kKeys>,
-                  plan);
+  const Grid rows{.blocks = query_tiles, .threads = kPrepareThreads};
+  if (plan.is_small()) {
+    launch_kernel(call, rows, prepare_rows<Tile::kQueries, Tile::kKeys>, prepare);
+  } else {
+    launch_kernel(call, {.blocks = 1, .threads = LargePlan::kThreads},
+                  plan_backward<Tile::kKeys, Tile::kQueries>, plan, prepare.intervals);
+    launch_overlapping(call, rows, prepare_rows<Tile::kQueries, Tile::kKeys>, prepare);
   }
   const auto items = static_cast<unsigned>(params.blocks * params.heads * params.parts);
   const Grid grid{.blocks = std::min(items, Context::current().multiprocessors()),

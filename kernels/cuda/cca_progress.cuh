@@ -6,16 +6,7 @@
 // its workers are; the others, launched as soon as all its blocks run, follow it through L2.
 namespace strait::kernels::cuda::cca {
 
-/// Lets the next launch on the stream begin, if it was made to overlap, as soon as every block of
-/// this one has called this.
-__device__ __forceinline__ void allow_next_launch() {
-  asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
-}
-
-/// Waits until the launch before this one is over and its writes are to be seen.
-__device__ __forceinline__ void wait_for_last_launch() {
-  asm volatile("griddepcontrol.wait;\n" ::: "memory");
-}
+using sm90::allow_next_launch, sm90::wait_for_last_launch;
 
 /// How many of its tiles each block has done, in order; zeros at the beginning.
 struct Progress {

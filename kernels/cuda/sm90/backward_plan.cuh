@@ -115,7 +115,7 @@ using SmallPlan = BackwardPlan<256, 32, 32>;
 using LargePlan = BackwardPlan<1024, 1024, 2048>;
 
 struct PlanParams {
-  const Span* spans;  // [tiles]
+  Span* spans;  // [tiles]
   int tiles, blocks, parts;
   KeyBlock* order;  // [blocks], as waves that go downwards take them
   int* cut_into;    // [blocks] parts of each block, where there are several
@@ -226,29 +226,28 @@ __device__ __forceinline__ void plan_items(Plan& plan, const PlanParams& params)
   }
 }
 
-/// Plans from the spans of the tiles. One thread block.
-template <int kKeys>
-__global__ void __launch_bounds__(LargePlan::kThreads) plan_backward(const PlanParams params) {
-  __shared__ LargePlan plan;
-  for (int tile = static_cast<int>(threadIdx.x); tile < min(params.tiles, LargePlan::kMaxTiles);
-       tile += LargePlan::kThreads) {
-    plan.range[tile] = blocks_of<kKeys>(params.spans[tile]);
+/// Sets the spans of the tiles and plans. The block.
+template <int kKeys, int kQueries, class Plan>
+__device__ __forceinline__ void plan_rows(Plan& plan, const PlanParams& params,
+                                          const RowIntervals& intervals) {
+  const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll 2
+  for (int tile = thread / kWarpLanes; tile < params.tiles; tile += Plan::kWarps) {
+    const Span span = span_of_rows<kQueries>(intervals, tile * kQueries);
+    if (thread % kWarpLanes != 0) continue;
+    params.spans[tile] = span;
+    if (tile < Plan::kMaxTiles) plan.range[tile] = blocks_of<kKeys>(span);
   }
   plan_items<kKeys>(plan, params);
 }
 
-/// Plans from the intervals of the rows, while the spans are being worked out elsewhere.
+/// One thread block; the preparation of the rows may overlap it.
 template <int kKeys, int kQueries>
-__device__ __forceinline__ void plan_small(const PlanParams& params,
-                                           const RowIntervals& intervals) {
-  __shared__ SmallPlan plan;
-  const int thread = static_cast<int>(threadIdx.x);
-#pragma unroll 2
-  for (int tile = thread / kWarpLanes; tile < params.tiles; tile += SmallPlan::kWarps) {
-    const Span span = span_of_rows<kQueries>(intervals, tile * kQueries);
-    if (thread % kWarpLanes == 0) plan.range[tile] = blocks_of<kKeys>(span);
-  }
-  plan_items<kKeys>(plan, params);
+__global__ void __launch_bounds__(LargePlan::kThreads)
+    plan_backward(const PlanParams params, const RowIntervals intervals) {
+  __shared__ LargePlan plan;
+  allow_next_launch();
+  plan_rows<kKeys, kQueries>(plan, params, intervals);
 }
 
 }  // namespace strait::kernels::cuda::sm90

@@ -40,7 +40,6 @@ struct PrepareParams {
   int value_width;
   RowStats<kQueries>* stats;           // [heads, tiles]
   TileIntervals<kQueries>* row_spans;  // [tiles]
-  Span* spans;                         // [tiles]
   int* turns;                          // [heads, parts, tiles]
   int* claimed;                        // items of the main kernel
   PlanParams plan;
@@ -61,13 +60,15 @@ inline constexpr int kPrepareThreads = SmallPlan::kThreads;
 inline constexpr int kRowLanes = 8;  // lanes that share a row
 
 /// A block per tile of queries and head; with a small plan, one more tile, whose first block plans.
+/// Overlaps the plan else.
 template <int kQueries, int kKeys>
 __global__ void __launch_bounds__(kPrepareThreads)
     prepare_rows(const PrepareParams<kQueries> params) {
   const int tile = static_cast<int>(blockIdx.x), head = static_cast<int>(blockIdx.y);
   const int tiles = params.plan.tiles, parts = params.plan.parts, tokens = params.intervals.tokens;
   if (tile == tiles) {
-    if (head == 0) plan_small<kKeys, kQueries>(params.plan, params.intervals);
+    __shared__ SmallPlan plan;
+    if (head == 0) plan_rows<kKeys, kQueries>(plan, params.plan, params.intervals);
     return;
   }
   const int lane = static_cast<int>(threadIdx.x) % kRowLanes, packets = params.value_width / 8;
@@ -95,11 +96,9 @@ __global__ void __launch_bounds__(kPrepareThreads)
   }
   const int part = static_cast<int>(threadIdx.x);
   if (part < parts) params.turns[(head * parts + part) * tiles + tile] = 0;
-  if (head != 0 || threadIdx.x >= kWarpLanes) return;
-  const Span span = span_of_rows<kQueries>(params.intervals, tile * kQueries);
-  if (threadIdx.x != 0) return;
-  params.spans[tile] = span;
-  if (tile == 0) *params.claimed = 0;
+  if (tile != 0 || head != 0) return;
+  if (threadIdx.x == 0) *params.claimed = 0;
+  wait_for_last_launch();
 }
 
 /// 64 rows of kColumns sums as the threads of a warpgroup hold them, in packets of four registers:

@@ -79,6 +79,17 @@ __device__ __forceinline__ void fence_global_for_async() {
   asm volatile("fence.proxy.async.global;\n" ::: "memory");
 }
 
+/// Lets the next launch on the stream begin, if it was made to overlap, as soon as every block of
+/// this one has called this.
+__device__ __forceinline__ void allow_next_launch() {
+  asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
+}
+
+/// Waits until the launch before this one is over and its writes are to be seen.
+__device__ __forceinline__ void wait_for_last_launch() {
+  asm volatile("griddepcontrol.wait;\n" ::: "memory");
+}
+
 /// Numbered barrier `id` (0 is __syncthreads) among `threads` threads, whole warps.
 __device__ __forceinline__ void sync_threads(int id, int threads) {
   asm volatile("bar.sync %0, %1;\n" ::"r"(id), "r"(threads) : "memory");
