@@ -69,7 +69,6 @@ class BackwardConsumer : BackwardWarpgroup<Tile> {
       wait_products<1>();
       pin(dp_);
       differentiate_scores();
-      pack(b_, dp_);
       // dK += dS^T Q, then dQ = dS K.
       pin(b_);
       begin_products();
@@ -114,7 +113,6 @@ class BackwardConsumer : BackwardWarpgroup<Tile> {
       wait_products<1>();
       pin(dp_);
       differentiate_scores();
-      pack(b_, dp_);
       share_scores(b_);
       wait_products<0>();
       pin(dv_);

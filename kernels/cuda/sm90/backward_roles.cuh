@@ -84,7 +84,6 @@ class BackwardRole : BackwardWarpgroup<Tile> {
       wait_products<0>();
       pin(dp_);
       differentiate_scores();
-      pack(b_, dp_);
       pin(b_);
       send_score_grads();
       shared_.q_ready.wait_full(at_);

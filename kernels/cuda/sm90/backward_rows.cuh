@@ -24,6 +24,16 @@ template <int kQueries>
 struct alignas(16) RowStats {
   float lse[kQueries];    // base 2; +inf for rows without keys, which makes their weights 0
   float delta[kQueries];  // dout . o
+
+  /// Where a row stands: those that a thread has of 16 columns of scores (wgmma.cuh) together.
+  static __device__ __forceinline__ int place_of(int row) {
+    return row / 16 * 16 + row % 8 / 2 * 4 + row / 8 % 2 * 2 + row % 2;
+  }
+  /// Of 16 columns from 16 i on those that a thread has: 2 (lane % 4) + {0, 1, 8, 9}.
+  static __device__ __forceinline__ float4 of_thread(const float (&x)[kQueries], int i,
+                                                     int thread) {
+    return reinterpret_cast<const float4*>(x)[4 * i + thread % 4];
+  }
 };
 
 /// Intervals of kQueries rows.
@@ -89,9 +99,10 @@ __global__ void __launch_bounds__(kPrepareThreads)
     if (lane != 0) continue;
     const int2 interval = params.intervals.at(row);
     const bool empty = interval.x >= interval.y;
-    stats.lse[at] =
+    const int place = stats.place_of(at);
+    stats.lse[place] =
         empty ? INFINITY : params.lse[static_cast<std::int64_t>(head) * tokens + row] * kLog2E;
-    stats.delta[at] = sum;
+    stats.delta[place] = sum;
     if (head == 0) params.row_spans[tile].row[at] = interval;
   }
   const int part = static_cast<int>(threadIdx.x);

@@ -31,17 +31,15 @@ class BackwardWarpgroup {
 
   /// Weights of the scores, in bf16. A thread has queries 8 j + 2 (lane % 4) + {0, 1} of two keys.
   __device__ __forceinline__ void weigh(bool masked) {
-    const int column = thread_ % 4 * 2;
     const auto& stats = shared_.stats[at_.stage()];
 #pragma unroll
-    for (int j = 0; j < Tile::kQueries / 8; ++j) {
-      const float2 lse = *reinterpret_cast<const float2*>(stats.lse + 8 * j + column);
+    for (int i = 0; i < Tile::kQueries / 16; ++i) {
+      const float4 four = stats.of_thread(stats.lse, i, thread_);
+      const float lse[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float& x = s_[4 * j + 2 * half];
-        float& y = s_[4 * j + 2 * half + 1];
-        x = exp2_fast(fmaf(x, params_.scale_log2, -lse.x));
-        y = exp2_fast(fmaf(y, params_.scale_log2, -lse.y));
+      for (int e = 0; e < 8; ++e) {
+        float& x = s_[8 * i + e];
+        x = exp2_fast(fmaf(x, params_.scale_log2, -lse[e / 4 * 2 + e % 2]));
       }
     }
     if (Tile::kAhead && masked) mask();
@@ -78,20 +76,20 @@ class BackwardWarpgroup {
     }
   }
 
-  /// Weight gradients become score gradients, but for the factor `scale`.
+  /// Weight gradients become score gradients, but for the factor `scale`, in bf16.
   __device__ __forceinline__ void differentiate_scores() {
-    const int column = thread_ % 4 * 2;
     const auto& stats = shared_.stats[Ring<Tile::kOutStages>{at_.count}.stage()];
 #pragma unroll
-    for (int j = 0; j < Tile::kQueries / 8; ++j) {
-      const float2 delta = *reinterpret_cast<const float2*>(stats.delta + 8 * j + column);
+    for (int i = 0; i < Tile::kQueries / 16; ++i) {
+      const float4 four = stats.of_thread(stats.delta, i, thread_);
+      const float delta[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const std::uint32_t weights = a_[j / 2][j % 2 * 2 + half];
-        float& x = dp_[4 * j + 2 * half];
-        float& y = dp_[4 * j + 2 * half + 1];
-        x = __uint_as_float(weights << 16) * (x - delta.x);
-        y = __uint_as_float(weights & 0xffff0000u) * (y - delta.y);
+      for (int pair = 0; pair < 4; ++pair) {
+        const std::uint32_t weights = a_[i][pair];
+        const float x = dp_[8 * i + 2 * pair] - delta[pair / 2 * 2];
+        const float y = dp_[8 * i + 2 * pair + 1] - delta[pair / 2 * 2 + 1];
+        b_[i][pair] = pack_bf16(__uint_as_float(weights << 16) * x,
+                                __uint_as_float(weights & 0xffff0000u) * y);
       }
     }
   }
