@@ -13,7 +13,7 @@ template <class Body>
 bool with_tile(std::int64_t key_width, std::int64_t value_width, Body&& body) {
   const auto are = [&](int key, int value) { return key_width == key && value_width == value; };
   if (are(64, 64)) return body(BackwardTile<64, 64, 128, 3, 4>{}), true;
-  if (are(128, 128)) return body(BackwardTile<128, 128, 64, 5, 1>{}), true;
+  if (are(128, 128)) return body(BackwardTile<128, 128, 64, 4, 1>{}), true;
   if (are(192, 128)) return body(BackwardTile<192, 128, 64, 0, 1>{}), true;
   if (are(256, 256)) return body(BackwardTile<256, 256, 64, 0, 1>{}), true;
   return false;

@@ -34,6 +34,8 @@ struct BackwardTile {
   static constexpr int kResident = kResident_, kWaveScale = kWaveScale_;
   // Whether registers allow to start the next scores, and the weights' gradients, early.
   static constexpr bool kAhead = kKeyWidth + kValueWidth <= 256;
+  // Whether score gradients are multiplied as pairs of bf16; where it was measured.
+  static constexpr bool kPairedGrads = kAhead && kQueries == 64;
   static constexpr int kStages = 2, kOutStages = kSplitRoles ? 1 : 2, kSumStages = kAhead ? 2 : 1;
   static constexpr int kScoreStages = (kAhead || kSplitRoles) && kQueries == 64 ? 2 : 1;
   static constexpr int kThreads = (1 + kGroups) * kWarpgroup;

@@ -76,7 +76,8 @@ class BackwardWarpgroup {
     }
   }
 
-  /// Weight gradients become score gradients, but for the factor `scale`, in bf16.
+  /// Weight gradients become score gradients, but for the factor `scale`, in bf16. Multiplied as
+  /// pairs of bf16, they are rounded before they meet the weights, too.
   __device__ __forceinline__ void differentiate_scores() {
     const auto& stats = shared_.stats[Ring<Tile::kOutStages>{at_.count}.stage()];
 #pragma unroll
@@ -88,8 +89,12 @@ class BackwardWarpgroup {
         const std::uint32_t weights = a_[i][pair];
         const float x = dp_[8 * i + 2 * pair] - delta[pair / 2 * 2];
         const float y = dp_[8 * i + 2 * pair + 1] - delta[pair / 2 * 2 + 1];
-        b_[i][pair] = pack_bf16(__uint_as_float(weights << 16) * x,
-                                __uint_as_float(weights & 0xffff0000u) * y);
+        if constexpr (Tile::kPairedGrads) {
+          b_[i][pair] = multiply_bf16(pack_bf16(x, y), weights);
+        } else {
+          b_[i][pair] = pack_bf16(__uint_as_float(weights << 16) * x,
+                                  __uint_as_float(weights & 0xffff0000u) * y);
+        }
       }
     }
   }

@@ -23,6 +23,13 @@ __device__ __forceinline__ std::uint32_t pack_bf16(float low, float high) {
   return *reinterpret_cast<const std::uint32_t*>(&pair);
 }
 
+/// Products of two pairs of bf16.
+__device__ __forceinline__ std::uint32_t multiply_bf16(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t product;
+  asm("mul.rn.bf16x2 %0, %1, %2;\n" : "=r"(product) : "r"(a), "r"(b));
+  return product;
+}
+
 /// Sums of a product as the first operand, in registers, of the next one.
 template <int kCount>
 __device__ __forceinline__ void pack(std::uint32_t (&a)[kCount / 8][4], const float (&d)[kCount]) {
