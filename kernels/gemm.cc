@@ -116,6 +116,21 @@ void check(const GroupedGemmWgrad& op) {
   c.disjoint("dw", op.dw, "offsets", op.offsets);
 }
 
+void check(const SymmetricProduct& op) {
+  const Checker c(SymmetricProduct::kName);
+  c.shape("x", op.x, {Checker::kAny, Checker::kAny, Checker::kAny});
+  const std::int64_t count = op.x.shape[0], rows = op.x.shape[1];
+  const std::int64_t side = op.trans ? op.x.shape[2] : rows;
+  c.shape("c", op.c, {count, side, side});
+  c.compute_dtype("x", op.x);
+  c.dtype("c", op.c, op.x.dtype);
+  c.contiguous("x", op.x);
+  c.contiguous("c", op.c);
+  c.that(count * rows <= std::numeric_limits<std::int32_t>::max(), "x: ", op.x,
+         " has more rows than 32 bits count; take fewer matrices at a time");
+  c.disjoint("c", op.c, "x", op.x);
+}
+
 Work work(const Gemm& op) {
   const std::int64_t k = op.a.shape[op.trans_a ? 0 : 1];
   // An accumulated output is read as well as written.
@@ -129,6 +144,11 @@ Work work(const GroupedGemm& op) {
   const std::int64_t depth = op.a.shape[1] + (op.more_a.defined() ? op.more_a.shape[1] : 0);
   return {matmul_flops(op.c.shape[0], op.c.shape[1], depth),
           bytes_of({op.a, op.b, op.more_a, op.more_b, op.offsets, op.to, op.scale, op.c}) + read};
+}
+
+Work work(const SymmetricProduct& op) {
+  const std::int64_t side = op.c.shape[1], depth = op.x.shape[op.trans ? 1 : 2];
+  return {matmul_flops(op.x.shape[0] * (side + 1), side, depth) / 2, bytes_of({op.x, op.c})};
 }
 
 Work work(const GroupedGemmWgrad& op) {

@@ -48,11 +48,24 @@ struct GroupedGemmWgrad {
   bool accumulate = true;
 };
 
+/// c[n] = x[n] x[n]^T, or x[n]^T x[n] with `trans`. One half of each result is computed; the other
+/// is its mirror image or, without `mirror`, anything: what lies above the diagonal is not to be
+/// read.
+struct SymmetricProduct {
+  static constexpr const char* kName = "SymmetricProduct";
+  ConstTensor x;  // [N, R, C] contiguous
+  Tensor c;       // [N, m, m] contiguous, dtype of x; m is R, or C with trans
+  bool trans = false;
+  bool mirror = true;
+};
+
 void check(const Gemm& op);
 void check(const GroupedGemm& op);
 void check(const GroupedGemmWgrad& op);
+void check(const SymmetricProduct& op);
 Work work(const Gemm& op);
 Work work(const GroupedGemm& op);
 Work work(const GroupedGemmWgrad& op);
+Work work(const SymmetricProduct& op);
 
 }  // namespace strait::kernels

@@ -61,6 +61,7 @@ void launch(const Op& op, const Stream& stream) {
 template void launch(const Gemm&, const Stream&);
 template void launch(const GroupedGemm&, const Stream&);
 template void launch(const GroupedGemmWgrad&, const Stream&);
+template void launch(const SymmetricProduct&, const Stream&);
 template void launch(const WideLinearFwd&, const Stream&);
 template void launch(const WideLinearBwd&, const Stream&);
 template void launch(const EmbeddingFwd&, const Stream&);

@@ -110,7 +110,8 @@ Work work(const FrobeniusScale& op) {
 }
 
 Work work(const NewtonSchulzFactor& op) {
-  return {.flops = 3 * elements(op.gram), .bytes = bytes_of({op.gram, op.square, op.square})};
+  return {.flops = 1.5 * elements(op.gram),
+          .bytes = bytes_of({op.gram, op.square}) / 2 + bytes_of({op.square})};
 }
 
 Work work(const MuonUpdate& op) {

@@ -32,7 +32,8 @@ struct FrobeniusScale {
   double eps = 1e-7;
 };
 
-/// square = a I + b gram + c square: the factor of Y in Y <- a Y + (b A + c A^2) Y, A = Y Y^T.
+/// square = a I + b gram + c square: the factor of Y in Y <- a Y + (b A + c A^2) Y, A = Y Y^T. All
+/// are symmetric: the operands are read up to the diagonal, the result is whole.
 struct NewtonSchulzFactor {
   static constexpr const char* kName = "NewtonSchulzFactor";
   ConstTensor gram;  // [N, m, m] contiguous, A

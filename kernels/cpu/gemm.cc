@@ -38,6 +38,18 @@ void check_offsets(const char* op, const ConstTensor& offsets, std::int64_t rows
   }
 }
 
+/// The elements above the diagonal from those below it.
+template <class T>
+void mirror(const Tensor& c) {
+  const std::int64_t side = c.shape[1];
+#pragma omp parallel for
+  for (std::int64_t row = 0; row < c.shape[0] * side; ++row) {
+    T* matrix = c.as<T>() + row / side * side * side;
+    const std::int64_t i = row % side;
+    for (std::int64_t j = i + 1; j < side; ++j) matrix[i * side + j] = matrix[j * side + i];
+  }
+}
+
 /// Writes the tile's products, [tile.count, columns], where they belong.
 template <class T>
 void place_rows(const GroupedGemm& op, const Tile& tile, const T* sums) {
@@ -127,6 +139,23 @@ void run(const GroupedGemmWgrad& op) {
               op.dw.as<T>() + tile.expert * op.dw.stride[0] + tile.begin * op.dw.stride[1],
               op.dw.stride[1]);
     });
+  });
+}
+
+void run(const SymmetricProduct& op) {
+  with_real(op.x.dtype, SymmetricProduct::kName, [&](auto real) {
+    using T = decltype(real);
+    const std::int64_t side = op.c.shape[1], width = op.x.shape[2];
+    const std::int64_t depth = op.trans ? op.x.shape[1] : width;
+    auto first = [](std::int64_t) -> std::int64_t { return 0; };
+    auto last = [&](std::int64_t) { return side; };
+    for_each_tile(op.x.shape[0], first, last, [&](const Tile& tile) {
+      const T* x = op.x.as<T>() + tile.expert * side * depth;
+      gemm<T>(tile.count, tile.begin + tile.count, depth, T(1),
+              {x + tile.begin * (op.trans ? 1 : width), width, op.trans}, {x, width, !op.trans},
+              T(0), op.c.as<T>() + (tile.expert * side + tile.begin) * side, side);
+    });
+    if (op.mirror) mirror<T>(op.c);
   });
 }
 

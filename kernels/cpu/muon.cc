@@ -93,14 +93,18 @@ void run(const NewtonSchulzFactor& op) {
   with_real(op.gram.dtype, NewtonSchulzFactor::kName, [&](auto real) {
     using T = decltype(real);
     const T a = static_cast<T>(op.a), b = static_cast<T>(op.b), c = static_cast<T>(op.c);
-    for_each_span(op.gram, false, [&](std::int64_t row, std::int64_t begin, std::int64_t length) {
-      const T* gram = op.gram.as<T>() + row_offset(op.gram, row);
-      T* square = op.square.as<T>() + row_offset(op.square, row);
-      const std::int64_t diagonal = row % op.gram.shape[1];
-      for (std::int64_t j = begin; j < begin + length; ++j) {
-        square[j] = (j == diagonal ? a : T(0)) + b * gram[j] + c * square[j];
+    const std::int64_t side = op.gram.shape[1];
+#pragma omp parallel for if (op.gram.numel() > kParallelGrain)
+    for (std::int64_t row = 0; row < op.gram.shape[0] * side; ++row) {
+      const std::int64_t i = row % side;
+      const T* gram = op.gram.as<T>() + row * side;
+      T* square = op.square.as<T>() + row * side;
+      T* column = square - i * side + i;
+      for (std::int64_t j = 0; j <= i; ++j) {
+        square[j] = (j == i ? a : T(0)) + b * gram[j] + c * square[j];
+        column[j * side] = square[j];
       }
-    });
+    }
   });
 }
 

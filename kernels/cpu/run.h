@@ -27,6 +27,7 @@ namespace strait::kernels::cpu {
 void run(const Gemm& op);
 void run(const GroupedGemm& op);
 void run(const GroupedGemmWgrad& op);
+void run(const SymmetricProduct& op);
 void run(const WideLinearFwd& op);
 void run(const WideLinearBwd& op);
 void run(const EmbeddingFwd& op);

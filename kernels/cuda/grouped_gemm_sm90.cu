@@ -70,7 +70,7 @@ bool takes_hopper(const GroupedGemmWgrad& op) {
   return Context::current().hopper() && is_operand(op.a) && is_operand(op.b) && is_result(op.dw);
 }
 
-void multiply_hopper(const GroupedGemm& op, const Call& call) {
+void multiply_hopper(const GroupedGemm& op, const Call& call, Half half) {
   const GroupedParams params{.a = map_of(op.a),
                              .b = map_of(op.b),
                              .more_a = map_of(op.more_a),
@@ -92,12 +92,13 @@ void multiply_hopper(const GroupedGemm& op, const Call& call) {
                              .to = op.to.as<std::int32_t>(),
                              .scale = op.scale.as<float>(),
                              .wide = op.c.dtype == DType::f32,
-                             .add = op.accumulate};
+                             .add = op.accumulate,
+                             .lower = half == Half::lower};
   if (op.trans_b) return multiply<GroupedTile<Grouped::rows_by_transposed>>(params, call);
   multiply<GroupedTile<Grouped::rows_by_matrix>>(params, call);
 }
 
-void multiply_hopper(const GroupedGemmWgrad& op, const Call& call) {
+void multiply_hopper(const GroupedGemmWgrad& op, const Call& call, Half half) {
   const GroupedParams params{.a = map_of(op.a),
                              .b = map_of(op.b),
                              .more_a = {},
@@ -117,7 +118,8 @@ void multiply_hopper(const GroupedGemmWgrad& op, const Call& call) {
                              .to = nullptr,
                              .scale = nullptr,
                              .wide = op.dw.dtype == DType::f32,
-                             .add = op.accumulate};
+                             .add = op.accumulate,
+                             .lower = half == Half::lower};
   multiply<GradientTile>(params, call);
 }
 

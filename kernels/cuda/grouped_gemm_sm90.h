@@ -11,8 +11,11 @@ namespace strait::kernels::cuda {
 bool takes_hopper(const GroupedGemm& op);
 bool takes_hopper(const GroupedGemmWgrad& op);
 
+/// How much of a group's result is wanted: of square ones tiles above the diagonal may be left out.
+enum class Half : std::uint8_t { both, lower };
+
 /// Precondition: takes_hopper(op).
-void multiply_hopper(const GroupedGemm& op, const Call& call);
-void multiply_hopper(const GroupedGemmWgrad& op, const Call& call);
+void multiply_hopper(const GroupedGemm& op, const Call& call, Half half = Half::both);
+void multiply_hopper(const GroupedGemmWgrad& op, const Call& call, Half half = Half::both);
 
 }  // namespace strait::kernels::cuda

@@ -9,6 +9,7 @@
 #include "kernels/cuda/run.h"
 #include "kernels/cuda/square_sum.cuh"
 #include "kernels/cuda/support.h"
+#include "kernels/cuda/symmetric.cuh"
 #include "kernels/stochastic.h"
 
 namespace strait::kernels::cuda {
@@ -118,23 +119,25 @@ __global__ __launch_bounds__(kCutThreads) void divide_by_norm(FlatMatrices cut, 
   Packet<T, kWidth>::from(y).store(values, cut.size - i);
 }
 
+/// a I + b gram + c square.
 template <class T, int kWidth>
-__global__ __launch_bounds__(kCutThreads) void newton_schulz_factor(MatrixCut cut, const T* gram,
-                                                                    T* square, float a, float b,
-                                                                    float c) {
-  std::int64_t row, packet;
-  if (!find_packet(cut, row, packet)) return;
-  const std::int64_t column = packet * kWidth, left = cut.width - column,
-                     at = row * cut.width + column, diagonal = row % cut.width - column;
-  const auto first = Packet<T, kWidth>::load(gram + at, left);
-  const auto second = Packet<T, kWidth>::load(square + at, left);
-  Floats<kWidth> y;
+struct Factor {
+  static constexpr bool kReplaces = true;
+  const T* gram;
+  const T* square;
+  float a, b, c;
+
+  __device__ Floats<kWidth> operator()(std::int64_t at, int diagonal, int left) const {
+    const auto first = Packet<T, kWidth>::load(gram + at, left);
+    const auto second = Packet<T, kWidth>::load(square + at, left);
+    Floats<kWidth> y;
 #pragma unroll
-  for (int j = 0; j < kWidth; ++j) {
-    y[j] = (j == diagonal ? a : 0.0f) + b * first.get(j) + c * second.get(j);
+    for (int j = 0; j < kWidth; ++j) {
+      y[j] = (j == diagonal ? a : 0.0f) + b * first.get(j) + c * second.get(j);
+    }
+    return y;
   }
-  Packet<T, kWidth>::from(y).store(square + at, left);
-}
+};
 
 struct UpdateTensors {
   const void* o;
@@ -238,14 +241,16 @@ void run(const FrobeniusScale& op, const Stream& stream) {
 }
 
 void run(const NewtonSchulzFactor& op, const Stream& stream) {
+  if (op.gram.numel() == 0) return;
   with_real(op.gram.dtype, NewtonSchulzFactor::kName, [&](auto real) {
     using T = decltype(real);
     with_packets<T>(all_aligned(op.gram, op.square), [&](auto packet) {
       constexpr int kWidth = decltype(packet)::value;
-      const MatrixCut cut = cut_of(op.gram, kWidth);
-      launch_kernel({NewtonSchulzFactor::kName, stream, {op.gram}}, grid_of(cut),
-                    newton_schulz_factor<T, kWidth>, cut, op.gram.as<T>(), op.square.as<T>(),
-                    static_cast<float>(op.a), static_cast<float>(op.b), static_cast<float>(op.c));
+      const Factor<T, kWidth> factor{op.gram.as<T>(), op.square.as<T>(), static_cast<float>(op.a),
+                                     static_cast<float>(op.b), static_cast<float>(op.c)};
+      launch_kernel({NewtonSchulzFactor::kName, stream, {op.gram}}, symmetric_grid<T>(op.gram),
+                    fill_symmetric<T, kWidth, Factor<T, kWidth>>, factor, op.square.as<T>(),
+                    static_cast<int>(op.gram.shape[1]));
     });
   });
 }

@@ -34,6 +34,7 @@ namespace strait::kernels::cuda {
 std::string unsupported(const Gemm& op);
 std::string unsupported(const GroupedGemm& op);
 std::string unsupported(const GroupedGemmWgrad& op);
+std::string unsupported(const SymmetricProduct& op);
 std::string unsupported(const WideLinearFwd& op);
 std::string unsupported(const WideLinearBwd& op);
 std::string unsupported(const EmbeddingFwd& op);
@@ -90,6 +91,7 @@ std::string unsupported(const Lap& op);
 void run(const Gemm& op, const Stream& stream);
 void run(const GroupedGemm& op, const Stream& stream);
 void run(const GroupedGemmWgrad& op, const Stream& stream);
+void run(const SymmetricProduct& op, const Stream& stream);
 void run(const WideLinearFwd& op, const Stream& stream);
 void run(const WideLinearBwd& op, const Stream& stream);
 void run(const EmbeddingFwd& op, const Stream& stream);

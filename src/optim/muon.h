@@ -16,9 +16,10 @@ namespace strait::optim {
 /// shard (Moonlight's way over tensor ranks). Data ranks share whole matrices out (ParamTable).
 class Muon {
  public:
-  /// Elements that are orthogonalised together, unless one matrix has more: enough to fill a GPU,
-  /// and the memory of the iteration, four times that at most, stays small beside the weights.
-  static constexpr std::int64_t kBatchElements = std::int64_t{1} << 24;
+  /// Elements that are orthogonalised together, unless one matrix has more: halves of sixteen
+  /// results of 2048 x 2048 fill a GPU nine times over, and the memory of the iteration, four times
+  /// that at most, stays small beside the weights of models that have so many.
+  static constexpr std::int64_t kBatchElements = std::int64_t{1} << 26;
 
   /// Throws InputError for a parameter that is no matrix, or cut inside over other axes than tp.
   Muon(const core::ParamTable& table, const config::Optim& optim,

@@ -29,47 +29,34 @@ AnyTensor stacked(const AnyTensor& batch) {
 class BatchProducts {
  public:
   BatchProducts(const Tensor& u, core::Arena& scratch, const Stream& stream)
-      : stream_(stream), count_(u.shape[0]), side_(std::min(u.shape[1], u.shape[2])) {
-    if (count_ == 1 || side_ >= kBusyAlone) return;
-    for (const std::int64_t rows : {u.shape[1], side_}) {
-      Tensor& offsets = rows == side_ ? side_offsets_ : row_offsets_;
-      offsets = scratch.take(DType::i32, {count_ + 1});
-      launch(kernels::EvenOffsets{.offsets = offsets, .rows = rows}, stream_);
-    }
+      : stream_(stream), count_(u.shape[0]) {
+    if (count_ == 1 || std::min(u.shape[1], u.shape[2]) >= kBusyAlone) return;
+    offsets_ = scratch.take(DType::i32, {count_ + 1});
+    launch(kernels::EvenOffsets{.offsets = offsets_, .rows = u.shape[1]}, stream_);
   }
 
-  /// c = op(a) op(b); at most one of the two is transposed.
-  void multiply(ConstTensor a, ConstTensor b, Tensor c, bool trans_a, bool trans_b) const {
-    if (!side_offsets_.defined()) return one_by_one(a, b, c, trans_a, trans_b);
-    const ConstTensor offsets = a.shape[1] == side_ ? side_offsets_ : row_offsets_;
-    if (trans_a) {
-      launch(
-          kernels::GroupedGemmWgrad{
-              .a = stacked(a), .b = stacked(b), .offsets = offsets, .dw = c, .accumulate = false},
-          stream_);
-    } else {
-      launch(
-          kernels::GroupedGemm{
-              .a = stacked(a), .b = b, .offsets = offsets, .c = stacked(c), .trans_b = trans_b},
-          stream_);
-    }
+  /// c = a b, or a b^T with trans_b.
+  void multiply(ConstTensor a, ConstTensor b, Tensor c, bool trans_b) const {
+    if (!offsets_.defined()) return one_by_one(a, b, c, trans_b);
+    launch(
+        kernels::GroupedGemm{
+            .a = stacked(a), .b = b, .offsets = offsets_, .c = stacked(c), .trans_b = trans_b},
+        stream_);
   }
 
  private:
-  void one_by_one(ConstTensor a, ConstTensor b, Tensor c, bool trans_a, bool trans_b) const {
+  void one_by_one(ConstTensor a, ConstTensor b, Tensor c, bool trans_b) const {
     for (std::int64_t i = 0; i < count_; ++i) {
-      launch(kernels::Gemm{.a = matrix(a, i),
-                           .b = matrix(b, i),
-                           .c = matrix(c, i),
-                           .trans_a = trans_a,
-                           .trans_b = trans_b},
-             stream_);
+      launch(
+          kernels::Gemm{
+              .a = matrix(a, i), .b = matrix(b, i), .c = matrix(c, i), .trans_b = trans_b},
+          stream_);
     }
   }
 
   const Stream& stream_;
-  std::int64_t count_, side_;
-  Tensor row_offsets_, side_offsets_;  // of groups of R and of min(R, C) rows
+  std::int64_t count_;
+  Tensor offsets_;  // of groups of R rows
 };
 
 }  // namespace
@@ -102,16 +89,16 @@ Tensor orthogonalise(Tensor u, Tensor other, const std::array<Quintic, 5>& steps
                factor = scratch.take(u.dtype, {count, side, side});
   launch(kernels::FrobeniusScale{.x = u}, stream);
   for (const Quintic& step : steps) {
-    products.multiply(u, u, gram, tall, !tall);
-    products.multiply(gram, gram, factor, false, true);
+    launch(kernels::SymmetricProduct{.x = u, .c = gram, .trans = tall}, stream);
+    launch(kernels::SymmetricProduct{.x = gram, .c = factor, .mirror = false}, stream);
     launch(
         kernels::NewtonSchulzFactor{
             .gram = gram, .square = factor, .a = step.a, .b = step.b, .c = step.c},
         stream);
     if (tall) {
-      products.multiply(u, factor, other, false, true);
+      products.multiply(u, factor, other, true);
     } else {
-      products.multiply(factor, u, other, false, false);
+      products.multiply(factor, u, other, false);
     }
     std::swap(u, other);
   }

@@ -20,8 +20,8 @@ const std::array<Quintic, 5>& quintics(config::NewtonSchulz kind);
 
 /// Brings the singular values of N matrices near 1: divides each by its Frobenius norm and takes
 /// the steps, in the dtype of `u`. Both tensors are [N, R, C] contiguous and are overwritten; the
-/// result is in the one returned. The products square the shorter side. Takes 2 N min(R, C)^2
-/// elements of `scratch` while it runs.
+/// result is in the one returned. The products square the shorter side; of those that are symmetric
+/// one half is computed. Takes 2 N min(R, C)^2 elements of `scratch` while it runs.
 Tensor orthogonalise(Tensor u, Tensor other, const std::array<Quintic, 5>& steps,
                      core::Arena& scratch, const Stream& stream);
 

@@ -292,6 +292,52 @@ TEST(GroupedGemm, RowsOfNoExpertAreLeftAlone) {
   EXPECT_EQ(values(dw), values(few));
 }
 
+TEST(SymmetricProduct, IsTheProductWithTheTransposed) {
+  for (const DType dtype : {DType::f64, DType::f32}) {
+    for (const auto& [rows, columns] : {std::pair{1, 1}, {5, 3}, {3, 5}, {300, 7}, {7, 300}}) {
+      for (const bool trans : {false, true}) {
+        SCOPED_TRACE(testing::Message() << rows << " x " << columns << " " << trans);
+        Buffers b;
+        const std::int64_t side = trans ? columns : rows;
+        const Tensor x = b.normal(dtype, {3, rows, columns}),
+                     c = b.poisoned(dtype, {3, side, side}),
+                     half = b.poisoned(dtype, {3, side, side});
+        run(SymmetricProduct{.x = x, .c = c, .trans = trans});
+        run(SymmetricProduct{.x = x, .c = half, .trans = trans, .mirror = false});
+        for (std::int64_t n = 0; n < 3; ++n) {
+          const Tensor matrix = x.slice(0, n, 1).view({rows, columns});
+          const Tensor product = c.slice(0, n, 1).view({side, side});
+          const Gemm op{.a = matrix,
+                        .b = matrix,
+                        .c = b.zeros(dtype, {side, side}),
+                        .trans_a = trans,
+                        .trans_b = !trans};
+          run(op);
+          EXPECT_LE(relative_l2(product, op.c), dtype == DType::f64 ? 1e-14 : 1e-6);
+          for (std::int64_t i = 0; i < side; ++i) {
+            for (std::int64_t j = 0; j <= i; ++j) {
+              EXPECT_EQ(get(product, i * side + j), get(product, j * side + i));
+              EXPECT_EQ(get(product, i * side + j), get(half, (n * side + i) * side + j));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(SymmetricProduct, RejectsMalformed) {
+  Buffers b;
+  const Tensor x = b.zeros(DType::f32, {2, 3, 5}), c = b.zeros(DType::f32, {2, 3, 3});
+  run(SymmetricProduct{.x = x, .c = c});
+  expect_rejected(SymmetricProduct{.x = x, .c = c, .trans = true}, "c: expected shape [2, 5, 5]");
+  expect_rejected(SymmetricProduct{.x = x, .c = b.zeros(DType::f64, {2, 3, 3})},
+                  "c: expected dtype f32");
+  expect_rejected(SymmetricProduct{.x = b.zeros(DType::f32, {2, 4, 5}).slice(1, 0, 3), .c = c},
+                  "x: expected a contiguous tensor");
+  expect_rejected(SymmetricProduct{.x = c, .c = c}, "overlaps x");
+}
+
 TEST(GroupedGemm, RejectsMalformed) {
   Buffers b;
   const Tensor a = b.zeros(DType::f32, {4, 3}), w = b.zeros(DType::f32, {2, 3, 5}),

@@ -1,4 +1,5 @@
 #include "kernels/muon.h"
+#include "kernels/gemm.h"
 
 #include "tests/kernels_cuda/device_test.h"
 
@@ -52,7 +53,7 @@ TEST_F(CudaMuon, FrobeniusScale) {
 
 TEST_F(CudaMuon, NewtonSchulzFactor) {
   for (const DType storage : {DType::f32, DType::bf16}) {
-    for (const std::int64_t side : {1, 7, 48, 256}) {
+    for (const std::int64_t side : {1, 7, 48, 200, 256}) {
       SCOPED_TRACE(side);
       compare_op(storage, [&](Side& s) {
         return NewtonSchulzFactor{.gram = s.input("gram", {3, side, side}),
@@ -61,6 +62,64 @@ TEST_F(CudaMuon, NewtonSchulzFactor) {
                                   .b = -4.775,
                                   .c = 2.0315};
       });
+    }
+  }
+}
+
+struct Product {
+  std::int64_t n, rows, columns;
+};
+
+// Small and odd sides, and those that the Hopper kernel's tiles of 128 x 256 cut in all ways.
+constexpr Product kProducts[] = {{1, 1, 1},      {3, 5, 7},     {40, 24, 16},   {5, 96, 64},
+                                 {2, 64, 320},   {3, 136, 200}, {2, 448, 1000}, {1, 520, 128},
+                                 {2, 1096, 520}, {1, 72, 2056}};
+
+TEST_F(CudaMuon, SymmetricProduct) {
+  for (const DType storage : {DType::f32, DType::bf16}) {
+    for (const auto& [n, rows, columns] : kProducts) {
+      for (const bool trans : {false, true}) {
+        SCOPED_TRACE(testing::Message() << rows << " x " << columns << " " << trans);
+        const std::int64_t side = trans ? columns : rows;
+        compare_op(storage, [&](Side& s) {
+          return SymmetricProduct{.x = s.input("x", {n, rows, columns}),
+                                  .c = s.output("c", {n, side, side}),
+                                  .trans = trans};
+        });
+      }
+    }
+  }
+}
+
+/// Zeros for what lies above the diagonal, which may be anything.
+void clear_above(strait::test::Buffers& b, std::vector<Side::Result>& results) {
+  for (Side::Result& r : results) {
+    if (r.name != "c") continue;
+    const Tensor half = b.converted(r.view, r.view.dtype);
+    const std::int64_t side = half.shape[1];
+    for (std::int64_t i = 0; i < half.numel(); ++i) {
+      if (i / side % side < i % side) set(half, i, 0);
+    }
+    r.view = half;
+  }
+}
+
+TEST_F(CudaMuon, HalfOfASymmetricProduct) {
+  for (const DType storage : {DType::f32, DType::bf16}) {
+    for (const bool trans : {false, true}) {
+      strait::test::Buffers b;
+      compare_op(
+          storage,
+          [&](Side& s) {
+            return SymmetricProduct{.x = s.input("x", {3, 264, 264}),
+                                    .c = s.in_out("c", {3, 264, 264}),
+                                    .trans = trans,
+                                    .mirror = false};
+          },
+          {},
+          [&](Draw& draw) {
+            for (auto* results : {&draw.wide, &draw.naive, &draw.device}) clear_above(b, *results);
+          });
     }
   }
 }

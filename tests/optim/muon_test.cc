@@ -183,8 +183,8 @@ class Recorder : public kernels::LaunchObserver {
 
 TEST(Muon, LargeBatchesAreCutAndLargeMatricesMultipliedAlone) {
   core::ParamTable table({.weight = DType::bf16, .matrix_adam_v = false});
-  table.add({.name = "experts", .shape = {40, 512, 2048}, .group = core::OptimGroup::matrix});
-  table.add({.name = "wide", .shape = {3, 2048, 4096}, .group = core::OptimGroup::matrix});
+  table.add({.name = "experts", .shape = {160, 512, 2048}, .group = core::OptimGroup::matrix});
+  table.add({.name = "wide", .shape = {12, 2048, 4096}, .group = core::OptimGroup::matrix});
   table.allocate(Device::plan);
   Recorder recorder;
   core::Arena scratch("scratch");
@@ -193,8 +193,9 @@ TEST(Muon, LargeBatchesAreCutAndLargeMatricesMultipliedAlone) {
   const auto alone = parallel::make_single();
   Muon(table, original()).step(scratch, *alone, 1, fake, fake.slice(0, 0, 1), stream);
   EXPECT_EQ(recorder.launches["FrobeniusScale"], 3 + 2);
-  EXPECT_EQ(recorder.launches["GroupedGemm"], 3 * 5 * 3);
-  EXPECT_EQ(recorder.launches["Gemm"], 3 * 5 * 3);
+  EXPECT_EQ(recorder.launches["SymmetricProduct"], (3 + 2) * 5 * 2);
+  EXPECT_EQ(recorder.launches["GroupedGemm"], 3 * 5);
+  EXPECT_EQ(recorder.launches["Gemm"], 12 * 5);
   EXPECT_EQ(recorder.launches["MuonUpdate"], 3 + 2);
   EXPECT_LE(scratch.peak(), 4 * 2 * static_cast<std::size_t>(Muon::kBatchElements));
 }

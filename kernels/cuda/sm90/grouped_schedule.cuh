@@ -93,13 +93,13 @@ class ProductTiles {
     const int band = experts_.index / (kBand * column_tiles_), band_row = band * kBand;
     const int band_rows = min(kBand, row_tiles - band_row);
     const int index = experts_.index - band_row * column_tiles_;
-    const int row = experts_.row + (band_row + index % band_rows) * Tile::kRows;
-    const int column = index / band_rows * Tile::kColumns;
+    const int own_row = (band_row + index % band_rows) * Tile::kRows;
+    const int row = experts_.row + own_row, column = index / band_rows * Tile::kColumns;
     return {experts_.expert,
             row,
             min(Tile::kRows, experts_.row_end - row),
             column,
-            min(Tile::kColumns, params_.columns - column),
+            tile_columns<Tile>(params_, own_row, column),
             0,
             params_.more > 0 ? own_depth<Tile>(params_) + params_.more : params_.depth};
   }
@@ -210,7 +210,7 @@ class GradientTiles {
     parts_.seek(item);
     const int row = parts_.tile % row_tiles_ * Tile::kRows;
     const int column = parts_.tile / row_tiles_ * Tile::kColumns;
-    const int columns = min(Tile::kColumns, params_.columns - column);
+    const int columns = tile_columns<Tile>(params_, row, column);
     const bool nothing = params_.add && parts_.row == parts_.row_end && parts_.parts == 1;
     return {parts_.expert,
             row,

@@ -49,6 +49,7 @@ struct GroupedParams {
   const float* scale;  // products in bf16: by rows of c, or null
   bool wide;           // c in f32, else in bf16
   bool add;            // to what is there
+  bool lower;          // square results: not above the diagonal, but for what shares its tile
 };
 
 /// Tiles of gradients in parts, at most, for each block of the grid.
@@ -58,6 +59,14 @@ inline constexpr int kSplitTiles = 3;
 template <class Tile>
 __device__ __forceinline__ int own_depth(const GroupedParams& params) {
   return (params.depth + Tile::kDepth - 1) / Tile::kDepth * Tile::kDepth;
+}
+
+/// Columns of a tile from `column` on whose first row is `row` of its group's; none or less where
+/// nothing of it is wanted.
+template <class Tile>
+__device__ __forceinline__ int tile_columns(const GroupedParams& params, int row, int column) {
+  const int columns = min(Tile::kColumns, params.columns - column);
+  return params.lower ? min(columns, row + Tile::kRows - column) : columns;
 }
 
 /// A tile of c. expert < 0 ends the kernel.
