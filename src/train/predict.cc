@@ -140,7 +140,8 @@ std::optional<Prediction> predict(const StepWork& work, const config::Config& co
   for (const auto& [name, op] : work.ops) {
     if (name == "AttentionFwd" || name == "AttentionBwd") continue;
     const auto known = rates.ops.find(name);
-    const bool product = name == "Gemm" || name.starts_with("GroupedGemm");
+    const bool product =
+        name == "Gemm" || name == "SymmetricProduct" || name.starts_with("GroupedGemm");
     if (known == rates.ops.end() && op.work.bytes > 0) {
       out.without_rate += (out.without_rate.empty() ? "" : ", ") + name;
     }
