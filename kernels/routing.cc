@@ -90,6 +90,10 @@ void check(const RouteFwd& op) {
          chosen, "), got ", op.rule.forced);
   c.disjoint("scores", op.scores, "logits", op.logits);
   c.disjoint("weight", op.weight, "scores", op.scores);
+  if (!op.product.x.defined()) return;
+  check(op.product);
+  c.shape("product.y", op.product.y, {tokens, experts});
+  c.that(op.product.y.data == op.logits.data, "product.y: expected the logits; pass them twice");
 }
 
 void check(const RouteFraction& op) {
@@ -170,7 +174,9 @@ void check(const RouterBiasAdamW& op) {
 }
 
 Work work(const RouteFwd& op) {
-  return {0, bytes_of({op.logits, op.bias, op.scores, op.expert, op.weight, op.counts, op.counts})};
+  const Work product = op.product.x.defined() ? work(op.product) : Work{};
+  return {product.flops, product.bytes + bytes_of({op.logits, op.bias, op.scores, op.expert,
+                                                   op.weight, op.counts, op.counts})};
 }
 
 Work work(const RouteFraction& op) {

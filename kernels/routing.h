@@ -2,6 +2,7 @@
 
 #include "kernels/check.h"
 #include "kernels/stream.h"
+#include "kernels/wide_linear.h"
 
 // Mixture-of-experts routing: scores, selection, balance.
 // Dims: T tokens, E experts, K chosen per token, R sequences. Where ranks share sequences out, the
@@ -26,13 +27,14 @@ struct RouterRule {
 /// rule. Experts of a token are listed in descending order of choice.
 struct RouteFwd {
   static constexpr const char* kName = "RouteFwd";
-  ConstTensor logits;         // [T, E] stat dtype
-  ConstTensor bias = {};      // [E] stat dtype, or absent
-  Tensor scores;              // [T, E] stat dtype, kept for RouteBwd
-  Tensor expert;              // [T, K] i32
-  Tensor weight;              // [T, K] stat dtype
-  Tensor counts;              // [E] i64, accumulated: choices that fell on each expert
-  ConstTensor sequence = {};  // [T] i32
+  ConstTensor logits;          // [T, E] stat dtype
+  ConstTensor bias = {};       // [E] stat dtype, or absent
+  Tensor scores;               // [T, E] stat dtype, kept for RouteBwd
+  Tensor expert;               // [T, K] i32
+  Tensor weight;               // [T, K] stat dtype
+  Tensor counts;               // [E] i64, accumulated: choices that fell on each expert
+  ConstTensor sequence = {};   // [T] i32
+  WideLinearFwd product = {};  // makes the logits, its y, first; or absent (without x)
   RouterRule rule;
 };
 

@@ -336,6 +336,7 @@ void update_bias(const RouterBiasAdamW& op) {
 }  // namespace
 
 void run(const RouteFwd& op) {
+  if (op.product.x.defined()) run(op.product);
   with_real(op.logits.dtype, RouteFwd::kName, [&](auto real) { route<decltype(real)>(op); });
 }
 

@@ -4,20 +4,20 @@
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/run.h"
 
-// Stable counting sort of choices by expert in three launches: count each block's run of choices,
-// turn the counts into first rows, place. All in integers, so any order of addition gives the same
-// result.
+// Stable counting sort of choices by expert in two launches: count each block's run of choices,
+// then place them, each block from all counts. All in integers, so any order of addition gives the
+// same result.
 namespace strait::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
 constexpr int kWarpChoices = 256;  // consecutive choices of one warp
 constexpr int kBlockChoices = kWarps * kWarpChoices;
-constexpr int kMaxExperts = 1024;  // one thread each while scanning
+constexpr int kMaxExperts = 1024;
 
 struct Args {
   const int* expert;  // [choices]
-  int* counts;        // [blocks, experts]: choices of the block, then rows before the block
+  int* counts;        // [blocks, experts]: choices of the block
   int* offsets;       // [experts + 1]
   int* row_of;        // [choices]
   int* choice_of;     // [choices]
@@ -38,37 +38,43 @@ __global__ void __launch_bounds__(kThreads) count_choices(const Args args) {
   for (int e = threadIdx.x; e < args.experts; e += kThreads) counts[e] = histogram[e];
 }
 
-/// One block, a thread per expert.
-__global__ void __launch_bounds__(kMaxExperts) scan_counts(const Args args) {
-  __shared__ int warp_sums[kWarp];
-  const int e = threadIdx.x, lane = e % kWarp, warp = e / kWarp;
-  const int warps = static_cast<int>(blockDim.x) / kWarp;
-  int total = 0;
-  if (e < args.experts) {
+/// The first row of each expert, and of this block's choices of it, from the counts of all blocks.
+/// The first block writes the offsets.
+__device__ __forceinline__ void find_rows(const Args& args, int* totals, int* own) {
+  for (int e = threadIdx.x; e < args.experts; e += kThreads) {
+    int total = 0, before = 0;
+#pragma unroll 8
     for (int b = 0; b < args.blocks; ++b) {
-      int& count = args.counts[static_cast<std::int64_t>(b) * args.experts + e];
-      const int own = count;
-      count = total;
-      total += own;
+      const int count = args.counts[static_cast<std::int64_t>(b) * args.experts + e];
+      total += count;
+      if (b < static_cast<int>(blockIdx.x)) before += count;
     }
+    totals[e] = total;
+    own[e] = before;
   }
-  int sum = total;
-#pragma unroll
-  for (int step = 1; step < kWarp; step *= 2) {
-    const int lower = __shfl_up_sync(kAllLanes, sum, step);
-    if (lane >= step) sum += lower;
-  }
-  if (lane == kWarp - 1) warp_sums[warp] = sum;
   __syncthreads();
-  int before = 0;
-  for (int w = 0; w < min(warp, warps); ++w) before += warp_sums[w];
-  if (e < args.experts) args.offsets[e] = before + sum - total;
-  if (e == args.experts - 1) args.offsets[args.experts] = before + sum;
+  if (threadIdx.x >= kWarp) return;
+  const int lane = static_cast<int>(threadIdx.x);
+  for (int base = 0, rows = 0; base < args.experts; base += kWarp) {
+    const int e = base + lane, total = e < args.experts ? totals[e] : 0;
+    int through = total;
+#pragma unroll
+    for (int step = 1; step < kWarp; step *= 2) {
+      const int lower = __shfl_up_sync(kAllLanes, through, step);
+      if (lane >= step) through += lower;
+    }
+    if (e < args.experts) own[e] += rows + through - total;
+    if (e < args.experts && blockIdx.x == 0) args.offsets[e] = rows + through - total;
+    rows += __shfl_sync(kAllLanes, through, kWarp - 1);
+    if (lane == 0 && blockIdx.x == 0) args.offsets[args.experts] = rows;
+  }
 }
 
 /// Every warp walks its run of choices in order, so rows of an expert stay in order.
 __global__ void __launch_bounds__(kThreads) place_choices(const Args args) {
-  extern __shared__ int next_row[];  // [warps, experts]
+  extern __shared__ int next_row[];  // [warps, experts], then [experts] twice
+  int* const totals = next_row + kWarps * args.experts;
+  int* const own_row = totals + args.experts;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   int* next = next_row + warp * args.experts;
@@ -77,11 +83,11 @@ __global__ void __launch_bounds__(kThreads) place_choices(const Args args) {
   for (int e = lane; e < args.experts; e += kWarp) next[e] = 0;
   __syncwarp();
   for (int c = first + lane; c < last; c += kWarp) atomicAdd(&next[args.expert[c]], 1);
+  find_rows(args, totals, own_row);
   __syncthreads();
   // From counts to the first row of each warp.
-  const int* before = args.counts + static_cast<std::int64_t>(blockIdx.x) * args.experts;
   for (int e = threadIdx.x; e < args.experts; e += kThreads) {
-    int row = args.offsets[e] + before[e];
+    int row = own_row[e];
     for (int w = 0; w < kWarps; ++w) {
       const int count = next_row[w * args.experts + e];
       next_row[w * args.experts + e] = row;
@@ -129,9 +135,8 @@ void run(const MoeSort& op, const Stream& stream) {
                   .blocks = static_cast<int>(blocks)};
   const Call call{op.kName, stream, {op.expert, op.offsets}};
   launch_kernel(call, {blocks, kThreads, histogram}, count_choices, args);
-  launch_kernel(call, {1, static_cast<unsigned>(ceil_div(experts, kWarp) * kWarp)}, scan_counts,
+  launch_kernel(call, {std::max(1u, blocks), kThreads, (kWarps + 2) * histogram}, place_choices,
                 args);
-  launch_kernel(call, {blocks, kThreads, kWarps * histogram}, place_choices, args);
 }
 
 }  // namespace strait::kernels::cuda

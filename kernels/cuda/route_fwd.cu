@@ -1,6 +1,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/route_support.h"
 #include "kernels/cuda/run.h"
+#include "kernels/cuda/wide_parts.h"
 #include "kernels/routing.h"
 
 namespace strait::kernels::cuda {
@@ -10,6 +11,8 @@ using namespace route;
 
 struct Args {
   const float* logits;
+  float* made;  // the logits where they are to be made of their parts, or null
+  WideParts parts;
   const float* bias;  // or null
   float* scores;
   int* expert;
@@ -98,6 +101,10 @@ __device__ __forceinline__ void route_token(const Args& args, const Scratch& scr
                                             int* histogram) {
   const std::int64_t row = static_cast<std::int64_t>(token) * args.experts;
   float scores[kPerLane] = {};
+  if (args.made) {
+    for_each_expert<kPerLane>(args.experts,
+                              [&](int, int e) { args.made[row + e] = args.parts(token, e); });
+  }
   score(args, args.logits + row, scores);
   // Choose.
   unsigned keys[kPerLane] = {};
@@ -167,7 +174,12 @@ std::string unsupported(const RouteFwd& op) {
 }
 
 void run(const RouteFwd& op, const Stream& stream) {
+  const Call call{op.kName, stream, {op.logits, op.expert}};
+  const bool in_parts = op.product.x.defined() && op.product.x.dtype == DType::bf16;
+  if (op.product.x.defined() && !in_parts) run(op.product, stream);
   const Args args{.logits = op.logits.as<float>(),
+                  .made = in_parts ? op.product.y.as<float>() : nullptr,
+                  .parts = in_parts ? multiply_parts(op.product, call) : WideParts{},
                   .bias = op.bias.as<float>(),
                   .scores = op.scores.as<float>(),
                   .expert = op.expert.as<std::int32_t>(),
@@ -186,8 +198,8 @@ void run(const RouteFwd& op, const Stream& stream) {
   const std::size_t shared =
       sizeof(int) * static_cast<std::size_t>(args.experts + kWarps * Scratch::words(args));
   with_experts(args.experts, [&](auto per_lane) {
-    launch_kernel({op.kName, stream, {op.logits, op.expert}},
-                  {token_blocks(args.tokens), kThreads, shared}, route_kernel<per_lane()>, args);
+    launch_kernel(call, {token_blocks(args.tokens), kThreads, shared}, route_kernel<per_lane()>,
+                  args);
   });
 }
 

@@ -18,10 +18,12 @@ inline std::string unsupported_logits(const ConstTensor& logits) {
          " experts, got " + logits.shape_string() + "; use fewer experts";
 }
 
-/// Blocks that share the tokens: a warp per token, eight blocks for each multiprocessor of an H100.
+/// Blocks that share the tokens: a warp per token, as many blocks as fill the multiprocessors of an
+/// H100, since a token is a chain of short steps.
 inline unsigned token_blocks(std::int64_t tokens) {
+  constexpr std::int64_t kMost = 16 * 132;
   const std::int64_t blocks = (tokens + kWarps - 1) / kWarps;
-  return static_cast<unsigned>(blocks < 1056 ? blocks : 1056);
+  return static_cast<unsigned>(blocks < kMost ? blocks : kMost);
 }
 
 }  // namespace strait::kernels::cuda::route

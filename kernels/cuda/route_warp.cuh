@@ -66,6 +66,7 @@ __device__ __forceinline__ double log_sum_exp(const float* logits, int experts) 
 /// Calls body(integral constant of registers per lane) for a number of experts.
 template <class Body>
 void with_experts(std::int64_t experts, Body&& body) {
+  if (experts <= kWarp) return body(std::integral_constant<int, 1>{});
   if (experts <= 2 * kWarp) return body(std::integral_constant<int, 2>{});
   if (experts <= 8 * kWarp) return body(std::integral_constant<int, 8>{});
   body(std::integral_constant<int, 16>{});

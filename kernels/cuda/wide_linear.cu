@@ -4,6 +4,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/run.h"
 #include "kernels/cuda/support.h"
+#include "kernels/cuda/wide_parts.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 
@@ -53,15 +54,13 @@ __global__ void __launch_bounds__(kThreads) split_matrix(const SplitArgs args) {
   }
 }
 
-/// y[t, o] = the sum of three columns `padded` apart, the smallest parts first.
 __global__ void __launch_bounds__(kThreads)
-    add_parts(const float* parts, float* y, std::int64_t y_stride, int outputs, int padded,
+    add_parts(const WideParts parts, float* y, std::int64_t y_stride, int outputs,
               std::int64_t total) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= total) return;
   const std::int64_t t = i / outputs, o = i - t * outputs;
-  const float* from = parts + t * 3 * padded + o;
-  y[t * y_stride + o] = (from[2 * padded] + from[padded]) + from[0];
+  y[t * y_stride + o] = parts(t, o);
 }
 
 /// Operands of cuBLASLt in whole packets.
@@ -106,19 +105,14 @@ std::string unsupported(const WideLinearBwd& op) {
   return unsupported_compute("dx", op.dx);
 }
 
-void run(const WideLinearFwd& op, const Stream& stream) {
-  const Call call{op.kName, stream, {op.x, op.w, op.y}};
-  if (op.x.dtype == DType::f32) {
-    if (op.parts.defined()) run(Copy{.x = op.w, .y = op.parts}, stream);
-    return run(Gemm{.a = op.x, .b = op.w, .c = op.y, .trans_b = true}, stream);
-  }
+WideParts multiply_parts(const WideLinearFwd& op, const Call& call) {
+  const Stream& stream = call.stream;
   const std::int64_t tokens = op.x.shape[0], in = op.x.shape[1], out = op.w.shape[0];
   const int padded = padded_of(op.w);
-  if (op.parts.defined() && op.parts.numel() > 0) {
+  if (op.parts.defined()) {
     split(call, op.w, op.parts.as<bf16>(),
           {.padded = static_cast<int>(out), .copies = 4, .part = {0, 1, 2, 0}});
   }
-  if (op.y.numel() == 0) return;
   const Pieces pieces(stream, static_cast<std::size_t>(3 * padded * in) * sizeof(bf16),
                       static_cast<std::size_t>(3 * padded * tokens) * sizeof(float));
   bf16* w = at<bf16>(pieces.base, pieces.first);
@@ -133,8 +127,18 @@ void run(const WideLinearFwd& op, const Stream& stream) {
            .c = Tensor(parts, DType::f32, {tokens, 3 * padded}),
            .trans_b = true},
       stream);
+  return {parts, padded};
+}
+
+void run(const WideLinearFwd& op, const Stream& stream) {
+  const Call call{op.kName, stream, {op.x, op.w, op.y}};
+  if (op.x.dtype == DType::f32) {
+    if (op.parts.defined()) run(Copy{.x = op.w, .y = op.parts}, stream);
+    return run(Gemm{.a = op.x, .b = op.w, .c = op.y, .trans_b = true}, stream);
+  }
+  const WideParts parts = multiply_parts(op, call);
   launch_kernel(call, {blocks_for(op.y.numel(), kThreads), kThreads}, add_parts, parts,
-                op.y.as<float>(), op.y.stride[0], static_cast<int>(out), padded, op.y.numel());
+                op.y.as<float>(), op.y.stride[0], static_cast<int>(op.w.shape[0]), op.y.numel());
 }
 
 /// hi hi + hi lo + lo hi: what is left out is 2^-16 of it, less than the rounding of dx.

@@ -425,6 +425,31 @@ TEST(RouteFwd, ForcedExpertsTakeTurns) {
   EXPECT_EQ(values(counts), (std::vector<double>{4, 3, 3, 0}));
 }
 
+TEST(RouteFwd, MakesItsLogitsFirst) {
+  Buffers b;
+  const Case c{"", 6, 1, 4, 2, {.renormalise = true}};
+  const Tensor x = b.normal(DType::f64, {6, 5}), w = b.normal(DType::f64, {4, 5}),
+               parts = b.poisoned(DType::f64, {4, 5});
+  Routing apart(b, c, DType::f64), together(b, c, DType::f64);
+  const auto op_of = [&](const Routing& r) {
+    return RouteFwd{.logits = r.logits,
+                    .scores = r.scores,
+                    .expert = r.expert,
+                    .weight = r.weight,
+                    .counts = r.counts,
+                    .rule = c.rule};
+  };
+  launch(WideLinearFwd{.x = x, .w = w, .y = apart.logits}, Stream{});
+  launch(op_of(apart), Stream{});
+  RouteFwd op = op_of(together);
+  op.product = {.x = x, .w = w, .y = together.logits, .parts = parts};
+  launch(op, Stream{});
+  EXPECT_EQ(values(together.logits), values(apart.logits));
+  EXPECT_EQ(values(together.weight), values(apart.weight));
+  EXPECT_EQ(values(together.expert), values(apart.expert));
+  EXPECT_EQ(values(parts), values(w));
+}
+
 std::string complaint(const Case& c, void (*spoil)(RouteFwd&) = nullptr) {
   Buffers b;
   Routing r(b, c, DType::f64);
@@ -456,6 +481,10 @@ TEST(RouteCheck, NamesWhatIsWrong) {
   const Case fine{"", 2, 1, 4, 2, {}};
   EXPECT_EQ(has(complaint(fine, [](RouteFwd& op) { op.scores = {}; }), "scores"), "");
   EXPECT_EQ(has(complaint(fine, [](RouteFwd& op) { op.counts.dtype = DType::i32; }), "counts"), "");
+  const auto other_logits = [](RouteFwd& op) {
+    op.product = {.x = op.weight, .w = Tensor(&op, DType::f64, {4, 2}), .y = op.scores};
+  };
+  EXPECT_EQ(has(complaint(fine, other_logits), "product.y: expected the logits"), "");
   EXPECT_EQ(has(complaint(fine, [](RouteFwd& op) { op.logits.dtype = DType::bf16; }), "bf16"), "");
   EXPECT_EQ(
       has(complaint(fine, [](RouteFwd& op) { op.scores.data = const_cast<void*>(op.logits.data); }),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "tests/kernels_cuda/device_test.h"
@@ -184,6 +185,56 @@ std::vector<double> choices(const std::vector<double>& logits, std::int64_t chos
     if (r.name == "expert") return strait::test::values(r.view);
   }
   return {};
+}
+
+/// Routing of logits x w^T, made by the op itself or given to it.
+struct Product {
+  std::int64_t tokens, in, experts, chosen;
+
+  WideLinearFwd linear(Side& s) const {
+    return {.x = s.input("x", {tokens, in}),
+            .w = s.input("w", {experts, in}, {.stat = true}),
+            .y = s.output("logits", {tokens, experts}, {.stat = true}),
+            .parts = s.output("parts", {parts_of(s.storage()) * experts, in})};
+  }
+  RouteFwd route(Side& s, const Tensor& logits) const {
+    return {.logits = logits,
+            .scores = s.output("scores", {tokens, experts}, {.stat = true}),
+            .expert = s.int_output("expert", {tokens, chosen}),
+            .weight = s.output("weight", {tokens, chosen}, {.stat = true}),
+            .counts = s.int_output("counts", {experts}, DType::i64),
+            .rule = {}};
+  }
+};
+
+TEST_F(CudaRouting, MakesTheSameLogitsItself) {
+  for (const DType storage : {DType::bf16, DType::f32}) {
+    for (const Product& p : {Product{300, 512, 16, 1}, {77, 64, 17, 3}, {40, 72, 100, 8}}) {
+      SCOPED_TRACE(p.experts);
+      Side linear(Side::Kind::device, storage), apart(Side::Kind::device, storage),
+          together(Side::Kind::device, storage);
+      std::map<std::string, std::vector<double>> want;
+      const auto keep = [&](const std::vector<Side::Result>& results) {
+        expect_intact(results);
+        for (const Side::Result& r : results) want[r.name] = strait::test::values(r.view);
+      };
+      keep(evaluate(linear, [&](Side& s) { return p.linear(s); }));
+      keep(evaluate(apart, [&](Side& s) {
+        return p.route(s,
+                       s.values("logits", want["logits"], {p.tokens, p.experts}, {.stat = true}));
+      }));
+      const auto results = evaluate(together, [&](Side& s) {
+        const WideLinearFwd product = p.linear(s);
+        RouteFwd op = p.route(s, product.y);
+        op.product = product;
+        return op;
+      });
+      expect_intact(results);
+      for (const Side::Result& r : results) {
+        EXPECT_EQ(strait::test::values(r.view), want[r.name]) << r.name;
+      }
+    }
+  }
 }
 
 TEST_F(CudaRouting, TiesGoToTheLowerExpertAndGroup) {

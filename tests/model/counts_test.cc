@@ -109,7 +109,8 @@ Launched forward_work(ModelRun& run) {
     const auto found = counter.ops().find(op);
     return found == counter.ops().end() ? 0.0 : found->second.work.flops;
   };
-  return {flops("Gemm") + flops("GroupedGemm") + flops("WideLinearFwd") + flops("CcaMixFwd"),
+  return {flops("Gemm") + flops("GroupedGemm") + flops("RouteFwd") + flops("WideLinearFwd") +
+              flops("CcaMixFwd"),
           flops("AttentionFwd")};
 }
 
@@ -137,7 +138,7 @@ TEST(Counts, BackwardTakesTwiceTheProductsOfTheForward) {
     run.gradients();
     run.engine().ctx().stream.observer = nullptr;
     double products = 0;
-    for (const char* op : {"Gemm", "GroupedGemm", "GroupedGemmWgrad", "WideLinearFwd",
+    for (const char* op : {"Gemm", "GroupedGemm", "GroupedGemmWgrad", "RouteFwd", "WideLinearFwd",
                            "WideLinearBwd", "CcaMixFwd", "CcaMixBwd"}) {
       const auto found = counter.ops().find(op);
       if (found != counter.ops().end()) products += found->second.work.flops;

@@ -71,7 +71,12 @@ Routing Router::forward(Ctx& ctx, ConstTensor x) {
   const Tensor counts =
       ctx.pass == Pass::recompute ? ctx.scratch.take(DType::i64, {experts}) : class_counts_;
   if (ctx.pass == Pass::recompute) launch(kernels::Fill{.x = counts, .value = 0}, ctx.stream);
-  scorer_->forward(ctx, x, saved_.logits);
+  kernels::WideLinearFwd product;
+  if (linear_) {
+    product = linear_->product(ctx, x, saved_.logits);
+  } else {
+    scorer_->forward(ctx, x, saved_.logits);
+  }
   launch(kernels::RouteFwd{.logits = saved_.logits,
                            .bias = choice_bias_,
                            .scores = saved_.scores,
@@ -79,6 +84,7 @@ Routing Router::forward(Ctx& ctx, ConstTensor x) {
                            .weight = routing.weight,
                            .counts = counts,
                            .sequence = ctx.tokens->sequence,
+                           .product = product,
                            .rule = rule_},
          ctx.stream);
   balance_losses(ctx);

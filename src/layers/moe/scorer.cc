@@ -19,8 +19,8 @@ LinearSpec widened(LinearSpec spec) {
 WideningLinear::WideningLinear(const Build& build, LinearSpec spec)
     : linear_(build, widened(std::move(spec))) {}
 
-void WideningLinear::forward(Ctx& ctx, ConstTensor x, Tensor y, Tensor parts) const {
-  launch(kernels::WideLinearFwd{.x = x, .w = linear_.weight(), .y = y, .parts = parts}, ctx.stream);
+void WideningLinear::forward(Ctx& ctx, ConstTensor x, Tensor y) const {
+  launch(kernels::WideLinearFwd{.x = x, .w = linear_.weight(), .y = y}, ctx.stream);
 }
 
 void WideningLinear::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
@@ -43,12 +43,16 @@ LinearScorer::LinearScorer(const Build& build, const std::string& name, std::int
           {.name = name, .in = build.model.d_model, .out = classes, .std = build.model.init_std}) {}
 
 void LinearScorer::forward(Ctx& ctx, ConstTensor x, Tensor logits) {
+  launch(product(ctx, x, logits), ctx.stream);
+}
+
+kernels::WideLinearFwd LinearScorer::product(Ctx& ctx, ConstTensor x, Tensor logits) {
   saved_ = {x, {}};
   if (x.dtype != logits.dtype) {
     const std::int64_t rows = kernels::parts_of(x.dtype) * gate_.weight().shape[0];
     saved_.parts = ctx.saved.take(x.dtype, {rows, x.shape[1]});
   }
-  gate_.forward(ctx, x, logits, saved_.parts);
+  return {.x = x, .w = gate_.weight(), .y = logits, .parts = saved_.parts};
 }
 
 ConstTensor LinearScorer::parts() const {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "kernels/wide_linear.h"
 #include "layers/layer.h"
 #include "layers/linear.h"
 
@@ -29,8 +30,7 @@ class WideningLinear {
   /// spec.wide is set here.
   WideningLinear(const Build& build, LinearSpec spec);
 
-  /// `parts` as in kernels::WideLinearFwd, or absent.
-  void forward(Ctx& ctx, ConstTensor x, Tensor y, Tensor parts = {}) const;
+  void forward(Ctx& ctx, ConstTensor x, Tensor y) const;
   /// dx assigned, in the compute dtype as x is.
   void backward(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
   /// The half of backward that concerns the weight.
@@ -48,6 +48,8 @@ class LinearScorer final : public Scorer {
   void forward(Ctx& ctx, ConstTensor x, Tensor logits) override;
   void backward(Ctx& ctx, ConstTensor dlogits, Tensor dx) override;
 
+  /// The product that makes the logits, for those who launch it themselves in place of forward.
+  kernels::WideLinearFwd product(Ctx& ctx, ConstTensor x, Tensor logits);
   /// For those who make dx by a product of their own: the other half of backward, and what to
   /// multiply kernels::RouteBwd's parts of dlogits by, [P classes, D].
   void weight_gradient(Ctx& ctx, ConstTensor dlogits) const;
