@@ -1,8 +1,31 @@
 #include "kernels/norm.h"
 
+#include <utility>
+
 #include "kernels/bytes.h"
 
 namespace strait::kernels {
+
+namespace {
+
+void check_scales(const Checker& c, const RmsNormFwd& op) {
+  const std::int64_t width = op.y.shape[1];
+  const SumScales& scales = op.scales;
+  const bool scaled = scales.x_scale.defined();
+  const std::pair<const char*, ConstTensor> vectors[] = {{"scales.x_scale", scales.x_scale},
+                                                         {"scales.x_bias", scales.x_bias},
+                                                         {"scales.delta_scale", scales.delta_scale},
+                                                         {"scales.delta_bias", scales.delta_bias}};
+  for (const auto& [field, vector] : vectors) {
+    c.that(vector.defined() == scaled, field, ": must be present together; set all or none");
+    c.optional_shape(field, vector, {width});
+    c.wide_dtype(field, vector, op.y.dtype);
+    c.disjoint("sum", op.sum, field, vector);
+  }
+  c.that(!scaled || op.delta.defined(), "scales: expected a delta; there is no sum without");
+}
+
+}  // namespace
 
 void check(const RmsNormFwd& op) {
   const Checker c(RmsNormFwd::kName);
@@ -29,6 +52,7 @@ void check(const RmsNormFwd& op) {
   c.disjoint("y", op.y, "w", op.w);
   c.disjoint("y", op.y, "sum", op.sum);
   c.disjoint("y", op.y, "rstd", op.rstd);
+  check_scales(c, op);
 }
 
 void check(const RmsNormBwd& op) {
@@ -59,7 +83,8 @@ void check(const RmsNormBwd& op) {
 }
 
 Work work(const RmsNormFwd& op) {
-  return {0, bytes_of({op.x, op.delta, op.w, op.sum, op.y, op.rstd})};
+  return {0, bytes_of({op.x, op.delta, op.w, op.scales.x_scale, op.scales.x_bias,
+                       op.scales.delta_scale, op.scales.delta_bias, op.sum, op.y, op.rstd})};
 }
 
 Work work(const RmsNormBwd& op) {

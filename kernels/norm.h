@@ -5,24 +5,32 @@
 
 namespace strait::kernels {
 
-/// s = x + delta; y = s / sqrt(mean(s^2) + eps) * w, the mean over the last dim.
-/// Without `delta`, s is x and `sum` stays absent. y is the norm of `sum` as stored, so that a norm
-/// of the stored sum repeats y and rstd bit for bit. The residual stream, x and `sum`, may be in
-/// the stat dtype beside all else in the compute dtype, which is y's.
+/// Biases and scales of the terms of a residual sum, bias first (residual_scale.h): all, or none.
+struct SumScales {
+  ConstTensor x_scale = {}, x_bias = {};          // [D]
+  ConstTensor delta_scale = {}, delta_bias = {};  // [D]
+};
+
+/// s = x + delta, or (delta + delta_bias) * delta_scale + (x + x_bias) * x_scale; y = s /
+/// sqrt(mean(s^2) + eps) * w, the mean over the last dim. Without `delta`, s is x and `sum` stays
+/// absent. y is the norm of `sum` as stored, so that a norm of the stored sum repeats y and rstd
+/// bit for bit. The residual stream, x and `sum`, may be in the stat dtype beside all else in the
+/// compute dtype, which is y's.
 struct RmsNormFwd {
   static constexpr const char* kName = "RmsNormFwd";
   ConstTensor x;           // [T, D] compute or stat dtype, rows may be strided
   ConstTensor delta = {};  // [T, D] residual branch to add, or absent
   ConstTensor w;           // [D]
-  Tensor sum = {};         // [T, D] x + delta, dtype of x; present exactly when delta is; may alias
-                           // x, or delta of its dtype
+  SumScales scales = {};   // only with delta
+  Tensor sum = {};         // [T, D] s, dtype of x; present exactly when delta is; may alias x, or
+                           // delta of its dtype
   Tensor y;                // [T, D]
   Tensor rstd;             // [T] stat dtype, kept for RmsNormBwd
   double eps = 1e-5;
 };
 
 /// dx = dresidual + (gradient through the norm); dw += sum over tokens.
-/// dx is the gradient of s, hence of both x and delta.
+/// dx is the gradient of s, hence of both x and delta where the sum was not scaled.
 struct RmsNormBwd {
   static constexpr const char* kName = "RmsNormBwd";
   ConstTensor dy;              // [T, D]

@@ -7,6 +7,26 @@
 
 namespace strait::kernels::cpu {
 
+namespace {
+
+/// sum = x + delta, scaled where the op says so.
+template <class T>
+void add_row(const SumScales& scales, const T* x, const T* delta, T* sum, std::int64_t width) {
+  if (!scales.x_scale.defined()) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < width; ++i) sum[i] = x[i] + delta[i];
+    return;
+  }
+  const T *xs = scales.x_scale.as<T>(), *xb = scales.x_bias.as<T>();
+  const T *ds = scales.delta_scale.as<T>(), *db = scales.delta_bias.as<T>();
+#pragma omp simd
+  for (std::int64_t i = 0; i < width; ++i) {
+    sum[i] = (delta[i] + db[i]) * ds[i] + (x[i] + xb[i]) * xs[i];
+  }
+}
+
+}  // namespace
+
 void run(const RmsNormFwd& op) {
   with_real(op.y.dtype, RmsNormFwd::kName, [&](auto real) {
     using T = decltype(real);
@@ -15,11 +35,8 @@ void run(const RmsNormFwd& op) {
     for (std::int64_t t = 0; t < tokens; ++t) {
       const T* s = op.x.as<T>() + t * op.x.stride[0];
       if (op.delta.defined()) {
-        const T* x = s;
-        const T* delta = op.delta.as<T>() + t * op.delta.stride[0];
         T* sum = op.sum.as<T>() + t * op.sum.stride[0];
-#pragma omp simd
-        for (std::int64_t i = 0; i < width; ++i) sum[i] = x[i] + delta[i];
+        add_row(op.scales, s, op.delta.as<T>() + t * op.delta.stride[0], sum, width);
         s = sum;
       }
       T* y = op.y.as<T>() + t * op.y.stride[0];

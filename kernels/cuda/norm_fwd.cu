@@ -5,11 +5,39 @@
 namespace strait::kernels::cuda {
 namespace {
 
+/// Vectors over columns that scale the terms of a sum; absent when x_scale is null.
+struct Scales {
+  const void *x_scale, *x_bias, *delta_scale, *delta_bias;
+  bool x_bf16, delta_bf16;
+
+  explicit Scales(const SumScales& scales)
+      : x_scale(scales.x_scale.data),
+        x_bias(scales.x_bias.data),
+        delta_scale(scales.delta_scale.data),
+        delta_bias(scales.delta_bias.data),
+        x_bf16(scales.x_scale.dtype == DType::bf16),
+        delta_bf16(scales.delta_scale.dtype == DType::bf16) {}
+
+  /// x becomes the sum, as ResidualScaleFwd works it out.
+  template <int kWidth>
+  __device__ void add(Floats<kWidth>& x, const Floats<kWidth>& delta, int column) const {
+    const auto xs = load_wide<kWidth>(x_scale, x_bf16, column);
+    const auto xb = load_wide<kWidth>(x_bias, x_bf16, column);
+    const auto ds = load_wide<kWidth>(delta_scale, delta_bf16, column);
+    const auto db = load_wide<kWidth>(delta_bias, delta_bf16, column);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      x[j] = fmaf(x[j] + xb[j], xs[j], (delta[j] + db[j]) * ds[j]);
+    }
+  }
+};
+
 /// S is the dtype of the residual stream, T that of all else.
 template <class S, class T>
 struct Args {
   const S* x;
   const T* delta;  // or null
+  Scales scales;
   S* sum;
   T* y;
   const void* w;
@@ -21,7 +49,7 @@ struct Args {
 };
 
 /// One block per row, the row in registers.
-template <class S, class T, int kWidth, int kKeep>
+template <class S, class T, int kWidth, int kKeep, bool kScaled>
 __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<S, T> args) {
   using P = Packet<S, kWidth>;
   using Q = Packet<T, kWidth>;
@@ -41,8 +69,12 @@ __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<S, T> args) 
     if (args.delta) {
       const Q delta = Q::load(args.delta + row * args.delta_stride + c);
       Floats<kWidth> s = kept[i].floats();
+      if constexpr (kScaled) {
+        args.scales.add(s, delta.floats(), c);
+      } else {
 #pragma unroll
-      for (int j = 0; j < kWidth; ++j) s[j] += delta.get(j);
+        for (int j = 0; j < kWidth; ++j) s[j] += delta.get(j);
+      }
       kept[i] = P::from(s);
       kept[i].store(args.sum + row * args.sum_stride + c);
     }
@@ -67,7 +99,9 @@ __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<S, T> args) 
 }
 
 bool in_packets(const RmsNormFwd& op) {
-  return whole_packets(op.y, all_aligned(op.x, op.delta, op.sum, op.y, op.w));
+  const SumScales& scales = op.scales;
+  return whole_packets(op.y, all_aligned(op.x, op.delta, op.sum, op.y, op.w, scales.x_scale,
+                                         scales.x_bias, scales.delta_scale, scales.delta_bias));
 }
 
 }  // namespace
@@ -83,6 +117,7 @@ void run(const RmsNormFwd& op, const Stream& stream) {
     using T = decltype(real);
     const Args<S, T> args{.x = op.x.as<S>(),
                           .delta = op.delta.as<T>(),
+                          .scales = Scales(op.scales),
                           .sum = op.sum.as<S>(),
                           .y = op.y.as<T>(),
                           .w = op.w.data,
@@ -96,10 +131,12 @@ void run(const RmsNormFwd& op, const Stream& stream) {
                           .eps = static_cast<float>(op.eps)};
     with_row_shape<T>(op.x.shape[1], in_packets(op), [&](auto shape) {
       using Shape = decltype(shape);
-      launch_kernel(
-          {RmsNormFwd::kName, stream, {op.x, op.w}},
-          {static_cast<unsigned>(op.x.shape[0]), row_threads(op.x.shape[1], Shape::kWidth)},
-          rms_norm_fwd<S, T, Shape::kWidth, Shape::kKeep>, args);
+      constexpr int kWidth = Shape::kWidth, kKeep = Shape::kKeep;
+      launch_kernel({RmsNormFwd::kName, stream, {op.x, op.w}},
+                    {static_cast<unsigned>(op.x.shape[0]), row_threads(op.x.shape[1], kWidth)},
+                    op.scales.x_scale.defined() ? rms_norm_fwd<S, T, kWidth, kKeep, true>
+                                                : rms_norm_fwd<S, T, kWidth, kKeep, false>,
+                    args);
     });
   });
 }

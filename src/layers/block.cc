@@ -75,36 +75,33 @@ Residual Block::forward(Ctx& ctx, const Residual& in, Tensor delta, Tensor carry
   const bool forget =
       ctx.pass == Pass::eval || (recompute_ == Recompute::block && ctx.pass == Pass::train);
   const std::size_t before = ctx.saved.mark();
-  Tensor out;  // of scaled sums: the next block's input, which stays as this block's does
-  if (scales_) {
-    out = ctx.pass == Pass::eval ? carry : ctx.saved.take(in.h.dtype, {tokens, width});
-  }
   saved_.x = in.delta.defined() ? ctx.saved.take(in.h.dtype, {tokens, width}) : in.h;
   const std::size_t after_input = ctx.saved.mark();
   saved_.x_normed = ctx.saved.take(delta.dtype, {tokens, width});
   saved_.x_rstd = ctx.saved.take(stat, {tokens});
   if (in.delta.defined()) {
-    attn_norm_.forward_residual(ctx, in.h, in.delta, saved_.x, saved_.x_normed, saved_.x_rstd);
+    attn_norm_.forward_residual(ctx, in.h, in.delta, in.scales, saved_.x, saved_.x_normed,
+                                saved_.x_rstd);
   } else {
     attn_norm_.forward(ctx, saved_.x, saved_.x_normed, saved_.x_rstd);
   }
-  forward_inside(ctx, delta, out);
-  if (forget && !scales_) launch(kernels::Copy{.x = saved_.h, .y = carry}, ctx.stream);
+  delta = forward_inside(ctx, delta);
+  if (forget) launch(kernels::Copy{.x = saved_.h, .y = carry}, ctx.stream);
   if (forget) ctx.saved.release(ctx.pass == Pass::eval ? before : after_input);
-  if (scales_) return {out, {}};
-  return {forget ? carry : saved_.h, delta};
+  return {forget ? carry : saved_.h, delta, scales_ ? scales_->ffn.of_sum() : kernels::SumScales{}};
 }
 
-void Block::forward_inside(Ctx& ctx, Tensor delta, Tensor out) {
+Tensor Block::forward_inside(Ctx& ctx, Tensor delta) {
   const core::Frame frame(ctx.scratch);
   core::Arena& arena = scales_ ? ctx.saved : ctx.scratch;
   const Tensor a = arena.take(delta.dtype, {delta.shape[0], delta.shape[1]});
   attention_half(ctx, a);
   const std::size_t mark = ctx.saved.mark();
-  if (scales_) delta = ctx.saved.take(delta.dtype, {delta.shape[0], delta.shape[1]});
+  const bool kept = ctx.pass == Pass::recompute || recompute_ == Recompute::none;
+  if (scales_ && kept) delta = ctx.saved.take(delta.dtype, {delta.shape[0], delta.shape[1]});
   ffn_half(ctx, delta);
-  if (out.defined()) scales_->ffn.forward(ctx, saved_.h, saved_.delta, out);
   if (recompute_ == Recompute::ffn && ctx.pass == Pass::train) ctx.saved.release(mark);
+  return delta;
 }
 
 void Block::attention_half(Ctx& ctx, Tensor a) {
@@ -115,11 +112,8 @@ void Block::attention_half(Ctx& ctx, Tensor a) {
   saved_.h_rstd = ctx.saved.take(kernels::stat_dtype(a.dtype), {tokens});
   attn_->forward(ctx, saved_.x_normed, a);
   saved_.a = a;
-  if (!scales_) {
-    return ffn_norm_.forward_residual(ctx, saved_.x, a, saved_.h, saved_.h_normed, saved_.h_rstd);
-  }
-  scales_->attn.forward(ctx, saved_.x, a, saved_.h);
-  ffn_norm_.forward(ctx, saved_.h, saved_.h_normed, saved_.h_rstd);
+  const auto scales = scales_ ? scales_->attn.of_sum() : kernels::SumScales{};
+  ffn_norm_.forward_residual(ctx, saved_.x, a, scales, saved_.h, saved_.h_normed, saved_.h_rstd);
 }
 
 void Block::ffn_half(Ctx& ctx, Tensor delta) {
@@ -143,7 +137,7 @@ void Block::backward(Ctx& ctx, Tensor d) {
       saved_.x_normed = ctx.saved.take(d.dtype, {d.shape[0], d.shape[1]});
       saved_.x_rstd = ctx.saved.take(kernels::stat_dtype(d.dtype), {d.shape[0]});
       attn_norm_.forward(ctx, saved_.x, saved_.x_normed, saved_.x_rstd);
-      forward_inside(ctx, delta, {});
+      forward_inside(ctx, delta);
     }
   }
   backward_inside(ctx, d);

@@ -11,16 +11,16 @@
 
 namespace strait::layers {
 
-/// The residual stream between two norms: its value is h + delta. The addition is fused into the
-/// next norm, so a block hands on both terms.
+/// The residual stream between two norms: its value is h + delta, or their scaled sum. The addition
+/// is fused into the next norm, so a block hands on both terms.
 struct Residual {
-  Tensor h;      // [T, D], may be in the statistics dtype (Build::residual_dtype)
-  Tensor delta;  // [T, D]; undefined in front of the first block, and where sums are scaled
+  Tensor h;                        // [T, D], may be in the statistics dtype (Build::residual_dtype)
+  Tensor delta;                    // [T, D]; undefined in front of the first block
+  kernels::SumScales scales = {};  // or none
 };
 
 /// Pre-norm decoder block: x = h + delta; a = attention(norm(x)); h' = x + a;
-/// delta' = ffn(norm(h')). With model.residual_scale sums are scaled (ResidualScale), and the block
-/// takes its second sum itself: it hands on h'' = scaled(h' + delta') and no delta.
+/// delta' = ffn(norm(h')). With model.residual_scale sums are scaled (ResidualScale).
 class Block {
  public:
   Block(const Build& build, std::int64_t index, config::Recompute recompute);
@@ -41,8 +41,9 @@ class Block {
   /// `build.layer` is the index.
   Block(const Build& build, config::Recompute recompute);
 
-  /// From the first norm on; `out` takes the scaled second sum, where it is wanted.
-  void forward_inside(Ctx& ctx, Tensor delta, Tensor out);
+  /// From the first norm on. The branch's output is in the tensor returned: `delta`, or one of its
+  /// own where a scaled sum's backward needs it.
+  Tensor forward_inside(Ctx& ctx, Tensor delta);
   void attention_half(Ctx& ctx, Tensor a);
   void ffn_half(Ctx& ctx, Tensor delta);
   void backward_inside(Ctx& ctx, Tensor d);

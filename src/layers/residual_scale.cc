@@ -20,11 +20,15 @@ ResidualScale::Vectors ResidualScale::add_vectors(const Build& build, const std:
   return {.scale = add("_scale", 1.0), .bias = add("_bias", 0.0)};
 }
 
-void ResidualScale::forward(Ctx& ctx, ConstTensor x, ConstTensor delta, Tensor y) const {
-  launch(kernels::ResidualScaleFwd{.x = x,
-                                   .x_scale = x.defined() ? stream_.scale->weight : Tensor{},
-                                   .x_bias = x.defined() ? stream_.bias->weight : Tensor{},
-                                   .delta = delta,
+kernels::SumScales ResidualScale::of_sum() const {
+  return {.x_scale = stream_.scale->weight,
+          .x_bias = stream_.bias->weight,
+          .delta_scale = branch_.scale->weight,
+          .delta_bias = branch_.bias->weight};
+}
+
+void ResidualScale::forward_branch(Ctx& ctx, ConstTensor delta, Tensor y) const {
+  launch(kernels::ResidualScaleFwd{.delta = delta,
                                    .delta_scale = branch_.scale->weight,
                                    .delta_bias = branch_.bias->weight,
                                    .y = y},

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "kernels/norm.h"
 #include "layers/layer.h"
 
 namespace strait::layers {
@@ -13,11 +14,13 @@ class ResidualScale {
   /// With `sum` the stream has its own two vectors beside the branch's.
   ResidualScale(const Build& build, const std::string& name, bool sum);
 
-  /// y = (delta + b_d) * s_d + (x + b_x) * s_x; x absent for a branch alone.
-  void forward(Ctx& ctx, ConstTensor x, ConstTensor delta, Tensor y) const;
-  /// x and delta as in forward. `d`: gradient of y on entry, of x on exit; ddelta assigned.
+  /// For the norm that makes the sum (delta + b_d) * s_d + (x + b_x) * s_x.
+  kernels::SumScales of_sum() const;
+  /// Of the sum's terms. `d`: gradient of the sum on entry, of x on exit; ddelta assigned.
   void backward(Ctx& ctx, ConstTensor x, ConstTensor delta, Tensor d, Tensor ddelta) const;
-  /// Of a branch alone: `d` becomes the gradient of delta.
+  /// Of a branch alone: y = (delta + b_d) * s_d.
+  void forward_branch(Ctx& ctx, ConstTensor delta, Tensor y) const;
+  /// `d` becomes the gradient of delta.
   void backward_branch(Ctx& ctx, ConstTensor delta, Tensor d) const;
 
  private:

@@ -1,7 +1,5 @@
 #include "layers/rms_norm.h"
 
-#include "kernels/norm.h"
-
 namespace strait::layers {
 
 using kernels::launch;
@@ -20,11 +18,13 @@ void RmsNorm::forward(Ctx& ctx, ConstTensor x, Tensor y, Tensor rstd) const {
   launch(RmsNormFwd{.x = x, .w = weight_.weight, .y = y, .rstd = rstd, .eps = eps_}, ctx.stream);
 }
 
-void RmsNorm::forward_residual(Ctx& ctx, ConstTensor x, ConstTensor delta, Tensor sum, Tensor y,
+void RmsNorm::forward_residual(Ctx& ctx, ConstTensor x, ConstTensor delta,
+                               const kernels::SumScales& scales, Tensor sum, Tensor y,
                                Tensor rstd) const {
   launch(RmsNormFwd{.x = x,
                     .delta = delta,
                     .w = weight_.weight,
+                    .scales = scales,
                     .sum = sum,
                     .y = y,
                     .rstd = rstd,

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "kernels/norm.h"
 #include "layers/layer.h"
 
 namespace strait::layers {
@@ -15,9 +16,9 @@ class RmsNorm {
 
   /// y = norm(x); rstd [T] is the caller's to keep.
   void forward(Ctx& ctx, ConstTensor x, Tensor y, Tensor rstd) const;
-  /// sum = x + delta, y = norm(sum).
-  void forward_residual(Ctx& ctx, ConstTensor x, ConstTensor delta, Tensor sum, Tensor y,
-                        Tensor rstd) const;
+  /// sum = x + delta, scaled where `scales` are; y = norm(sum).
+  void forward_residual(Ctx& ctx, ConstTensor x, ConstTensor delta,
+                        const kernels::SumScales& scales, Tensor sum, Tensor y, Tensor rstd) const;
   /// dx = (gradient through the norm of s), weight gradient added.
   void backward(Ctx& ctx, ConstTensor dy, ConstTensor s, ConstTensor rstd, Tensor dx) const;
   /// d += (gradient through the norm of s): the residual path and the norm path meet.

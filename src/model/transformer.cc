@@ -71,7 +71,7 @@ void Transformer::embed(Ctx& ctx, Tensor h) const {
   const bool same = h.dtype == dtype_ && !input_scale_;
   const Tensor y = same ? h : ctx.scratch.take(dtype_, {h.shape[0], h.shape[1]});
   look_up(ctx, y);
-  if (input_scale_) return input_scale_->forward(ctx, {}, y, h);
+  if (input_scale_) return input_scale_->forward_branch(ctx, y, h);
   if (!same) launch(kernels::Copy{.x = y, .y = h}, ctx.stream);
 }
 
@@ -114,13 +114,9 @@ Tensor Transformer::forward(Ctx& ctx) {
   parallel::await_weights(ctx, ++stage);
   saved_.rstd = ctx.saved.take(kernels::stat_dtype(dtype_), {tokens});
   const Tensor y = ctx.saved.take(dtype_, {tokens, width_});
-  if (!stream.delta.defined()) {
-    saved_.sum = stream.h;
-    final_norm_.forward(ctx, stream.h, y, saved_.rstd);
-    return y;
-  }
   saved_.sum = ctx.saved.take(residual_dtype_, {tokens, width_});
-  final_norm_.forward_residual(ctx, stream.h, stream.delta, saved_.sum, y, saved_.rstd);
+  final_norm_.forward_residual(ctx, stream.h, stream.delta, stream.scales, saved_.sum, y,
+                               saved_.rstd);
   return y;
 }
 

@@ -1,4 +1,5 @@
 #include "kernels/norm.h"
+#include "kernels/residual_scale.h"
 
 #include <cmath>
 
@@ -40,6 +41,41 @@ TEST(RmsNorm, MatchesFormula) {
       EXPECT_NEAR(get(n.y, t * 5 + i), get(n.sum, t * 5 + i) * rstd * get(n.w, i), 1e-14);
     }
   }
+}
+
+TEST(RmsNorm, ScaledSumIsThatOfResidualScale) {
+  Buffers b;
+  const Norm n(b, DType::f64, 3, 5);
+  const auto vector = [&] { return b.normal(DType::f64, {5}); };
+  const SumScales scales{vector(), vector(), vector(), vector()};
+  const Tensor sum = b.poisoned(DType::f64, {3, 5}), y = b.poisoned(DType::f64, {3, 5});
+  run(ResidualScaleFwd{.x = n.x,
+                       .x_scale = scales.x_scale,
+                       .x_bias = scales.x_bias,
+                       .delta = n.delta,
+                       .delta_scale = scales.delta_scale,
+                       .delta_bias = scales.delta_bias,
+                       .y = sum});
+  run(RmsNormFwd{.x = sum, .w = n.w, .y = y, .rstd = n.rstd});
+  const std::vector<double> rstd = values(n.rstd);
+  RmsNormFwd op = n.residual();
+  op.scales = scales;
+  run(op);
+  EXPECT_LE(relative_l2(n.sum, sum), 1e-15);
+  EXPECT_LE(relative_l2(n.y, y), 1e-15);
+  for (std::int64_t t = 0; t < 3; ++t) EXPECT_NEAR(get(n.rstd, t), rstd[t], 1e-15 * rstd[t]);
+}
+
+TEST(RmsNorm, RejectsScalesThatAreNotWhole) {
+  Buffers b;
+  const Norm n(b, DType::f64, 3, 5);
+  const Tensor vector = b.normal(DType::f64, {5});
+  RmsNormFwd op = n.residual();
+  op.scales = {vector, vector, vector, {}};
+  expect_rejected(op, "scales.delta_bias: must be present together");
+  op = n.plain();
+  op.scales = {vector, vector, vector, vector};
+  expect_rejected(op, "scales: expected a delta");
 }
 
 TEST(RmsNorm, SumMayAliasEitherTerm) {

@@ -1,6 +1,7 @@
 #include "kernels/norm.h"
 
 #include "kernels/elementwise.h"
+#include "kernels/residual_scale.h"
 #include "tests/kernels_cuda/device_test.h"
 
 namespace strait::kernels {
@@ -99,6 +100,56 @@ TEST_F(CudaNorm, FusedSumRepeatsAsAddThenNorm) {
     op.delta = op.sum = {};
     launch(op, steps.stream());
     expect_same_bits(one, steps.collect());
+  }
+}
+
+RmsNormFwd scaled(Side& s, const Case& c, bool wide_stream, bool wide_parameters) {
+  Make stream = c.rows;
+  stream.stat = wide_stream;
+  const Make parameter{.stat = wide_parameters};
+  return {.x = s.input("x", {c.tokens, c.width}, stream),
+          .delta = s.input("delta", {c.tokens, c.width}, c.rows),
+          .w = s.input("w", {c.width}, parameter),
+          .scales = {.x_scale = s.input("x_scale", {c.width}, parameter),
+                     .x_bias = s.input("x_bias", {c.width}, parameter),
+                     .delta_scale = s.input("delta_scale", {c.width}, parameter),
+                     .delta_bias = s.input("delta_bias", {c.width}, parameter)},
+          .sum = s.output("sum", {c.tokens, c.width}, stream),
+          .y = s.output("y", {c.tokens, c.width}, c.rows),
+          .rstd = s.output("rstd", {c.tokens}, {.stat = true})};
+}
+
+TEST_F(CudaNorm, ForwardOfAScaledSum) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(c.width);
+    compare_op(DType::bf16, [&](Side& s) { return scaled(s, c, true, false); });
+    compare_op(DType::bf16, [&](Side& s) { return scaled(s, c, true, true); });
+    if (c.width > kWidest) continue;
+    compare_op(DType::f32, [&](Side& s) { return scaled(s, c, false, false); });
+  }
+}
+
+/// With the sum rounded to bf16 nothing but its own steps tells what y is to be.
+TEST_F(CudaNorm, ScaledSumRepeatsAsScaleThenNorm) {
+  for (const Case& c : {Case{33, 1000}, Case{5, 7}, Case{9, 2048, kOddRows}}) {
+    for (const bool wide : {false, true}) {
+      Side fused(Side::Kind::device, DType::bf16), steps(Side::Kind::device, DType::bf16);
+      const auto one = evaluate(fused, [&](Side& s) { return scaled(s, c, wide, false); });
+      RmsNormFwd op = scaled(steps, c, wide, false);
+      launch(ResidualScaleFwd{.x = op.x,
+                              .x_scale = op.scales.x_scale,
+                              .x_bias = op.scales.x_bias,
+                              .delta = op.delta,
+                              .delta_scale = op.scales.delta_scale,
+                              .delta_bias = op.scales.delta_bias,
+                              .y = op.sum},
+             steps.stream());
+      op.x = op.sum;
+      op.delta = op.sum = {};
+      op.scales = {};
+      launch(op, steps.stream());
+      expect_same_bits(one, steps.collect());
+    }
   }
 }
 

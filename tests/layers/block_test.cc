@@ -66,8 +66,8 @@ class BlockCheck {
   double loss() {
     const core::Frame saved(harness_.ctx().saved);
     const layers::Residual out = forward();
-    double total = dot(out.h, probe_);
-    if (out.delta.defined()) total += dot(out.delta, probe_);
+    double total = 0;
+    for (std::int64_t i = 0; i < probe_.numel(); ++i) total += get(probe_, i) * sum(out, i);
     if (block_.moe()) {
       const layers::RouterTotals& totals = block_.moe()->router_totals();
       const parallel::LossScale& scale = harness_.ctx().scale;
@@ -75,6 +75,15 @@ class BlockCheck {
       total += model_.ffn.moe.z_coef * harness_.per_token() * get(totals.z, 0);
     }
     return total;
+  }
+
+  /// Element i of what the next norm makes of the block's output.
+  static double sum(const layers::Residual& out, std::int64_t i) {
+    const kernels::SumScales& scales = out.scales;
+    if (!scales.x_scale.defined()) return get(out.h, i) + get(out.delta, i);
+    const std::int64_t c = i % out.h.shape[1];
+    return (get(out.delta, i) + get(scales.delta_bias, c)) * get(scales.delta_scale, c) +
+           (get(out.h, i) + get(scales.x_bias, c)) * get(scales.x_scale, c);
   }
 
   config::Model model_;
