@@ -25,6 +25,24 @@ void check_scales(const Checker& c, const RmsNormFwd& op) {
   c.that(!scaled || op.delta.defined(), "scales: expected a delta; there is no sum without");
 }
 
+void check_experts(const Checker& c, const RmsNormFwd& op) {
+  const ExpertRows& experts = op.experts;
+  if (!experts.rows.defined()) return;
+  const std::int64_t tokens = op.y.shape[0];
+  c.shape("experts.row_of", experts.row_of, {tokens, Checker::kAny});
+  const std::int64_t chosen = experts.row_of.shape[1];
+  c.shape("experts.rows", experts.rows, {tokens * chosen, op.y.shape[1]});
+  c.shape("experts.weight", experts.weight, {tokens, chosen});
+  c.dtype("experts.rows", experts.rows, op.y.dtype);
+  c.dtype("experts.row_of", experts.row_of, DType::i32);
+  c.dtype("experts.weight", experts.weight, stat_dtype(op.y.dtype));
+  c.contiguous("experts.row_of", experts.row_of);
+  c.contiguous("experts.weight", experts.weight);
+  c.that(!op.scales.x_scale.defined(), "experts: not allowed with scales; use MoeCombineFwd");
+  c.disjoint("sum", op.sum, "experts.rows", experts.rows);
+  c.disjoint("y", op.y, "experts.rows", experts.rows);
+}
+
 }  // namespace
 
 void check(const RmsNormFwd& op) {
@@ -33,8 +51,8 @@ void check(const RmsNormFwd& op) {
   const std::int64_t tokens = op.x.shape[0], width = op.x.shape[1];
   c.optional_shape("delta", op.delta, {tokens, width});
   c.shape("w", op.w, {width});
-  c.that(op.sum.defined() == op.delta.defined(),
-         "sum: must be present exactly when delta is; set both or neither");
+  c.that(op.sum.defined() == (op.delta.defined() || op.experts.rows.defined()),
+         "sum: must be present exactly when delta or experts are; set both or neither");
   c.optional_shape("sum", op.sum, {tokens, width});
   c.shape("y", op.y, {tokens, width});
   c.shape("rstd", op.rstd, {tokens});
@@ -53,6 +71,7 @@ void check(const RmsNormFwd& op) {
   c.disjoint("y", op.y, "sum", op.sum);
   c.disjoint("y", op.y, "rstd", op.rstd);
   check_scales(c, op);
+  check_experts(c, op);
 }
 
 void check(const RmsNormBwd& op) {
@@ -83,8 +102,11 @@ void check(const RmsNormBwd& op) {
 }
 
 Work work(const RmsNormFwd& op) {
-  return {0, bytes_of({op.x, op.delta, op.w, op.scales.x_scale, op.scales.x_bias,
-                       op.scales.delta_scale, op.scales.delta_bias, op.sum, op.y, op.rstd})};
+  const SumScales& scales = op.scales;
+  const ExpertRows& experts = op.experts;
+  return {0, bytes_of({op.x, op.delta, op.w, scales.x_scale, scales.x_bias, scales.delta_scale,
+                       scales.delta_bias, experts.rows, experts.row_of, experts.weight, op.sum,
+                       op.y, op.rstd})};
 }
 
 Work work(const RmsNormBwd& op) {

@@ -1,5 +1,8 @@
 #include "kernels/norm.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "kernels/cpu/real.h"
 #include "kernels/cpu/rms_row.h"
 #include "kernels/cpu/rows.h"
@@ -25,6 +28,38 @@ void add_row(const SumScales& scales, const T* x, const T* delta, T* sum, std::i
   }
 }
 
+/// delta, or zeros where it is null, and the weighted rows of token t.
+template <class T>
+std::vector<T> combined_row(const ExpertRows& experts, std::int64_t t, const T* delta,
+                            std::int64_t width) {
+  std::vector<T> sum(width);
+  if (delta) std::copy(delta, delta + width, sum.begin());
+  const std::int64_t chosen = experts.row_of.shape[1];
+  for (std::int64_t choice = t * chosen; choice < (t + 1) * chosen; ++choice) {
+    const T weight = experts.weight.as<T>()[choice];
+    const T* row =
+        experts.rows.as<T>() + experts.row_of.as<std::int32_t>()[choice] * experts.rows.stride[0];
+    for (std::int64_t i = 0; i < width; ++i) sum[i] += weight * row[i];
+  }
+  return sum;
+}
+
+/// Writes the sum of token t where the op has one; returns what is to be normalised. Not inlined:
+/// norms of sums and of stored sums must run the same code, to the bit.
+template <class T>
+[[gnu::noinline]] const T* summed_row(const RmsNormFwd& op, std::int64_t t, std::int64_t width) {
+  const T* x = op.x.as<T>() + t * op.x.stride[0];
+  if (!op.sum.defined()) return x;
+  T* sum = op.sum.as<T>() + t * op.sum.stride[0];
+  const T* delta = op.delta.defined() ? op.delta.as<T>() + t * op.delta.stride[0] : nullptr;
+  if (op.experts.rows.defined()) {
+    add_row(op.scales, x, combined_row(op.experts, t, delta, width).data(), sum, width);
+  } else {
+    add_row(op.scales, x, delta, sum, width);
+  }
+  return sum;
+}
+
 }  // namespace
 
 void run(const RmsNormFwd& op) {
@@ -33,14 +68,9 @@ void run(const RmsNormFwd& op) {
     const std::int64_t tokens = op.x.shape[0], width = op.x.shape[1];
 #pragma omp parallel for if (tokens * width > kParallelGrain)
     for (std::int64_t t = 0; t < tokens; ++t) {
-      const T* s = op.x.as<T>() + t * op.x.stride[0];
-      if (op.delta.defined()) {
-        T* sum = op.sum.as<T>() + t * op.sum.stride[0];
-        add_row(op.scales, s, op.delta.as<T>() + t * op.delta.stride[0], sum, width);
-        s = sum;
-      }
       T* y = op.y.as<T>() + t * op.y.stride[0];
-      op.rstd.as<T>()[t] = rms_forward_row(s, op.w.as<T>(), y, width, op.eps);
+      op.rstd.as<T>()[t] =
+          rms_forward_row(summed_row<T>(op, t, width), op.w.as<T>(), y, width, op.eps);
     }
   });
 }

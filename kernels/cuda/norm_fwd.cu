@@ -32,12 +32,45 @@ struct Scales {
   }
 };
 
+/// The sum that is normalised: x alone or with delta, with both scaled, or with rows of experts.
+enum class Sum : std::uint8_t { plain, scaled, experts };
+
+template <class T>
+struct Rows {
+  const T* rows;
+  const int* row_of;
+  const float* weight;
+  std::int64_t stride;
+  int chosen;
+
+  explicit Rows(const ExpertRows& experts)
+      : rows(experts.rows.as<T>()),
+        row_of(experts.row_of.as<std::int32_t>()),
+        weight(experts.weight.as<float>()),
+        stride(experts.rows.stride[0]),
+        chosen(static_cast<int>(experts.row_of.shape[1])) {}
+
+  /// Adds the weighted rows of a token, as MoeCombineFwd works them out.
+  template <int kWidth>
+  __device__ void add(Floats<kWidth>& delta, std::int64_t token, int column) const {
+#pragma unroll 4
+    for (int k = 0; k < chosen; ++k) {
+      const std::int64_t choice = token * chosen + k;
+      const float scale = weight[choice];
+      const auto row = Packet<T, kWidth>::load(rows + row_of[choice] * stride + column);
+#pragma unroll
+      for (int j = 0; j < kWidth; ++j) delta[j] = fmaf(scale, row.get(j), delta[j]);
+    }
+  }
+};
+
 /// S is the dtype of the residual stream, T that of all else.
 template <class S, class T>
 struct Args {
   const S* x;
   const T* delta;  // or null
   Scales scales;
+  Rows<T> experts;
   S* sum;
   T* y;
   const void* w;
@@ -49,7 +82,7 @@ struct Args {
 };
 
 /// One block per row, the row in registers.
-template <class S, class T, int kWidth, int kKeep, bool kScaled>
+template <class S, class T, int kWidth, int kKeep, Sum kSum>
 __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<S, T> args) {
   using P = Packet<S, kWidth>;
   using Q = Packet<T, kWidth>;
@@ -66,14 +99,18 @@ __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<S, T> args) 
     const int c = first + i * step;
     if (c >= args.width) break;
     kept[i] = P::load(x + c);
-    if (args.delta) {
-      const Q delta = Q::load(args.delta + row * args.delta_stride + c);
-      Floats<kWidth> s = kept[i].floats();
-      if constexpr (kScaled) {
-        args.scales.add(s, delta.floats(), c);
+    if (kSum == Sum::experts || args.delta) {
+      Floats<kWidth> s = kept[i].floats(), delta = {};
+      if (args.delta) delta = Q::load(args.delta + row * args.delta_stride + c).floats();
+      if constexpr (kSum == Sum::scaled) {
+        args.scales.add(s, delta, c);
       } else {
+        if constexpr (kSum == Sum::experts) {
+          args.experts.add(delta, row, c);
+          delta = Q::from(delta).floats();
+        }
 #pragma unroll
-        for (int j = 0; j < kWidth; ++j) s[j] += delta.get(j);
+        for (int j = 0; j < kWidth; ++j) s[j] += delta[j];
       }
       kept[i] = P::from(s);
       kept[i].store(args.sum + row * args.sum_stride + c);
@@ -98,10 +135,19 @@ __global__ __launch_bounds__(kMaxRowThreads) void rms_norm_fwd(Args<S, T> args) 
   }
 }
 
+template <class S, class T, class Shape>
+auto kernel_of(const RmsNormFwd& op) {
+  constexpr int kWidth = Shape::kWidth, kKeep = Shape::kKeep;
+  if (op.scales.x_scale.defined()) return rms_norm_fwd<S, T, kWidth, kKeep, Sum::scaled>;
+  if (op.experts.rows.defined()) return rms_norm_fwd<S, T, kWidth, kKeep, Sum::experts>;
+  return rms_norm_fwd<S, T, kWidth, kKeep, Sum::plain>;
+}
+
 bool in_packets(const RmsNormFwd& op) {
   const SumScales& scales = op.scales;
-  return whole_packets(op.y, all_aligned(op.x, op.delta, op.sum, op.y, op.w, scales.x_scale,
-                                         scales.x_bias, scales.delta_scale, scales.delta_bias));
+  return whole_packets(
+      op.y, all_aligned(op.x, op.delta, op.sum, op.y, op.w, op.experts.rows, scales.x_scale,
+                        scales.x_bias, scales.delta_scale, scales.delta_bias));
 }
 
 }  // namespace
@@ -118,6 +164,7 @@ void run(const RmsNormFwd& op, const Stream& stream) {
     const Args<S, T> args{.x = op.x.as<S>(),
                           .delta = op.delta.as<T>(),
                           .scales = Scales(op.scales),
+                          .experts = Rows<T>(op.experts),
                           .sum = op.sum.as<S>(),
                           .y = op.y.as<T>(),
                           .w = op.w.data,
@@ -131,12 +178,10 @@ void run(const RmsNormFwd& op, const Stream& stream) {
                           .eps = static_cast<float>(op.eps)};
     with_row_shape<T>(op.x.shape[1], in_packets(op), [&](auto shape) {
       using Shape = decltype(shape);
-      constexpr int kWidth = Shape::kWidth, kKeep = Shape::kKeep;
-      launch_kernel({RmsNormFwd::kName, stream, {op.x, op.w}},
-                    {static_cast<unsigned>(op.x.shape[0]), row_threads(op.x.shape[1], kWidth)},
-                    op.scales.x_scale.defined() ? rms_norm_fwd<S, T, kWidth, kKeep, true>
-                                                : rms_norm_fwd<S, T, kWidth, kKeep, false>,
-                    args);
+      launch_kernel(
+          {RmsNormFwd::kName, stream, {op.x, op.w}},
+          {static_cast<unsigned>(op.x.shape[0]), row_threads(op.x.shape[1], Shape::kWidth)},
+          kernel_of<S, T, Shape>(op), args);
     });
   });
 }

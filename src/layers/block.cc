@@ -75,23 +75,24 @@ Residual Block::forward(Ctx& ctx, const Residual& in, Tensor delta, Tensor carry
   const bool forget =
       ctx.pass == Pass::eval || (recompute_ == Recompute::block && ctx.pass == Pass::train);
   const std::size_t before = ctx.saved.mark();
-  saved_.x = in.delta.defined() ? ctx.saved.take(in.h.dtype, {tokens, width}) : in.h;
+  saved_.x = in.is_sum() ? ctx.saved.take(in.h.dtype, {tokens, width}) : in.h;
   const std::size_t after_input = ctx.saved.mark();
   saved_.x_normed = ctx.saved.take(delta.dtype, {tokens, width});
   saved_.x_rstd = ctx.saved.take(stat, {tokens});
-  if (in.delta.defined()) {
-    attn_norm_.forward_residual(ctx, in.h, in.delta, in.scales, saved_.x, saved_.x_normed,
-                                saved_.x_rstd);
+  if (in.is_sum()) {
+    attn_norm_.forward_residual(ctx, in, saved_.x, saved_.x_normed, saved_.x_rstd);
   } else {
     attn_norm_.forward(ctx, saved_.x, saved_.x_normed, saved_.x_rstd);
   }
-  delta = forward_inside(ctx, delta);
-  if (forget) launch(kernels::Copy{.x = saved_.h, .y = carry}, ctx.stream);
-  if (forget) ctx.saved.release(ctx.pass == Pass::eval ? before : after_input);
-  return {forget ? carry : saved_.h, delta, scales_ ? scales_->ffn.of_sum() : kernels::SumScales{}};
+  Residual out = forward_inside(ctx, delta);
+  if (!forget) return out;
+  launch(kernels::Copy{.x = out.h, .y = carry}, ctx.stream);
+  ctx.saved.release(ctx.pass == Pass::eval ? before : after_input);
+  out.h = carry;
+  return out;
 }
 
-Tensor Block::forward_inside(Ctx& ctx, Tensor delta) {
+Residual Block::forward_inside(Ctx& ctx, Tensor delta) {
   const core::Frame frame(ctx.scratch);
   core::Arena& arena = scales_ ? ctx.saved : ctx.scratch;
   const Tensor a = arena.take(delta.dtype, {delta.shape[0], delta.shape[1]});
@@ -99,9 +100,9 @@ Tensor Block::forward_inside(Ctx& ctx, Tensor delta) {
   const std::size_t mark = ctx.saved.mark();
   const bool kept = ctx.pass == Pass::recompute || recompute_ == Recompute::none;
   if (scales_ && kept) delta = ctx.saved.take(delta.dtype, {delta.shape[0], delta.shape[1]});
-  ffn_half(ctx, delta);
+  const Residual out = ffn_half(ctx, delta);
   if (recompute_ == Recompute::ffn && ctx.pass == Pass::train) ctx.saved.release(mark);
-  return delta;
+  return out;
 }
 
 void Block::attention_half(Ctx& ctx, Tensor a) {
@@ -112,14 +113,25 @@ void Block::attention_half(Ctx& ctx, Tensor a) {
   saved_.h_rstd = ctx.saved.take(kernels::stat_dtype(a.dtype), {tokens});
   attn_->forward(ctx, saved_.x_normed, a);
   saved_.a = a;
-  const auto scales = scales_ ? scales_->attn.of_sum() : kernels::SumScales{};
-  ffn_norm_.forward_residual(ctx, saved_.x, a, scales, saved_.h, saved_.h_normed, saved_.h_rstd);
+  Residual terms{.h = saved_.x, .delta = a};
+  if (scales_) terms.scales = scales_->attn.of_sum();
+  ffn_norm_.forward_residual(ctx, terms, saved_.h, saved_.h_normed, saved_.h_rstd);
 }
 
-void Block::ffn_half(Ctx& ctx, Tensor delta) {
+Residual Block::ffn_half(Ctx& ctx, Tensor delta) {
   const kernels::Range range("feed-forward");
   saved_.delta = delta;
-  ffn_->forward(ctx, saved_.h_normed, delta);
+  Residual out{.h = saved_.h, .delta = delta};
+  if (scales_) out.scales = scales_->ffn.of_sum();
+  // The experts' rows can wait for the next norm where they outlive this block's forward.
+  const bool rows_stay = ctx.pass == Pass::train && recompute_ == Recompute::none && !scales_;
+  if (moe_ && rows_stay && moe_->leaves_rows()) {
+    out.experts = moe_->forward_rows(ctx, saved_.h_normed, delta);
+    if (!moe_->has_shared()) out.delta = {};
+  } else {
+    ffn_->forward(ctx, saved_.h_normed, delta);
+  }
+  return out;
 }
 
 void Block::backward(Ctx& ctx, Tensor d) {

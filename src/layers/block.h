@@ -11,14 +11,6 @@
 
 namespace strait::layers {
 
-/// The residual stream between two norms: its value is h + delta, or their scaled sum. The addition
-/// is fused into the next norm, so a block hands on both terms.
-struct Residual {
-  Tensor h;                        // [T, D], may be in the statistics dtype (Build::residual_dtype)
-  Tensor delta;                    // [T, D]; undefined in front of the first block
-  kernels::SumScales scales = {};  // or none
-};
-
 /// Pre-norm decoder block: x = h + delta; a = attention(norm(x)); h' = x + a;
 /// delta' = ffn(norm(h')). With model.residual_scale sums are scaled (ResidualScale).
 class Block {
@@ -41,11 +33,11 @@ class Block {
   /// `build.layer` is the index.
   Block(const Build& build, config::Recompute recompute);
 
-  /// From the first norm on. The branch's output is in the tensor returned: `delta`, or one of its
-  /// own where a scaled sum's backward needs it.
-  Tensor forward_inside(Ctx& ctx, Tensor delta);
+  /// From the first norm on. What the second branch makes is in `delta`, or in a tensor of its own
+  /// where a scaled sum's backward needs it.
+  Residual forward_inside(Ctx& ctx, Tensor delta);
   void attention_half(Ctx& ctx, Tensor a);
-  void ffn_half(Ctx& ctx, Tensor delta);
+  Residual ffn_half(Ctx& ctx, Tensor delta);
   void backward_inside(Ctx& ctx, Tensor d);
 
   std::string name_;  // "layers.3"
@@ -54,7 +46,7 @@ class Block {
   std::unique_ptr<Layer> attn_;
   RmsNorm ffn_norm_;
   std::unique_ptr<Layer> ffn_;
-  const MoeFfn* moe_ = nullptr;
+  MoeFfn* moe_ = nullptr;
   struct Scales {
     ResidualScale attn, ffn;
   };

@@ -18,13 +18,13 @@ void RmsNorm::forward(Ctx& ctx, ConstTensor x, Tensor y, Tensor rstd) const {
   launch(RmsNormFwd{.x = x, .w = weight_.weight, .y = y, .rstd = rstd, .eps = eps_}, ctx.stream);
 }
 
-void RmsNorm::forward_residual(Ctx& ctx, ConstTensor x, ConstTensor delta,
-                               const kernels::SumScales& scales, Tensor sum, Tensor y,
+void RmsNorm::forward_residual(Ctx& ctx, const Residual& terms, Tensor sum, Tensor y,
                                Tensor rstd) const {
-  launch(RmsNormFwd{.x = x,
-                    .delta = delta,
+  launch(RmsNormFwd{.x = terms.h,
+                    .delta = terms.delta,
                     .w = weight_.weight,
-                    .scales = scales,
+                    .scales = terms.scales,
+                    .experts = terms.experts,
                     .sum = sum,
                     .y = y,
                     .rstd = rstd,

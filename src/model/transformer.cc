@@ -115,8 +115,7 @@ Tensor Transformer::forward(Ctx& ctx) {
   saved_.rstd = ctx.saved.take(kernels::stat_dtype(dtype_), {tokens});
   const Tensor y = ctx.saved.take(dtype_, {tokens, width_});
   saved_.sum = ctx.saved.take(residual_dtype_, {tokens, width_});
-  final_norm_.forward_residual(ctx, stream.h, stream.delta, stream.scales, saved_.sum, y,
-                               saved_.rstd);
+  final_norm_.forward_residual(ctx, stream, saved_.sum, y, saved_.rstd);
   return y;
 }
 

@@ -1,4 +1,5 @@
 #include "kernels/norm.h"
+#include "kernels/permute.h"
 #include "kernels/residual_scale.h"
 
 #include <cmath>
@@ -64,6 +65,35 @@ TEST(RmsNorm, ScaledSumIsThatOfResidualScale) {
   EXPECT_LE(relative_l2(n.sum, sum), 1e-15);
   EXPECT_LE(relative_l2(n.y, y), 1e-15);
   for (std::int64_t t = 0; t < 3; ++t) EXPECT_NEAR(get(n.rstd, t), rstd[t], 1e-15 * rstd[t]);
+}
+
+TEST(RmsNorm, AddsRowsOfExpertsAsCombineDoes) {
+  Buffers b;
+  const Norm n(b, DType::f64, 3, 5);
+  const ExpertRows experts{strided_normal(b, DType::f64, 6, 5), b.ints({4, 0, 1, 5, 2, 3}, {3, 2}),
+                           b.normal(DType::f64, {3, 2})};
+  const Tensor combined = b.poisoned(DType::f64, {3, 5}), sum = b.poisoned(DType::f64, {3, 5}),
+               y = b.poisoned(DType::f64, {3, 5}), rstd = b.poisoned(DType::f64, {3});
+  for (const Tensor& delta : {n.delta, Tensor{}}) {
+    run(MoeCombineFwd{.x = experts.rows,
+                      .row_of = experts.row_of,
+                      .weight = experts.weight,
+                      .base = delta,
+                      .y = combined});
+    run(RmsNormFwd{.x = n.x, .delta = combined, .w = n.w, .sum = sum, .y = y, .rstd = rstd});
+    RmsNormFwd op = n.residual();
+    op.delta = delta;
+    op.experts = experts;
+    run(op);
+    EXPECT_EQ(values(n.sum), values(sum));
+    EXPECT_EQ(values(n.y), values(y));
+    EXPECT_EQ(values(n.rstd), values(rstd));
+    op.sum = {};
+    expect_rejected(op, "sum: must be present exactly when delta or experts are");
+    op.sum = n.sum;
+    op.experts.row_of = b.ints({0, 1, 2}, {3, 1});
+    expect_rejected(op, "experts.rows: expected shape [3, 5]");
+  }
 }
 
 TEST(RmsNorm, RejectsScalesThatAreNotWhole) {
@@ -224,7 +254,7 @@ TEST(RmsNorm, RejectsMalformed) {
   const Norm n(b, DType::f32, 4, 6);
   RmsNormFwd op = n.residual();
   op.sum = {};
-  expect_rejected(op, "sum: must be present exactly when delta is");
+  expect_rejected(op, "sum: must be present exactly when delta");
   op = n.plain();
   op.w = b.zeros(DType::f32, {5});
   expect_rejected(op, "w: expected shape [6], got [5]");

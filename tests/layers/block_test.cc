@@ -1,4 +1,6 @@
 #include "layers/block.h"
+#include "kernels/launch.h"
+#include "kernels/permute.h"
 
 #include "tests/layers/harness.h"
 #include "tests/layers/small_models.h"
@@ -22,6 +24,7 @@ class BlockCheck {
     if (!first) delta_ = buffers_.normal(DType::f64, {T, D});
     probe_ = buffers_.normal(DType::f64, {T, D});
     delta_out_ = buffers_.poisoned(DType::f64, {T, D});
+    branch_ = buffers_.poisoned(DType::f64, {T, D});
     carry_ = buffers_.poisoned(DType::f64, {T, D});
     d_ = buffers_.poisoned(DType::f64, {T, D});
     harness_.allocate([&] { step(); });
@@ -43,7 +46,7 @@ class BlockCheck {
     const core::Frame saved(harness_.ctx().saved);
     const layers::Residual out = forward();
     std::vector<double> all = values(out.h);
-    const std::vector<double> delta = values(out.delta);
+    const std::vector<double> delta = values(branch(out));
     all.insert(all.end(), delta.begin(), delta.end());
     return all;
   }
@@ -67,7 +70,10 @@ class BlockCheck {
     const core::Frame saved(harness_.ctx().saved);
     const layers::Residual out = forward();
     double total = 0;
-    for (std::int64_t i = 0; i < probe_.numel(); ++i) total += get(probe_, i) * sum(out, i);
+    const Tensor delta = branch(out);
+    for (std::int64_t i = 0; i < probe_.numel(); ++i) {
+      total += get(probe_, i) * sum(out, delta, i);
+    }
     if (block_.moe()) {
       const layers::RouterTotals& totals = block_.moe()->router_totals();
       const parallel::LossScale& scale = harness_.ctx().scale;
@@ -77,12 +83,25 @@ class BlockCheck {
     return total;
   }
 
+  /// What the second branch adds: its delta and rows of experts.
+  Tensor branch(const layers::Residual& out) {
+    const kernels::ExpertRows& experts = out.experts;
+    if (!experts.rows.defined()) return out.delta;
+    kernels::launch(kernels::MoeCombineFwd{.x = experts.rows,
+                                           .row_of = experts.row_of,
+                                           .weight = experts.weight,
+                                           .base = out.delta,
+                                           .y = branch_},
+                    Stream{});
+    return branch_;
+  }
+
   /// Element i of what the next norm makes of the block's output.
-  static double sum(const layers::Residual& out, std::int64_t i) {
+  static double sum(const layers::Residual& out, const Tensor& delta, std::int64_t i) {
     const kernels::SumScales& scales = out.scales;
-    if (!scales.x_scale.defined()) return get(out.h, i) + get(out.delta, i);
+    if (!scales.x_scale.defined()) return get(out.h, i) + get(delta, i);
     const std::int64_t c = i % out.h.shape[1];
-    return (get(out.delta, i) + get(scales.delta_bias, c)) * get(scales.delta_scale, c) +
+    return (get(delta, i) + get(scales.delta_bias, c)) * get(scales.delta_scale, c) +
            (get(out.h, i) + get(scales.x_bias, c)) * get(scales.x_scale, c);
   }
 
@@ -90,7 +109,7 @@ class BlockCheck {
   Harness harness_;
   layers::Block block_;
   Buffers buffers_;
-  Tensor h_, delta_, probe_, delta_out_, carry_, d_;
+  Tensor h_, delta_, probe_, delta_out_, branch_, carry_, d_;
 };
 
 const config::Moe kExperts{.n_experts = 4,

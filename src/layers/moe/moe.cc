@@ -91,19 +91,33 @@ void MoeFfn::run_experts_backward(Ctx& ctx, const Tensor& rows, const Tensor& dr
   parallel::await_beside(ctx);
 }
 
-void MoeFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
-  const core::Frame frame(ctx.scratch);
+/// Chooses and sorts; y is what shared experts make, if there are such.
+void MoeFfn::route(Ctx& ctx, ConstTensor x, Tensor y) {
   saved_.x = x;
   saved_.routing = router_.forward(ctx, x);
   sort(ctx);
   if (shared_) shared_->forward(ctx, x, y);
-  if (direct_) return forward_direct(ctx, y);
+}
+
+kernels::ExpertRows MoeFfn::forward_rows(Ctx& ctx, ConstTensor x, Tensor y) {
+  const core::Frame frame(ctx.scratch);
+  route(ctx, x, y);
   saved_.out = ctx.saved.take(x.dtype, {saved_.choice_of.shape[0], x.shape[1]});
   clear_skipped(ctx, saved_.out);
   run_experts(ctx, sorted_rows(ctx, gathered(ctx, x)), saved_.out);
-  combine(ctx, {.x = saved_.out,
-                .row_of = saved_.row_of,
-                .weight = gathered(ctx, saved_.routing.weight),
+  return {saved_.out, saved_.row_of, saved_.routing.weight};
+}
+
+void MoeFfn::forward(Ctx& ctx, ConstTensor x, Tensor y) {
+  const core::Frame frame(ctx.scratch);
+  if (direct_) {
+    route(ctx, x, y);
+    return forward_direct(ctx, y);
+  }
+  const kernels::ExpertRows rows = forward_rows(ctx, x, y);
+  combine(ctx, {.x = rows.rows,
+                .row_of = rows.row_of,
+                .weight = gathered(ctx, rows.weight),
                 .base = shared_ ? y : Tensor{},
                 .y = y});
 }

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "kernels/norm.h"
 #include "kernels/permute.h"
 #include "layers/dense_ffn.h"
 #include "layers/moe/experts.h"
@@ -20,6 +21,12 @@ class MoeFfn final : public Layer {
   MoeFfn(const Build& build, const std::string& name);
   void begin_step(Ctx& ctx) override { router_.begin_step(ctx); }
   void forward(Ctx& ctx, ConstTensor x, Tensor y) override;
+  /// forward without its last step, adding up, where that can be had: y is what shared experts
+  /// make, if there are such, and the rest of the result is in rows that stay as what backward
+  /// needs does.
+  kernels::ExpertRows forward_rows(Ctx& ctx, ConstTensor x, Tensor y);
+  bool leaves_rows() const { return !direct_ && !gathers_; }
+  bool has_shared() const { return shared_.has_value(); }
   void backward(Ctx& ctx, ConstTensor dy, Tensor dx) override;
   void end_step(Ctx& ctx) override { router_.end_step(ctx); }
 
@@ -28,6 +35,7 @@ class MoeFfn final : public Layer {
  private:
   /// The rows of all tensor ranks where each has a part of every expert, else x.
   ConstTensor gathered(Ctx& ctx, ConstTensor x) const;
+  void route(Ctx& ctx, ConstTensor x, Tensor y);
   void sort(Ctx& ctx);
   void forward_direct(Ctx& ctx, Tensor y);
   void backward_direct(Ctx& ctx, ConstTensor dy, Tensor dx);
