@@ -16,7 +16,7 @@ import json
 import pathlib
 import re
 
-PRODUCTS = {"Gemm", "GroupedGemm", "GroupedGemmWgrad"}
+PRODUCTS = {"Gemm", "GroupedGemm", "GroupedGemmWgrad", "SymmetricProduct"}
 MIX = {"CcaMixFwd", "CcaMixBwd"}
 CORE = {"AttentionFwd", "AttentionBwd"}
 LARGE = 0.2  # of the bytes of an op's largest launch: smaller ones tell little about its rate

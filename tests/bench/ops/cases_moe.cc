@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "kernels/norm.h"
 #include "kernels/permute.h"
 #include "kernels/routing.h"
 #include "tests/bench/ops/case.h"
@@ -60,6 +61,16 @@ void add_moves(std::vector<Case>& cases, std::int64_t experts, std::int64_t chos
                                   .weight = pool.normal(kF32, {kTokens, chosen}),
                                   .y = tokens(pool)};
   }));
+  cases.push_back(op_case("RmsNormFwd with rows of experts", shape, [=](Pool& pool) {
+    return kernels::RmsNormFwd{.x = pool.normal(kBf16, {kTokens, kWidth}),
+                               .w = pool.normal(kBf16, {kWidth}),
+                               .experts = {.rows = pool.normal(kBf16, {kTokens * chosen, kWidth}),
+                                           .row_of = pool.ints(sorted.row_of, {kTokens, chosen}),
+                                           .weight = pool.normal(kF32, {kTokens, chosen})},
+                               .sum = pool.raw(kBf16, {kTokens, kWidth}),
+                               .y = pool.raw(kBf16, {kTokens, kWidth}),
+                               .rstd = pool.raw(kF32, {kTokens})};
+  }));
   cases.push_back(op_case("MoeCombineBwd", shape, [=](Pool& pool) {
     return kernels::MoeCombineBwd{.dy = tokens(pool),
                                   .x = permuted(pool),
@@ -82,6 +93,20 @@ void add_routes(std::vector<Case>& cases, std::int64_t experts, std::int64_t cho
                              .weight = pool.raw(kF32, {kTokens, chosen}),
                              .counts = pool.constant(DType::i64, {experts}, 0),
                              .rule = {}};
+  }));
+  cases.push_back(op_case("RouteFwd of tokens", shape, [=](Pool& pool) {
+    const Tensor logits = pool.raw(kF32, {kTokens, experts});
+    return kernels::RouteFwd{
+        .logits = logits,
+        .scores = pool.raw(kF32, {kTokens, experts}),
+        .expert = expert(pool),
+        .weight = pool.raw(kF32, {kTokens, chosen}),
+        .counts = pool.constant(DType::i64, {experts}, 0),
+        .product = {.x = pool.normal(kBf16, {kTokens, kWidth}),
+                    .w = pool.normal(kF32, {experts, kWidth}),
+                    .y = logits,
+                    .parts = pool.raw(kBf16, {kernels::parts_of(kBf16) * experts, kWidth})},
+        .rule = {}};
   }));
   cases.push_back(op_case("RouteFraction", shape, [=](Pool& pool) {
     return kernels::RouteFraction{.expert = expert(pool), .fraction = pool.raw(kF32, {4, experts})};

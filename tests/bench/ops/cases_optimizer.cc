@@ -1,3 +1,6 @@
+#include <algorithm>
+
+#include "kernels/gemm.h"
 #include "kernels/muon.h"
 #include "kernels/optimizer.h"
 #include "tests/bench/ops/case.h"
@@ -10,6 +13,22 @@ constexpr std::int64_t kParameters = 200'000'000;
 
 /// The matrices of an MLP: one batch of Muon.
 constexpr std::int64_t kOut = kHidden, kIn = kWidth;
+
+/// x x^T of n matrices [rows, columns], or x^T x where they are tall.
+Case symmetric(std::int64_t n, std::int64_t rows, std::int64_t columns, bool mirror) {
+  const std::string sizes = std::to_string(rows) + " x " + std::to_string(columns);
+  Case product =
+      op_case(mirror ? "SymmetricProduct" : "SymmetricProduct, half",
+              std::to_string(n) + " of " + sizes, [=](Pool& pool) {
+                const std::int64_t side = std::min(rows, columns);
+                return kernels::SymmetricProduct{.x = pool.normal(kBf16, {n, rows, columns}),
+                                                 .c = pool.raw(kBf16, {n, side, side}),
+                                                 .trans = rows > columns,
+                                                 .mirror = mirror};
+              });
+  product.product = true;
+  return product;
+}
 
 std::vector<Case> muon_cases() {
   const Case momentum = op_case("MuonMomentum", "5632 x 2048, f32 to bf16", [](Pool& pool) {
@@ -36,7 +55,15 @@ std::vector<Case> muon_cases() {
                                .rates = pool.constant(DType::f64, {4}, 0.5),
                                .decay = 0.1};
   });
-  return {momentum, scale, factor, update};
+  return {momentum,
+          scale,
+          symmetric(16, kIn, kIn, true),
+          symmetric(16, kIn, kIn, false),
+          symmetric(5, kOut, kIn, true),
+          symmetric(5, kIn, kOut, true),
+          symmetric(64, 448, kIn, true),
+          factor,
+          update};
 }
 
 }  // namespace

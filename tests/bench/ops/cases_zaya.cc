@@ -1,5 +1,6 @@
 #include "kernels/activation.h"
 #include "kernels/depth_average.h"
+#include "kernels/norm.h"
 #include "kernels/residual_scale.h"
 #include "tests/bench/ops/case.h"
 
@@ -23,6 +24,18 @@ void add_residual_scales(std::vector<Case>& cases) {
                                      .delta_scale = vector_of(pool),
                                      .delta_bias = vector_of(pool),
                                      .y = pool.raw(kF32, {kTokens, kWidth})};
+  }));
+  cases.push_back(op_case("RmsNormFwd of a scaled sum, f32 stream", "16384 x 2048", [](Pool& pool) {
+    return kernels::RmsNormFwd{.x = pool.normal(kF32, {kTokens, kWidth}),
+                               .delta = pool.normal(kBf16, {kTokens, kWidth}),
+                               .w = vector_of(pool),
+                               .scales = {.x_scale = vector_of(pool),
+                                          .x_bias = vector_of(pool),
+                                          .delta_scale = vector_of(pool),
+                                          .delta_bias = vector_of(pool)},
+                               .sum = pool.raw(kF32, {kTokens, kWidth}),
+                               .y = pool.raw(kBf16, {kTokens, kWidth}),
+                               .rstd = pool.raw(kF32, {kTokens})};
   }));
   cases.push_back(op_case("ResidualScaleBwd, f32 stream", "16384 x 2048", [](Pool& pool) {
     const auto sum = [&] { return vector_of(pool, kWidth, kF32); };
