@@ -109,6 +109,7 @@ racecheck() {
   local cases=(
     'CudaSwiglu.*' 'CudaCrossEntropy.*' 'CudaElementwise.*' 'CudaEmbedding.*' 'CudaNorm.*'
     'CudaOptimizer.*' 'CudaQkNormRope.*' 'CudaRouting.*'
+    'CudaMuon.'{NewtonSchulzFactor,HalfOfASymmetricProduct}
     '*CudaAttention.*/'{golden_8,wide_values,mla_odd_rows,wide_odd}        # portable tiles
     'Hopper/CudaAttention.*/'{groups2_k64,groups2_k128,groups2_k192,groups2_k256}
     'Hopper/CudaAttention.*/'{full_k128,window65_k128}

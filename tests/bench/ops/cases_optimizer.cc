@@ -18,7 +18,7 @@ constexpr std::int64_t kOut = kHidden, kIn = kWidth;
 Case symmetric(std::int64_t n, std::int64_t rows, std::int64_t columns, bool mirror) {
   const std::string sizes = std::to_string(rows) + " x " + std::to_string(columns);
   Case product =
-      op_case(mirror ? "SymmetricProduct" : "SymmetricProduct, half",
+      op_case(mirror ? "SymmetricProduct" : "SymmetricProduct half",
               std::to_string(n) + " of " + sizes, [=](Pool& pool) {
                 const std::int64_t side = std::min(rows, columns);
                 return kernels::SymmetricProduct{.x = pool.normal(kBf16, {n, rows, columns}),
