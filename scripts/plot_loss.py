@@ -76,7 +76,8 @@ def main():
     try:
         train, val = read_metrics(args.run_dir / "metrics.jsonl")
     except (OSError, ValueError, KeyError) as error:
-        print(f"plot_loss: {error}", file=sys.stderr)
+        print(f"plot_loss: {args.run_dir}: {error}; expected a run's folder, with metrics.jsonl "
+              "as ./train writes it", file=sys.stderr)
         return 2
     pyplot = load("plot_loss")
     if not pyplot:

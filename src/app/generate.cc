@@ -128,6 +128,18 @@ void print(const train::OpenModel& model, bool numbers, std::int32_t token) {
   std::fflush(stdout);
 }
 
+/// Of a run the length it was trained on is known.
+void warn_of_length(const Request& request, const config::Config& config, std::size_t prompt) {
+  const std::int64_t all = static_cast<std::int64_t>(prompt) + request.sample.tokens;
+  if (request.source.run.empty() || all <= config.data.seq_len) return;
+  std::fprintf(stderr,
+               "generate: warning: %zu tokens and up to %lld more, but the model was trained on "
+               "data.seq_len = %lld: what lies beyond may be poor; shorten --prompt or lower "
+               "--tokens\n",
+               prompt, static_cast<long long>(request.sample.tokens),
+               static_cast<long long>(config.data.seq_len));
+}
+
 void run(Request& request) {
   const Device device = device_of(request.device);
   // The room a text needs is known once its prompt is, and that takes the tokenizer alone.
@@ -138,6 +150,7 @@ void run(Request& request) {
   train::OpenModel model = train::open_model(request.source, room + 1, device);
   const std::vector<std::int32_t> prompt = prompt_of(request, model);
   require_tokens(prompt, model.decoder->vocab_size());
+  warn_of_length(request, model.config, prompt.size());
   const bool numbers = !request.prompt_tokens.empty();
   if (model.tokenizer && !numbers) request.sample.stop = model.tokenizer->eod();
   if (!numbers) std::fputs(request.prompt.c_str(), stdout);

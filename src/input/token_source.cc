@@ -105,10 +105,11 @@ TokenView whole(const TokenSource& source) {
 std::pair<TokenView, TokenView> hold_out(const TokenSource& source, std::int64_t documents) {
   const TokenView all = whole(source);
   if (documents < 0 || (documents > 0 && documents >= all.documents)) {
-    throw core::InputError("data.val_documents: expected 0.." +
+    throw core::InputError("data.val_documents = " + std::to_string(documents) + ": expected 0.." +
                            std::to_string(std::max<std::int64_t>(all.documents - 1, 0)) +
-                           " (data.train holds " + std::to_string(all.documents) +
-                           " documents and must keep one), got " + std::to_string(documents));
+                           ", data.train holds " + std::to_string(all.documents) +
+                           " of which one stays to train on; lower it, or name validation files "
+                           "in data.val");
   }
   const std::int64_t cut = documents == 0 ? all.size : tail_begin(source, documents);
   return {{.source = &source, .begin = 0, .size = cut, .documents = all.documents - documents},

@@ -130,7 +130,7 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : origin_(path.string
     add_shards(index);
   } else {
     throw core::InputError(origin_ + ": holds neither model.safetensors nor " +
-                           "model.safetensors.index.json");
+                           "model.safetensors.index.json; a run gets them by ./export");
   }
 }
 

@@ -46,6 +46,15 @@ std::unique_ptr<input::Tokenizer> tokenizer_of(const ModelSource& source,
 
 config::Config read_source(const ModelSource& source) {
   require_one(source);
+  std::error_code unseen;
+  const std::string& folder = source.run.empty() ? source.hf : source.run;
+  if (!fs::exists(fs::path(folder) / "config.json", unseen)) {
+    throw core::InputError(
+        source.run.empty()
+            ? "--hf " + folder + ": has no config.json; expected a Hugging Face checkpoint"
+            : "--run " + folder + ": holds no run (no config.json); name a run folder, such as " +
+                  "runs/<config>-<time>");
+  }
   if (!source.run.empty()) {
     const fs::path path = fs::path(source.run) / "config.json";
     return config::read_text(core::read_file(path), path.string(), {});

@@ -49,6 +49,15 @@ ProfileSteps parse_profile(const std::string& text) {
   return steps;
 }
 
+void require_profiled(const ProfileSteps& profile, std::int64_t done, std::int64_t steps) {
+  if (profile.first == 0 || done >= steps) return;
+  if (profile.last > done && profile.first <= steps) return;
+  throw core::InputError("--profile steps=" + std::to_string(profile.first) + ":" +
+                         std::to_string(profile.last) + ": this run trains steps " +
+                         std::to_string(done + 1) + " to " + std::to_string(steps) +
+                         " (train.steps); name some of these");
+}
+
 void OpTimer::on_launch(const char* op, const kernels::Work& work) {
   launches_.push_back({op, work});
   watch_.mark();

@@ -20,6 +20,10 @@ struct ProfileSteps {
 /// Reads "steps=A:B" (or "steps=A"). Throws InputError.
 ProfileSteps parse_profile(const std::string& text);
 
+/// Throws InputError when a run of `steps` steps, of which `done` are behind it, will train none of
+/// those to profile. A run that has nothing left to do is not refused.
+void require_profiled(const ProfileSteps& profile, std::int64_t done, std::int64_t steps);
+
 /// Launches of one op on tensors of one size.
 struct OpTime {
   std::string op;

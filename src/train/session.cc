@@ -183,6 +183,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
   std::unique_ptr<io::JsonLinesWriter> writer;
   together(world, [&] {
     state = allocate_and_fill(engine, device, plan, checkpoint, data, log);
+    require_profiled(profile, state.step, engine.config().train.steps);
     if (world.rank() != 0) return;
     log.open_file(folder.log().string());
     writer =
@@ -279,6 +280,7 @@ void train(const TrainOptions& options, Communicator& world) {
     // A dry run plans for machines other than this one.
     const bool cuda = options.dry_run || kernels::available(Device::cuda);
     config = load_config(source_of(options), world.size(), cuda);
+    require_profiled(options.profile, 0, config.train.steps);
     data = open_data(config);
   });
   const Device device = choose_device(config, log);

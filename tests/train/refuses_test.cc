@@ -146,6 +146,46 @@ TEST(Refuses, ResumesThatCannotBe) {
                  {"optim.kind", "adamw", "muon"});
 }
 
+TEST(Refuses, ProfilesOfStepsThatAreNotTrained) {
+  const fs::path run = fresh_folder("refuses/profile") / "run";
+  const std::string command = kShort + " --set run.dir=" + run.string();
+  expect_refused(command + " --profile steps=3:4", {"steps=3:4", "steps 1 to 2", "train.steps"});
+  EXPECT_FALSE(fs::exists(run));
+  ASSERT_EQ(run_train(command + " --profile steps=2:9").code, 0);
+  EXPECT_TRUE(fs::exists(run / "profile.json"));
+  expect_refused("--resume " + run.string() + " --set train.steps=4 --profile steps=1:2",
+                 {"steps=1:2", "steps 3 to 4"});
+}
+
+TEST(Refuses, FoldersThatHoldNoModel) {
+  const fs::path folder = fresh_folder("refuses/model");
+  const std::string place = folder.string();
+  const auto expect = [](const std::string& program, const std::string& arguments,
+                         const std::string& words) {
+    const Outcome outcome = run_program(program, arguments);
+    EXPECT_EQ(outcome.code, 2) << outcome.output;
+    EXPECT_NE(outcome.output.find(words), std::string::npos) << outcome.output;
+  };
+  expect("export", "--run " + place + " --to " + place + "/out",
+         "--run " + place + ": holds no run (no config.json); name a run folder");
+  expect("generate", "--run " + place + " --prompt a", place + ": holds no run");
+  expect("generate", "--hf " + place + " --prompt a", place + ": has no config.json");
+}
+
+TEST(Warns, OfTextLongerThanTheModelWasTrainedOn) {
+  const fs::path run = fresh_folder("warns/length") / "run";
+  ASSERT_EQ(run_train(kShort + " --set run.dir=" + run.string()).code, 0);
+  const std::string words = "was trained on data.seq_len = 32";
+  const auto said = [&](const std::string& tokens) {
+    const Outcome outcome =
+        run_program("generate", "--run " + run.string() + " --prompt abcd --tokens " + tokens);
+    EXPECT_EQ(outcome.code, 0) << outcome.output;
+    return outcome.output.find(words) != std::string::npos;
+  };
+  EXPECT_TRUE(said("29"));
+  EXPECT_FALSE(said("28"));
+}
+
 TEST(Refuses, ModelsThatDoNotFit) {
   expect_refused("--config ccgqa_moe --set train.batch_size=8 --set train.micro_batch=8",
                  {"GiB", "weights", "activations", "train.micro_batch"});
