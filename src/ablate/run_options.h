@@ -12,6 +12,7 @@ struct RunOptions {
   std::string train = {};                // the program; empty: beside this one
   std::string device = {};               // run.device of every cell; empty: as configured
   std::vector<std::string> gpus = {};    // by the names CUDA_VISIBLE_DEVICES takes; empty: none
+  std::string no_gpu = {};               // why cells cannot use a GPU here; empty: they can
   std::int64_t jobs = 1;                 // cells at a time on each GPU, or on the CPU
   std::int64_t ranks = 1;                // of each cell; more than one start under mpirun
   std::int64_t cores = 1;                // of this machine, shared out among the cells

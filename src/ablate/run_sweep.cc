@@ -229,7 +229,7 @@ void SweepRun::finish(const std::vector<Cell>& cells) const {
     log_.info(std::to_string(runner_.left_out()) + " cells are left; start again to go on");
   }
   if (runner_.failures().empty()) return;
-  std::string text = std::to_string(runner_.failures().size()) + " cells failed twice:";
+  std::string text = std::to_string(runner_.failures().size()) + " cells failed:";
   for (const std::string& failure : runner_.failures()) text += "\n  " + failure;
   throw core::RuntimeFault(text + "\nthe others are done; see the .log beside each in " +
                            folder_.string());

@@ -120,11 +120,22 @@ void Runner::accept(const std::vector<Cell>& cells) {
   for (const Cell& cell : cells) accept_one(cell);
 }
 
+void Runner::require_device(const Cell& cell) const {
+  const bool wanted = options_.device.empty() ? cell.config.run.device == config::Device::cuda
+                                              : options_.device == "cuda";
+  if (options_.no_gpu.empty() || (!wanted && options_.gpus.empty())) return;
+  throw core::InputError(cell.name() + ": " +
+                         (wanted ? "run.device = \"cuda\"" : "--gpus names GPUs") + ", but " +
+                         options_.no_gpu);
+}
+
 void Runner::run(const std::vector<Cell>& cells) {
   accept(cells);
   std::deque<Waiting> waiting;
   for (const Cell& cell : cells) {
-    if (!result(cell)) waiting.push_back({&cell, 1});
+    if (result(cell)) continue;
+    require_device(cell);
+    waiting.push_back({&cell, 1});
   }
   to_end_ = waiting.size();
   while ((!waiting.empty() || !running_.empty()) && !stopped_) {

@@ -31,7 +31,8 @@ class Runner {
   void accept(const std::vector<Cell>& cells);
 
   /// accept(), then runs the rest until all ended, the time limit forbids to begin another, or a
-  /// stop signal came (core/stop_signal.h): then the processes are asked to save and end.
+  /// stop signal came (core/stop_signal.h): then the processes are asked to save and end. Throws
+  /// InputError, before it begins any, when they want a GPU that is not to be had.
   void run(const std::vector<Cell>& cells);
 
   /// Of a cell that is done or has failed; null otherwise.
@@ -64,6 +65,7 @@ class Runner {
 
   void make_slots();
   void accept_one(const Cell& cell);
+  void require_device(const Cell& cell) const;
   void require_same(const Cell& cell) const;
   void begin_some(std::deque<Waiting>& waiting);
   bool fits(const Cell& cell) const;

@@ -12,6 +12,7 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "input/tokenizer.h"
+#include "train/load_config.h"
 
 namespace {
 
@@ -144,12 +145,30 @@ std::vector<std::string> report_of(const Request& request) {
           config::locate("scripts").string()};
 }
 
+/// The GPUs that --gpus names.
+std::vector<std::string> gpus_of(const std::string& list) {
+  std::vector<std::string> gpus = config::split_list(list);
+  for (const std::string& gpu : gpus) {
+    const bool number = gpu.find_first_not_of("0123456789") == std::string::npos;
+    if (!gpu.empty() && (number || gpu.starts_with("GPU-") || gpu.starts_with("MIG-"))) continue;
+    throw core::InputError("--gpus " + list + ": \"" + gpu +
+                           "\": expected numbers, such as 0,1, or UUIDs of nvidia-smi -L");
+  }
+  return gpus;
+}
+
 /// Fills in what the command line leaves open. `device` is the cells' run.device.
 ablate::RunOptions complete(const Request& request, config::Device device) {
   ablate::RunOptions run = request.run;
+  // What another program can use is not known here.
+  if (run.train.empty() && !train::finds_gpu()) {
+    run.no_gpu =
+        "there is no GPU that this build can use; build for one (scripts/build.sh cuda) and start "
+        "build-cuda/bin/ablate, or leave out --gpus and pass --device cpu";
+  }
   if (!request.gpus.empty()) {
-    run.gpus = config::split_list(request.gpus);
-  } else if (device != config::Device::cpu) {
+    run.gpus = gpus_of(request.gpus);
+  } else if (device != config::Device::cpu && run.no_gpu.empty()) {
     run.gpus = ablate::visible_gpus();
   }
   run.cores = ablate::usable_cores();

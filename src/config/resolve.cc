@@ -17,10 +17,12 @@ void resolve_device(const Rules& rules, const World& world) {
   const Config& config = rules.config();
   if (config.run.device == Device::cuda) {
     rules.fail("run.device",
-               "this is a build without CUDA; expected cpu or auto, or build with it");
+               "there is no GPU that this build can use; expected cpu or auto, or a build with "
+               "CUDA (scripts/build.sh cuda) where there is one");
   }
   if (config.precision.compute == Compute::bf16) {
-    rules.fail("precision.compute", "needs a build with CUDA; expected f32 or f64 on the cpu");
+    rules.fail("precision.compute",
+               "needs a GPU and a build with CUDA; expected f32 or f64 on the cpu");
   }
 }
 

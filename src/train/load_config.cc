@@ -2,6 +2,7 @@
 
 #include "input/tokenizer.h"
 #include "io/hf_import.h"
+#include "kernels/memory.h"
 
 namespace strait::train {
 
@@ -19,6 +20,10 @@ config::Config load_config(const config::Source& source, std::int64_t ranks, boo
        .vocab_of =
            [](const std::string& name) { return input::make_tokenizer(name)->vocab_size(); }},
       origin);
+}
+
+bool finds_gpu() {
+  return kernels::available(kernels::Device::cuda);
 }
 
 }  // namespace strait::train

@@ -9,4 +9,7 @@ namespace strait::train {
 /// InputError.
 config::Config load_config(const config::Source& source, std::int64_t ranks, bool cuda);
 
+/// Whether this build can use a GPU of this machine.
+bool finds_gpu();
+
 }  // namespace strait::train

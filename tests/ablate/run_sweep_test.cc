@@ -91,6 +91,22 @@ TEST_F(SweepRunTest, AFailedCellIsAFaultAfterTheOthersAreDone) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "sweep/report/results.json"));
 }
 
+TEST_F(SweepRunTest, CellsThatWantAGpuWhereThereIsNoneAreRefusedBeforeAnyBegins) {
+  const Sweep small = sweep(R"("budget": {"tokens": 1000})");
+  options_.no_gpu = "no GPU here";
+  options_.device = "cuda";
+  EXPECT_THROW(run(small), core::InputError);
+  options_.device = "cpu";
+  options_.gpus = {"0"};
+  EXPECT_THROW(run(small), core::InputError);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "starts"));
+  options_.gpus.clear();
+  run(small);
+  // What is finished needs no GPU.
+  options_.device = "cuda";
+  run(small);
+}
+
 TEST_F(SweepRunTest, AReportThatFailsIsAFault) {
   options_.report = {"false"};
   EXPECT_THROW(run(sweep(R"("budget": {"tokens": 1000})")), core::RuntimeFault);
