@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(Mixture, Shares,
                            return info.param == config::Packing::chunk ? "Chunk" : "BestFit";
                          });
 
-// The bar of issue 8: within 0.1 % of the shares over 10^7 tokens, here of very unlike datasets.
+// Within 0.1 % of the shares over 10^7 tokens, here of very unlike datasets.
 TEST_P(Shares, OfTokensAreAsAskedFor) {
   const MemorySource a = marked(1, 40, 3000), b = marked(2, 900, 70), c = marked(3, 300, 333);
   const std::vector<double> wanted{0.55, 0.3, 0.15};
