@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/run.h"
+#include "kernels/hopper.h"
 #include "kernels/profile.h"
 #ifdef STRAIT_CUDA
 #include "kernels/cuda/run.h"
@@ -26,7 +27,12 @@ Work work_of(const Op& op, Device device) {
 template <class Op>
 void tell(const Op& op, const Stream& stream) {
   if constexpr (std::is_same_v<Op, Gemm>) stream.observer->on_product(op);
-  stream.observer->on_launch(Op::kName, work_of(op, stream.device));
+  const char* name = Op::kName;
+  if constexpr (requires { takes_general_kernel(op); }) {
+    static const std::string general = std::string(Op::kName) + kGeneral;
+    if (takes_general_kernel(op)) name = general.c_str();
+  }
+  stream.observer->on_launch(name, work_of(op, stream.device));
 }
 
 template <class Op>

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention_sm90.h"
 #include "kernels/cuda/sm90/attention_bwd.cuh"
+#include "kernels/hopper.h"
 
 namespace strait::kernels::cuda {
 namespace {
@@ -166,8 +167,7 @@ void differentiate(const AttentionBwd& op, const Call& call) {
 }  // namespace
 
 bool takes_hopper(const AttentionBwd& op) {
-  if (!Context::current().hopper() || op.q.dtype != DType::bf16) return false;
-  if (!with_tile(op.q.shape[2], op.v.shape[2], [](auto) {})) return false;
+  if (!Context::current().hopper() || !has_hopper_kernel(op)) return false;
   for (const ConstTensor& x : {op.q, op.k, op.v, op.o, op.dout, ConstTensor(op.dq),
                                ConstTensor(op.dk), ConstTensor(op.dv)}) {
     if (!addressable(layout_of(x))) return false;

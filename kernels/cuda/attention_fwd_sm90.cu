@@ -3,6 +3,7 @@
 #include "kernels/cuda/attention_sm90.h"
 #include "kernels/cuda/score_unit.h"
 #include "kernels/cuda/sm90/attention_fwd.cuh"
+#include "kernels/hopper.h"
 
 namespace strait::kernels::cuda {
 namespace {
@@ -84,10 +85,9 @@ void attend(const AttentionFwd& op, const Call& call) {
 }  // namespace
 
 bool takes_hopper(const AttentionFwd& op) {
-  return Context::current().hopper() && op.q.dtype == DType::bf16 && op.scale > 0 &&
-         with_tile(op.q.shape[2], op.v.shape[2], [](auto) {}) && addressable(layout_of(op.q)) &&
-         addressable(layout_of(op.k)) && addressable(layout_of(op.v)) &&
-         addressable(layout_of(op.o));
+  return Context::current().hopper() && has_hopper_kernel(op) && op.scale > 0 &&
+         addressable(layout_of(op.q)) && addressable(layout_of(op.k)) &&
+         addressable(layout_of(op.v)) && addressable(layout_of(op.o));
 }
 
 void attend_hopper(const AttentionFwd& op, const Call& call) {

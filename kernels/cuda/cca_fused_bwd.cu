@@ -133,7 +133,7 @@ void weight_gradients(const CcaMixBwd& op, const Call& call, const Inputs<bf16>&
 
 bool fused_covers(const CcaMixBwd& op) {
   const std::int64_t unit = value_unit(op.dv, op.dv_cur, op.dv_del, op.dhalo_v);
-  return fused_covers(op, op.dq, all_aligned(op.dq, op.dk, op.dz, op.dhalo_z), unit);
+  return fused_covers(op, all_aligned(op.dq, op.dk, op.dz, op.dhalo_z), unit);
 }
 
 void run_fused(const CcaMixBwd& op, const Call& call) {

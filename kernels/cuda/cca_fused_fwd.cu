@@ -7,7 +7,7 @@ namespace strait::kernels::cuda::cca {
 
 bool fused_covers(const CcaMixFwd& op) {
   const std::int64_t unit = value_unit(op.v, op.v_cur, op.v_del, op.halo_v);
-  return fused_covers(op, op.q, all_aligned(op.q, op.k), unit);
+  return fused_covers(op, all_aligned(op.q, op.k), unit);
 }
 
 void run_fused(const CcaMixFwd& op, const Call& call) {

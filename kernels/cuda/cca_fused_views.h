@@ -5,19 +5,17 @@
 #include "kernels/cuda/attention_sm90.h"
 #include "kernels/cuda/cca_fused_fwd.cuh"
 #include "kernels/cuda/cca_views.h"
+#include "kernels/hopper.h"
 
 // Host side of the fused path, forward and backward.
 namespace strait::kernels::cuda::cca {
 
-/// What both directions ask of an op. `query` is q or dq, `unit` that of its values.
+/// What both directions ask of an op. `unit` is that of its values.
 template <class Op>
-bool fused_covers(const Op& op, const ConstTensor& query, bool others_aligned, std::int64_t unit) {
-  return op.z.dtype == DType::bf16 && query.shape[2] == kHead && op.switches.convs == 2 &&
-         op.switches.norm && op.w0.shape[0] == 2 && op.w1.shape[1] == 2 * kHead &&
-         !op.rope.interleaved &&
-         (op.rope.dims == kHead || op.rope.dims == kHead / 2 || op.rope.dims == 0) && unit == 16 &&
-         others_aligned && all_aligned(op.z, op.halo_z, op.w0, op.b0, op.w1, op.b1) &&
-         Context::current().hopper();
+bool fused_covers(const Op& op, bool others_aligned, std::int64_t unit) {
+  static_assert(kHead == kFusedMixHead);
+  return has_hopper_kernel(op) && unit == 16 && others_aligned &&
+         all_aligned(op.z, op.halo_z, op.w0, op.b0, op.w1, op.b1) && Context::current().hopper();
 }
 
 /// Map of x [T, heads, kHead] in chunks of rows, for boxes of `box_rows` rows of a head.
