@@ -3,13 +3,15 @@
 
 usage: gpu_rates.py OUT.json --steps BENCH.json [...] --ops OP_BENCH.json [...]
                     --cores GRID.json [...] [--links LINKS.json]
+                    [--general GENERAL.json]
 
 An op takes FLOPs / its FLOP rate + bytes / its byte rate. Both rates of a product, and the byte
 rate of every other op, are least squares of relative errors over the launches of the profiled
 steps (of op_bench where no step has the op); the mix of CCA moves bytes at the copy bandwidth
 beside its FLOPs. The attention core's rates are those of the steps by head dim and length, and of
 the largest core of the grid for the lengths that no step has. Between ranks: bytes that a rank sent
-over the time that it stood in collectives, in runs that hid none of it.
+over the time that it stood in collectives, in runs that hid none of it. General kernels, for ops
+that have none for Hopper: both rates of an op, and the backward of padded heads of attention.
 """
 import argparse
 import json
@@ -111,10 +113,23 @@ def core_rates(steps, grids):
     return [dict(zip(keys, row)) for row in sorted(rates)]
 
 
-def mix_head_dims(steps):
-    """Head dims of the profiled presets that have CCA's mix: other ones may run other kernels."""
-    return sorted({shape_of(preset)[0] for preset, ops in steps
-                   if shape_of(preset) and any(op["op"] in MIX for op in ops)})
+def general_ops(record):
+    rows = {}
+    for row in record["ops"]:
+        rows.setdefault(row["op"], []).append((row["flops"], row["bytes"], 1e-6 * row["us"]))
+    rates = {op: two_rates(launches) for op, launches in rows.items()}
+    return {op: {"flops_per_second": flops, "bytes_per_second": moved}
+            for op, (flops, moved) in rates.items()}
+
+
+def general_cores(record):
+    rates = []
+    for row in record["attention"]:
+        flops = forward_flops(row["heads"], row["key_dim"] + row["value_dim"], row["length"],
+                              row["length"])
+        rates.append({"key_dim": row["key_dim"], "length": row["length"],
+                      "backward_flops_per_second": 2.5e3 * flops / row["bwd_ms"]})
+    return rates
 
 
 def link_rates(bench):
@@ -150,6 +165,7 @@ def main():
     for name in ("--steps", "--ops", "--cores"):
         parser.add_argument(name, type=pathlib.Path, nargs="+", required=True)
     parser.add_argument("--links", type=pathlib.Path)
+    parser.add_argument("--general", type=pathlib.Path)
     arguments = parser.parse_args()
     read = lambda paths: [json.loads(path.read_text()) for path in paths]
     benches = read(arguments.steps)
@@ -159,15 +175,16 @@ def main():
     newest = max(benches, key=lambda bench: bench["date"])
     copy = 1e9 * newest["copy_gb_s"]
     paths = arguments.steps + arguments.ops + arguments.cores
-    paths += [arguments.links] if arguments.links else []
+    paths += [path for path in (arguments.links, arguments.general) if path]
+    general = json.loads(arguments.general.read_text()) if arguments.general else None
     rates = {
         "device": newest["device"], "revision": newest["revision"], "date": newest["date"],
         "from": [str(path) for path in paths],
         "copy_bytes_per_second": copy,
         "launch_seconds": 1e-6 * min(row["us"] for bench in ops for row in bench["ops"]),
-        "ops": op_rates(launches_of(steps, ops), copy),
+        "ops": op_rates(launches_of(steps, ops), copy) | (general_ops(general) if general else {}),
         "attention": core_rates(steps, grids),
-        "mix_head_dims": mix_head_dims(steps),
+        "general_attention": general_cores(general) if general else [],
         "links": link_rates(json.loads(arguments.links.read_text())) if arguments.links else []}
     arguments.out.write_text(json.dumps(rates, indent=1) + "\n")
 

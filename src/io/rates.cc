@@ -91,9 +91,10 @@ Rates read_rates(const std::filesystem::path& path) {
                            .forward = reader.number(core, "forward_flops_per_second"),
                            .backward = reader.number(core, "backward_flops_per_second")});
   }
-  for (const json& dim : reader.list(object, "mix_head_dims")) {
-    if (!dim.is_number_integer()) reader.fail("\"mix_head_dims\": expected whole numbers");
-    rates.mix_head_dims.push_back(dim.get<std::int64_t>());
+  for (const json& core : reader.list(object, "general_attention")) {
+    rates.general_cores.push_back({.key_dim = reader.whole(core, "key_dim"),
+                                   .length = reader.whole(core, "length"),
+                                   .backward = reader.number(core, "backward_flops_per_second")});
   }
   for (const json& link : reader.list(object, "links")) {
     rates.links.push_back({.ranks = reader.whole(link, "ranks"),

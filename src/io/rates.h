@@ -37,8 +37,9 @@ struct Rates {
   double launch = 0;  // seconds that a launch takes beside its work
   std::map<std::string, OpRate> ops;
   std::vector<CoreRate> cores;
-  std::vector<std::int64_t> mix_head_dims;  // of the steps that told the rates of CCA's mix
-  std::vector<LinkRate> links;              // empty: not measured
+  /// Of kernels not made for Hopper: the backward's rate alone, over FLOPs of padded heads.
+  std::vector<CoreRate> general_cores;
+  std::vector<LinkRate> links;  // empty: not measured
 };
 
 /// Reads tests/bench/results/rates-*.json. Throws InputError with path, key and what was expected.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "config/resolve.h"
+#include "kernels/hopper.h"
 
 namespace strait::train {
 namespace {
@@ -19,11 +20,23 @@ StepPlan plan(config::Config config, int ranks, std::int64_t micro_batches) {
   return plan_step(engine);
 }
 
+std::string general(const std::string& op) {
+  return op + kernels::kGeneral;
+}
+
+/// FLOPs of the general attention kernels, which pad heads, over those of the heads.
+double padding(const config::Model& model) {
+  const config::Attention& a = model.attention;
+  const std::int64_t key = config::head_dim(model);
+  const kernels::HeadDims heads{key, a.kind == config::AttentionKind::mla ? a.mla.value_dim : key};
+  const kernels::HeadDims tile = kernels::padded_heads(heads);
+  return static_cast<double>(tile.key + tile.value) / static_cast<double>(heads.key + heads.value);
+}
+
 /// Rates of the rows whose lengths lie around `length`, between them by its logarithm; of those of
 /// the nearest head dim, grouped as asked if there are such.
-io::CoreRate core_rate(const io::Rates& rates, std::int64_t key_dim, bool grouped,
+io::CoreRate core_rate(std::vector<io::CoreRate> rows, std::int64_t key_dim, bool grouped,
                        std::int64_t length) {
-  std::vector<io::CoreRate> rows = rates.cores;
   const auto keep = [&](const auto& wanted) {
     if (std::ranges::any_of(rows, wanted)) {
       std::erase_if(rows, [&](const io::CoreRate& row) { return !wanted(row); });
@@ -54,11 +67,19 @@ double core_seconds(const StepWork& work, const config::Config& config, const io
   const std::int64_t heads = attention.n_heads;
   const bool grouped =
       attention.kind != config::AttentionKind::mla && config::kv_heads(attention) < heads;
-  const io::CoreRate rate =
-      core_rate(rates, config::head_dim(config.model), grouped, config.data.seq_len);
-  const auto launches = [&](const char* op) {
-    const auto found = work.ops.find(op);
-    return found == work.ops.end() ? 0.0 : static_cast<double>(found->second.launches);
+  const std::int64_t dim = config::head_dim(config.model);
+  io::CoreRate rate = core_rate(rates.cores, dim, grouped, config.data.seq_len);
+  if (work.ops.contains(general("AttentionBwd")) && !rates.general_cores.empty()) {
+    rate.backward = core_rate(rates.general_cores, dim, grouped, config.data.seq_len).backward /
+                    padding(config.model);
+  }
+  const auto launches = [&](const std::string& op) {
+    double sum = 0;
+    for (const std::string& name : {op, general(op)}) {
+      const auto found = work.ops.find(name);
+      if (found != work.ops.end()) sum += static_cast<double>(found->second.launches);
+    }
+    return sum;
   };
   // Recomputed blocks run the core forward twice.
   const double backward = launches("AttentionBwd");
@@ -67,18 +88,18 @@ double core_seconds(const StepWork& work, const config::Config& config, const io
          rates.launch * (launches("AttentionFwd") + backward);
 }
 
-/// Ops whose kernels depend on the head dim, where the rates are of another one; "" for none.
+/// Ops that run kernels which no rate is of; "" for none.
 std::string other_heads(const StepWork& work, const config::Model& model, const io::Rates& rates) {
-  const std::int64_t dim = config::head_dim(model);
   std::string text;
-  if (std::ranges::find(rates.cores, dim, &io::CoreRate::key_dim) == rates.cores.end()) {
-    text = "attention core";
+  const auto add = [&](const char* what) {
+    text += text.empty() ? what : std::string(", ") + what;
+  };
+  if (work.ops.contains(general("AttentionFwd"))) {
+    add(rates.general_cores.empty() ? "attention core" : "attention forward");
   }
-  if (work.ops.contains("CcaMixFwd") &&
-      std::ranges::find(rates.mix_head_dims, dim) == rates.mix_head_dims.end()) {
-    text += text.empty() ? "CCA mix" : ", CCA mix";
-  }
-  return text.empty() ? "" : text + " of heads of " + std::to_string(dim);
+  const std::string mix = general("CcaMixFwd");
+  if (work.ops.contains(mix) && !rates.ops.contains(mix)) add("CCA mix");
+  return text.empty() ? "" : text + " of heads of " + std::to_string(config::head_dim(model));
 }
 
 /// The link of as many ranks, or nearly so; null: none was measured.
@@ -138,8 +159,11 @@ std::optional<Prediction> predict(const StepWork& work, const config::Config& co
     out.link_device = std::to_string(link->ranks) + " x " + link->device;
   }
   for (const auto& [name, op] : work.ops) {
-    if (name == "AttentionFwd" || name == "AttentionBwd") continue;
-    const auto known = rates.ops.find(name);
+    if (name.starts_with("AttentionFwd") || name.starts_with("AttentionBwd")) continue;
+    auto known = rates.ops.find(name);
+    if (known == rates.ops.end() && name.ends_with(kernels::kGeneral)) {
+      known = rates.ops.find(name.substr(0, name.rfind(kernels::kGeneral)));
+    }
     const bool product =
         name == "Gemm" || name == "SymmetricProduct" || name.starts_with("GroupedGemm");
     if (known == rates.ops.end() && op.work.bytes > 0) {

@@ -31,7 +31,7 @@ struct Prediction {
   std::optional<double> exchange;           // seconds; absent: no bandwidth was measured
   std::string link_device;                  // that the bandwidth between ranks was measured on
   std::string without_rate;                 // ops that were taken at the copy bandwidth
-  std::string other_heads;                  // ops whose rates are of heads of another width
+  std::string other_heads;                  // ops whose rates are of other kernels
 
   double compute() const { return products + core + rest; }
   /// Seconds; without the exchange where that is not known.

@@ -151,10 +151,37 @@ TEST(Predict, SaysWhereRatesAreOfOtherHeads) {
   EXPECT_EQ(predict("bench/dense_ccgqa", {}, 1, rates).other_heads, "");
   const std::vector<std::string> narrow = {"model.attention.head_dim=96"};
   EXPECT_EQ(predict("bench/dense_ccgqa", narrow, 1, rates).other_heads,
-            "attention core, CCA mix of heads of 96");
+            "attention forward of heads of 96");
   EXPECT_EQ(predict("bench/dense_mha", {"model.attention.head_dim=64"}, 1, rates).other_heads, "");
-  EXPECT_EQ(predict("bench/dense_ccgqa", {"model.attention.head_dim=64"}, 1, rates).other_heads,
-            "CCA mix of heads of 64");
+  const std::vector<std::string> small = {"model.attention.head_dim=64"};
+  EXPECT_EQ(predict("bench/dense_ccgqa", small, 1, rates).other_heads, "");
+  io::Rates hopper = rates;
+  hopper.ops.erase("CcaMixFwd general");
+  hopper.general_cores = {};
+  EXPECT_EQ(predict("bench/dense_ccgqa", small, 1, hopper).other_heads, "CCA mix of heads of 64");
+  EXPECT_EQ(predict("bench/dense_ccgqa", narrow, 1, hopper).other_heads,
+            "attention core, CCA mix of heads of 96");
+}
+
+/// Rates of general kernels are taken for ops that have none for Hopper, and for these alone.
+TEST(Predict, TakesTheRatesOfTheKernelsThatRun) {
+  const auto seconds = [](const std::vector<std::string>& sets, const io::Rates& rates) {
+    return predict("bench/dense_ccgqa", sets, 1, rates);
+  };
+  const io::Rates rates = measured_rates();
+  io::Rates slow = rates;
+  for (const char* op : {"CcaMixFwd general", "CcaMixBwd general"}) slow.ops.at(op).bytes /= 10;
+  for (io::CoreRate& core : slow.general_cores) core.backward /= 10;
+  const std::vector<std::string> wide = {"model.attention.head_dim=128"},
+                                 small = {"model.attention.head_dim=64"},
+                                 odd = {"model.attention.head_dim=96"},
+                                 no_norm = {"model.attention.cca.norm=false"};
+  EXPECT_EQ(seconds(wide, slow).step(), seconds(wide, rates).step());
+  for (const auto& sets : {small, no_norm}) {
+    EXPECT_GT(seconds(sets, slow).rest, 2 * seconds(sets, rates).rest);
+    EXPECT_EQ(seconds(sets, slow).core, seconds(sets, rates).core);
+  }
+  EXPECT_GT(seconds(odd, slow).core, 5 * seconds(odd, rates).core);
 }
 
 TEST(Predict, NamesTheDeviceOfTheLinks) {
@@ -193,7 +220,7 @@ TEST(Rates, RefuseMalformedFiles) {
   expect_refused(changed("copy_bytes_per_second", "fast"), "expected a number above 0");
   expect_refused(changed("ops", json::object()), "lacks \"Gemm\"");
   expect_refused(changed("attention", json::array()), "\"attention\" is empty");
-  expect_refused(changed("mix_head_dims", {"wide"}), "expected whole numbers");
+  expect_refused(changed("general_attention", 3), "\"general_attention\": expected a list");
   expect_refused(changed("links", 3), "\"links\": expected a list");
   write_text(file, "{");
   EXPECT_THROW(io::read_rates(file), core::InputError);
