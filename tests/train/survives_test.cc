@@ -123,7 +123,8 @@ TEST(Survives, ALossThatIsNoNumberNeverReachesTheWeights) {
 class SmallDisk : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fresh_folder("survives/disk");
+    const auto* const test = ::testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fresh_folder(std::string("survives/disk/") + test->name());
     if (!mount("16m")) GTEST_SKIP() << "cannot mount a tmpfs here: " << std::strerror(errno);
   }
   void TearDown() override {
