@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/check.h"
 #include "kernels/cuda/attention_sm90.h"
 #include "kernels/cuda/sm90/attention_bwd.cuh"
 #include "kernels/hopper.h"
@@ -9,15 +10,15 @@ namespace {
 
 using namespace sm90;
 
-/// Calls body(BackwardTile<...>{}) for the tile of these head dims; false when there is none.
+/// Calls body(BackwardTile<...>{}) for the tile of these head dims, one of kAttentionTiles.
 template <class Body>
-bool with_tile(std::int64_t key_width, std::int64_t value_width, Body&& body) {
+void with_tile(std::int64_t key_width, std::int64_t value_width, Body&& body) {
   const auto are = [&](int key, int value) { return key_width == key && value_width == value; };
-  if (are(64, 64)) return body(BackwardTile<64, 64, 128, 3, 4>{}), true;
-  if (are(128, 128)) return body(BackwardTile<128, 128, 64, 4, 1>{}), true;
-  if (are(192, 128)) return body(BackwardTile<192, 128, 64, 0, 1>{}), true;
-  if (are(256, 256)) return body(BackwardTile<256, 256, 64, 0, 1>{}), true;
-  return false;
+  if (are(64, 64)) return body(BackwardTile<64, 64, 128, 3, 4>{});
+  if (are(128, 128)) return body(BackwardTile<128, 128, 64, 4, 1>{});
+  if (are(192, 128)) return body(BackwardTile<192, 128, 64, 0, 1>{});
+  if (are(256, 256)) return body(BackwardTile<256, 256, 64, 0, 1>{});
+  throw OpError("AttentionBwd: heads of kAttentionTiles without a tile here");
 }
 
 template <class T>

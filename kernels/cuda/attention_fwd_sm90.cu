@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/check.h"
 #include "kernels/cuda/attention_sm90.h"
 #include "kernels/cuda/score_unit.h"
 #include "kernels/cuda/sm90/attention_fwd.cuh"
@@ -10,15 +11,15 @@ namespace {
 
 using namespace sm90;
 
-/// Calls body(ForwardTile<...>{}) for the tile of these head dims; false when there is none.
+/// Calls body(ForwardTile<...>{}) for the tile of these head dims, one of kAttentionTiles.
 template <class Body>
-bool with_tile(std::int64_t key_width, std::int64_t value_width, Body&& body) {
+void with_tile(std::int64_t key_width, std::int64_t value_width, Body&& body) {
   const auto are = [&](int key, int value) { return key_width == key && value_width == value; };
-  if (are(64, 64)) return body(ForwardTile<64, 64, 3, 128, 2, 1>{}), true;
-  if (are(128, 128)) return body(ForwardTile<128, 128, 2, 128, 2, 8>{}), true;
-  if (are(192, 128)) return body(ForwardTile<192, 128, 2, 128, 1, 12>{}), true;
-  if (are(256, 256)) return body(ForwardTile<256, 256, 2, 64, 1, 8>{}), true;
-  return false;
+  if (are(64, 64)) return body(ForwardTile<64, 64, 3, 128, 2, 1>{});
+  if (are(128, 128)) return body(ForwardTile<128, 128, 2, 128, 2, 8>{});
+  if (are(192, 128)) return body(ForwardTile<192, 128, 2, 128, 1, 12>{});
+  if (are(256, 256)) return body(ForwardTile<256, 256, 2, 64, 1, 8>{});
+  throw OpError("AttentionFwd: heads of kAttentionTiles without a tile here");
 }
 
 /// Sections of key/value heads (schedule.cuh): of about a third of an H100's 50 MB of L2, because
