@@ -79,17 +79,18 @@ std::vector<std::string> Fields::texts(std::string_view name) const {
   return list;
 }
 
-std::size_t Fields::word(std::string_view name, const std::vector<std::string>& words,
-                         std::size_t otherwise) const {
+std::size_t Fields::index_of(std::string_view name, std::span<const std::string_view> words,
+                             std::size_t otherwise) const {
   if (!has(name)) return otherwise;
   const std::string given = text(name);
   const auto at = std::ranges::find(words, given);
   if (at != words.end()) return static_cast<std::size_t>(at - words.begin());
   std::string list;
-  for (const std::string& word : words) list += (list.empty() ? "" : ", ") + word;
-  const std::vector<std::string_view> views(words.begin(), words.end());
+  for (const std::string_view word : words) {
+    list += (list.empty() ? "" : ", ") + std::string(word);
+  }
   refuse(name, "expected one of " + list + "; nearest is " +
-                   std::string(config::nearest_word(given, views)));
+                   std::string(config::nearest_word(given, words)));
 }
 
 std::optional<std::int64_t> whole(const JsonTree& value, std::int64_t low) {

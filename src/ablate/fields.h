@@ -2,11 +2,13 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "config/json_tree.h"
+#include "config/words.h"
 
 namespace strait::ablate {
 
@@ -28,9 +30,12 @@ class Fields {
   /// At least `low`, or above it when `open`.
   double number(std::string_view name, double otherwise, double low, bool open = false) const;
   std::vector<std::string> texts(std::string_view name) const;
-  /// Position in `words` of the member's text.
-  std::size_t word(std::string_view name, const std::vector<std::string>& words,
-                   std::size_t otherwise) const;
+  /// Of an enum with words (config/words.h).
+  template <class Enum>
+  Enum word(std::string_view name, Enum otherwise) const {
+    return static_cast<Enum>(
+        index_of(name, config::Words<Enum>::kList, static_cast<std::size_t>(otherwise)));
+  }
 
   const config::JsonTree& object() const { return object_; }
   const std::string& origin() const { return origin_; }
@@ -38,6 +43,10 @@ class Fields {
   [[noreturn]] void refuse(std::string_view name, const std::string& expectation) const;
 
  private:
+  /// Position in `words` of the member's text.
+  std::size_t index_of(std::string_view name, std::span<const std::string_view> words,
+                       std::size_t otherwise) const;
+
   const config::JsonTree& object_;
   std::string path_;
   std::string origin_;

@@ -161,15 +161,15 @@ void require_effect(const Problem& problem, const Match& match, const std::strin
   values[0] *= 1024;
   if (problem.quantity(values) > low) return;
   config::reject(origin, "match.free", config::show(match.free[0].path),
-                 "does not raise " + word(match.quantity) +
+                 "does not raise " + std::string(word(match.quantity)) +
                      "; expected a key that does first, such as model.ffn.d_ff of a dense model or "
                      "model.ffn.moe.d_expert of a mixture");
 }
 
 [[noreturn]] void refuse(const Problem& problem, const Match& match, double target,
                          const std::optional<Candidate>& best, const std::string& origin) {
-  const std::string aim =
-      word(match.quantity) + format(" %.0f within %g %%", target, 100 * match.tolerance);
+  const std::string aim = std::string(word(match.quantity)) +
+                          format(" %.0f within %g %%", target, 100 * match.tolerance);
   if (!best) config::reject(origin, "match: no valid value of the free keys comes near " + aim);
   std::string at;
   for (std::size_t i = 0; i < problem.keys(); ++i) {
@@ -255,7 +255,7 @@ std::vector<std::string> not_matched(const std::vector<Solved>& variants,
     if (high - low <= tolerance) continue;
     const std::string from = names_with(variants, quantity, of(*least));
     const std::string to = names_with(variants, quantity, of(*most));
-    sentences.push_back(word(quantity) + ": " + amount(of(*least)) + " (" + from +
+    sentences.push_back(std::string(word(quantity)) + ": " + amount(of(*least)) + " (" + from +
                         format(", %+.1f %% of ", 100 * low, 0) + baseline + ") to " +
                         amount(of(*most)) + " (" + to + format(", %+.1f %%", 100 * high, 0) +
                         "); advantage " + to);

@@ -203,21 +203,13 @@ std::vector<FreeKey> read_free(const Fields& match) {
   return free;
 }
 
-template <class Words>
-std::vector<std::string> words_of(const Words& values) {
-  std::vector<std::string> words;
-  for (const auto value : values) words.push_back(word(value));
-  return words;
-}
-
 Match read_match(const JsonTree& value, const std::string& origin) {
   const Fields fields(value, "match", origin,
                       {"quantity", "to", "tolerance", "rounding", "free", "multiple"});
-  constexpr Rounding kRoundings[] = {Rounding::nearest, Rounding::below, Rounding::above};
   static_cast<void>(fields.required("quantity", "what to hold equal, such as total_parameters"));
-  Match match{.quantity = kQuantities[fields.word("quantity", words_of(kQuantities), 0)],
+  Match match{.quantity = fields.word("quantity", Quantity::total_parameters),
               .tolerance = fields.number("tolerance", 0.01, 0),
-              .rounding = kRoundings[fields.word("rounding", words_of(kRoundings), 0)],
+              .rounding = fields.word("rounding", Rounding::nearest),
               .free = read_free(fields)};
   const JsonTree& to = fields.required("to", "the name of a variant, or a number");
   if (to.is(Kind::text)) {
@@ -296,46 +288,6 @@ Sweep read_sweep(const std::string& json, const std::string& origin, const std::
   if (sweep.title.empty()) sweep.title = sweep.name;
   check_names(sweep);
   return sweep;
-}
-
-std::string word(Quantity quantity) {
-  switch (quantity) {
-    case Quantity::total_parameters:
-      return "total_parameters";
-    case Quantity::active_parameters:
-      return "active_parameters";
-    case Quantity::non_embedding_parameters:
-      return "non_embedding_parameters";
-    case Quantity::train_flops_per_token:
-      return "train_flops_per_token";
-    case Quantity::kv_bytes_per_token:
-      break;
-  }
-  return "kv_bytes_per_token";
-}
-
-std::string word(BudgetKind kind) {
-  switch (kind) {
-    case BudgetKind::tokens:
-      return "tokens";
-    case BudgetKind::flops:
-      return "flops";
-    case BudgetKind::seconds:
-      break;
-  }
-  return "seconds";
-}
-
-std::string word(Rounding rounding) {
-  switch (rounding) {
-    case Rounding::nearest:
-      return "nearest";
-    case Rounding::below:
-      return "below";
-    case Rounding::above:
-      break;
-  }
-  return "above";
 }
 
 }  // namespace strait::ablate

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/json_tree.h"
+#include "config/words.h"
 
 // A sweep as its file says it: a base config, variants of it, seeds and budgets, what to hold equal
 // and what to tune. Plain values; read_sweep.h fills them, expand.h makes configs of them.
@@ -25,6 +26,29 @@ enum class Quantity {
 enum class BudgetKind { tokens, flops, seconds };
 /// On which side of the target a solved variant may lie.
 enum class Rounding { nearest, below, above };
+
+}  // namespace strait::ablate
+
+namespace strait::config {
+
+template <>
+struct Words<ablate::Quantity> {
+  static constexpr std::array<std::string_view, 5> kList{
+      "total_parameters", "active_parameters", "non_embedding_parameters", "train_flops_per_token",
+      "kv_bytes_per_token"};
+};
+template <>
+struct Words<ablate::BudgetKind> {
+  static constexpr std::array<std::string_view, 3> kList{"tokens", "flops", "seconds"};
+};
+template <>
+struct Words<ablate::Rounding> {
+  static constexpr std::array<std::string_view, 3> kList{"nearest", "below", "above"};
+};
+
+}  // namespace strait::config
+
+namespace strait::ablate {
 
 /// A config key by its dotted path, with the value it takes.
 struct Assignment {
@@ -95,10 +119,7 @@ struct Sweep {
   std::string results = {};  // folder of finished cells that are taken as they are; empty: none
 };
 
-/// The word of a value in files: "total_parameters", "tokens", "below".
-std::string word(Quantity quantity);
-std::string word(BudgetKind kind);
-std::string word(Rounding rounding);
+using config::word;
 
 inline constexpr Quantity kQuantities[] = {
     Quantity::total_parameters, Quantity::active_parameters, Quantity::non_embedding_parameters,

@@ -20,7 +20,9 @@ JsonTree budgets_of(const Sweep& sweep) {
   JsonTree list = JsonTree::array();
   for (const Budget& budget : sweep.budgets) {
     JsonTree one = JsonTree::object();
-    one.set("name", budget.name).set("kind", word(budget.kind)).set("value", budget.value);
+    one.set("name", budget.name)
+        .set("kind", std::string(word(budget.kind)))
+        .set("value", budget.value);
     list.append(one);
   }
   return list;
@@ -39,11 +41,11 @@ JsonTree match_of(const Sweep& sweep, const std::vector<Entry>& entries) {
     free.append(JsonTree::object().set("key", key.path).set("multiple", key.multiple));
   }
   return JsonTree::object()
-      .set("quantity", word(match.quantity))
+      .set("quantity", std::string(word(match.quantity)))
       .set("target", target)
       .set("target_variant", match.variant.empty() ? JsonTree() : JsonTree(match.variant))
       .set("tolerance", match.tolerance)
-      .set("rounding", word(match.rounding))
+      .set("rounding", std::string(word(match.rounding)))
       .set("free", free);
 }
 
@@ -78,7 +80,8 @@ JsonTree variant_of(const Sweep& sweep, const Entry& entry, const Counts& baseli
   const Solved& solved = entry.solved;
   JsonTree advantage = JsonTree::object();
   for (const Quantity quantity : kQuantities) {
-    advantage.set(word(quantity), solved.counts.of(quantity) / baseline.of(quantity) - 1);
+    advantage.set(std::string(word(quantity)),
+                  solved.counts.of(quantity) / baseline.of(quantity) - 1);
   }
   return JsonTree::object()
       .set("name", solved.variant.spec.name)

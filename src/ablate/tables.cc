@@ -70,7 +70,7 @@ std::string variant_table(const Sweep& sweep, const std::vector<Entry>& entries)
   }
   std::string text = aligned(rows, 3);
   if (sweep.match) {
-    text += "matched: " + word(sweep.match->quantity) +
+    text += "matched: " + std::string(word(sweep.match->quantity)) +
             format(" within %g %%", 100 * sweep.match->tolerance) +
             (sweep.match->variant.empty() ? format(" of %.0f", sweep.match->target)
                                           : " of " + sweep.match->variant) +
