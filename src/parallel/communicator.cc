@@ -102,52 +102,45 @@ class Counted {
 
 }  // namespace
 
+template <class Move>
+void Communicator::around(const Stream& stream, const char* what, std::int64_t bytes,
+                          const Move& move) {
+  links_.ring |= stream.device == Device::plan;
+  Counted(*traffic_, what, bytes).run(stream, move);
+}
+
 void Communicator::all_reduce_sum(const Tensor& x, const Stream& stream, const char* what) {
   if (alone()) return;
-  links_.ring |= stream.device == Device::plan;
   // Each rank sends the slices of the others, and its own summed slice to each of them.
   const std::int64_t n = x.numel();
   const std::int64_t own = slice_begin(n, rank() + 1, size()) - slice_begin(n, rank(), size());
   const auto element = static_cast<std::int64_t>(kernels::size_of(x.dtype));
-  Counted(*traffic_, what, (n - own + own * (size() - 1)) * element).run(stream, [&] {
-    sum(x, stream);
-  });
+  around(stream, what, (n - own + own * (size() - 1)) * element, [&] { sum(x, stream); });
 }
 
 void Communicator::all_gather(ConstTensor part, const Tensor& whole, const Stream& stream,
                               const char* what) {
   if (alone()) return kernels::copy_on_device(whole.data, part.data, part.bytes(), stream);
-  links_.ring |= stream.device == Device::plan;
-  Counted(*traffic_, what, bytes_of(part) * (size() - 1)).run(stream, [&] {
-    gather(part, whole, stream);
-  });
+  around(stream, what, bytes_of(part) * (size() - 1), [&] { gather(part, whole, stream); });
 }
 
 void Communicator::reduce_scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream,
                                       const char* what) {
   if (alone()) return kernels::copy_on_device(part.data, whole.data, part.bytes(), stream);
-  links_.ring |= stream.device == Device::plan;
-  Counted(*traffic_, what, bytes_of(part) * (size() - 1)).run(stream, [&] {
-    scatter_sum(whole, part, stream);
-  });
+  around(stream, what, bytes_of(part) * (size() - 1), [&] { scatter_sum(whole, part, stream); });
 }
 
 void Communicator::sum_to_owners(std::span<const Owned> pieces, const Stream& stream,
                                  const char* what) {
   if (alone() || pieces.empty()) return;
-  links_.ring |= stream.device == Device::plan;
-  Counted(*traffic_, what, bytes_of(pieces, rank(), false)).run(stream, [&] {
-    sum_owned(pieces, stream);
-  });
+  around(stream, what, bytes_of(pieces, rank(), false), [&] { sum_owned(pieces, stream); });
 }
 
 void Communicator::share_from_owners(std::span<const Owned> pieces, const Stream& stream,
                                      const char* what) {
   if (alone() || pieces.empty()) return;
-  links_.ring |= stream.device == Device::plan;
-  Counted(*traffic_, what, bytes_of(pieces, rank(), true) * (size() - 1)).run(stream, [&] {
-    share_owned(pieces, stream);
-  });
+  around(stream, what, bytes_of(pieces, rank(), true) * (size() - 1),
+         [&] { share_owned(pieces, stream); });
 }
 
 void Communicator::exchange(std::span<const Message> sends, std::span<const Message> receives,

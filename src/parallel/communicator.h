@@ -83,6 +83,10 @@ class Communicator {
   const std::shared_ptr<Traffic>& shared_traffic() const { return traffic_; }
 
  private:
+  /// Counts what a collective around the ring sends, and moves it.
+  template <class Move>
+  void around(const Stream& stream, const char* what, std::int64_t bytes, const Move& move);
+
   std::shared_ptr<Traffic> traffic_;
   Links links_;
 };

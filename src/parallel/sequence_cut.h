@@ -48,6 +48,17 @@ struct RowStripes {
       : count(tensor_ranks > 1 && rows % (2 * tensor_ranks) == 0 ? 2 : 1),
         each(rows / (count * tensor_ranks)),
         ranks(tensor_ranks) {}
+  /// Of stripe i: its first row, its rows of `x`, which has a rank's, and those of `whole`, which
+  /// has all ranks'.
+  std::int64_t first(std::int64_t i) const { return i * each * ranks; }
+  template <class Rows>
+  Rows own(const Rows& x, std::int64_t i) const {
+    return x.slice(0, i * each, each);
+  }
+  template <class Rows>
+  Rows all(const Rows& whole, std::int64_t i) const {
+    return whole.slice(0, first(i), each * ranks);
+  }
   /// Where `row` is when the rows of all ranks lie one rank after the other.
   std::int64_t by_rank(std::int64_t row) const {
     const std::int64_t stripe = row / (each * ranks), inside = row % (each * ranks);

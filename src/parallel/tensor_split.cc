@@ -6,18 +6,16 @@ namespace {
 void gather(Communicator& group, const ConstTensor& x, const Tensor& whole, const Stream& stream,
             const char* what) {
   const RowStripes stripes(whole.shape[0], group.size());
-  const std::int64_t n = stripes.each, all = n * group.size();
   for (std::int64_t i = 0; i < stripes.count; ++i) {
-    group.all_gather(x.slice(0, i * n, n), whole.slice(0, i * all, all), stream, what);
+    group.all_gather(stripes.own(x, i), stripes.all(whole, i), stream, what);
   }
 }
 
 void sum(Communicator& group, const Tensor& terms, const Tensor& y, const Stream& stream,
          const char* what) {
   const RowStripes stripes(terms.shape[0], group.size());
-  const std::int64_t n = stripes.each, all = n * group.size();
   for (std::int64_t i = 0; i < stripes.count; ++i) {
-    group.reduce_scatter_sum(terms.slice(0, i * all, all), y.slice(0, i * n, n), stream, what);
+    group.reduce_scatter_sum(stripes.all(terms, i), stripes.own(y, i), stream, what);
   }
 }
 

@@ -43,17 +43,16 @@ ConstTensor with_whole_rows(Ctx& ctx, ConstTensor x, const Each& each) {
   }
   const Tensor whole = taller(ctx, x, group.size());
   const RowStripes stripes(whole.shape[0], group.size());
-  const std::int64_t n = stripes.each, all = n * group.size();
   const auto gather = [&](std::int64_t i) {
     beside(ctx, [&](const Stream& stream) {
-      group.all_gather(x.slice(0, i * n, n), whole.slice(0, i * all, all), stream, "tp rows");
+      group.all_gather(stripes.own(x, i), stripes.all(whole, i), stream, "tp rows");
     });
   };
   gather(0);
   for (std::int64_t i = 0; i < stripes.count; ++i) {
     await_beside(ctx);
     if (i + 1 < stripes.count) gather(i + 1);
-    each(whole.slice(0, i * all, all), i * all);
+    each(stripes.all(whole, i), stripes.first(i));
   }
   return whole;
 }
@@ -66,12 +65,11 @@ void with_summed_rows(Ctx& ctx, const Tensor& y, const Each& each) {
   if (group.alone()) return each(y, 0);
   const Tensor terms = taller(ctx, y, group.size());
   const RowStripes stripes(terms.shape[0], group.size());
-  const std::int64_t n = stripes.each, all = n * group.size();
   for (std::int64_t i = 0; i < stripes.count; ++i) {
-    const Tensor part = terms.slice(0, i * all, all);
-    each(part, i * all);
+    const Tensor part = stripes.all(terms, i);
+    each(part, stripes.first(i));
     beside(ctx, [&](const Stream& stream) {
-      group.reduce_scatter_sum(part, y.slice(0, i * n, n), stream, "tp sums");
+      group.reduce_scatter_sum(part, stripes.own(y, i), stream, "tp sums");
     });
   }
   await_beside(ctx);
