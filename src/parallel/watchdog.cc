@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/exit_code.h"
+#include "parallel/missing_rank.h"
 
 namespace strait::parallel {
 namespace {
@@ -34,6 +35,11 @@ struct Slot {
     finished = sign.finished;
     std::memcpy(what, sign.what, sizeof what);
     beat = sign.beat;
+  }
+  Sign read() const {
+    Sign sign{.beat = beat, .step = step, .call = call, .waiting = waiting, .finished = finished};
+    std::memcpy(sign.what, what, sizeof what);
+    return sign;
   }
 };
 
@@ -87,6 +93,24 @@ struct Watchdog::Board {
     seen.assign(hosts.size(), Clock::now());
   }
   ~Board() { ::munmap(slots, sizeof(Slot) * hosts.size()); }
+  /// All ranks as they show themselves at `now`; a beat that is new counts from there.
+  std::vector<RankView> views(Clock::time_point now) {
+    std::vector<RankView> found(hosts.size());
+    for (std::size_t rank = 0; rank < hosts.size(); ++rank) {
+      RankView& view = found[rank];
+      view.sign = slots[rank].read();
+      view.here = hosts[rank] == host;
+      const auto process = static_cast<pid_t>(slots[rank].process.load());
+      view.ended = process > 0 && ::kill(process, 0) != 0 && errno == ESRCH;
+      if (view.sign.beat != beats[rank]) {
+        beats[rank] = view.sign.beat;
+        seen[rank] = now;
+      }
+      view.silent = now - seen[rank];
+    }
+    return found;
+  }
+
   Board(const Board&) = delete;
   Board& operator=(const Board&) = delete;
 };
@@ -141,26 +165,12 @@ std::string Watchdog::of_rank(int rank) const {
 std::string Watchdog::verdict() const {
   const auto now = Clock::now();
   const Traffic::Call own = traffic_.last();
-  const bool overdue = own.waiting && now - own.since > limit_;
-  std::string behind;
-  for (int rank = 0; rank < static_cast<int>(board_->hosts.size()); ++rank) {
-    const Slot& slot = board_->slots[rank];
-    const bool here = board_->hosts[rank] == board_->host;
-    // Of other hosts nothing may have been heard: not every network lets datagrams through.
-    if (rank == rank_ || slot.finished || (!here && slot.beat == 0)) continue;
-    const auto process = static_cast<pid_t>(slot.process.load());
-    if (process > 0 && ::kill(process, 0) != 0 && errno == ESRCH) return of_rank(rank) + " ended";
-    if (slot.beat != board_->beats[rank]) {
-      board_->beats[rank] = slot.beat;
-      board_->seen[rank] = now;
-    } else if (now - board_->seen[rank] > limit_ && (here || own.waiting)) {
-      return of_rank(rank) + " gives no sign of life";
-    }
-    if (overdue && !slot.waiting) behind += (behind.empty() ? "" : ", ") + of_rank(rank);
-  }
-  if (!overdue) return "";
-  const std::string others = behind.empty() ? "a rank of another host" : behind;
-  return others + " does not come to where others wait";
+  const std::optional<MissingRanks> missing = find_missing(
+      board_->views(now), rank_, own.waiting ? Seconds(now - own.since) : Seconds(0), limit_);
+  if (!missing) return "";
+  std::string text;
+  for (const int rank : missing->ranks) text += (text.empty() ? "" : ", ") + of_rank(rank);
+  return (text.empty() ? "a rank of another host" : text) + " " + missing->why;
 }
 
 void Watchdog::watch() {
