@@ -35,19 +35,13 @@ std::int64_t earliest(const std::vector<RankView>& ranks, int own) {
 std::optional<MissingRanks> find_missing(const std::vector<RankView>& ranks, int own,
                                          std::chrono::duration<double> waited,
                                          std::chrono::duration<double> limit) {
-  const auto first = [&](const Test& passes) {
-    const std::vector<int> found = select(ranks, own, passes);
-    return found.empty() ? found : std::vector<int>{found.front()};
-  };
-  if (const auto ended = first([](const RankView& r) { return r.ended; }); !ended.empty()) {
-    return MissingRanks{ended, "ended"};
-  }
+  const std::vector<int> ended = select(ranks, own, [](const RankView& r) { return r.ended; });
+  if (!ended.empty()) return MissingRanks{ended, "ended"};
   const bool waits = waited.count() > 0, overdue = waited > limit;
   const auto patience = overdue ? limit / 2 : limit;
-  const Test silent = [&](const RankView& r) { return r.silent > patience && (r.here || waits); };
-  if (const auto found = first(silent); !found.empty()) {
-    return MissingRanks{found, "gives no sign of life"};
-  }
+  const std::vector<int> silent = select(
+      ranks, own, [&](const RankView& r) { return r.silent > patience && (r.here || waits); });
+  if (!silent.empty()) return MissingRanks{silent, "gives no sign of life"};
   if (!overdue) return std::nullopt;
   std::vector<int> behind = select(ranks, own, [](const RankView& r) { return !r.sign.waiting; });
   if (const std::int64_t call = earliest(ranks, own);

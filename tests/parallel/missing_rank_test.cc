@@ -43,6 +43,7 @@ TEST(MissingRank, OneWhoseProcessIsGoneIsMissedAtOnce) {
   gone.ended = true;
   EXPECT_EQ(found({works_after(9), waits_in(9), gone}, kOutside), "2 ended");
   EXPECT_EQ(found({works_after(9), waits_in(9, 26), gone}, kOutside), "2 ended");
+  EXPECT_EQ(found({works_after(9), gone, gone}, kOutside), "1 2 ended");
   gone.sign.finished = true;
   EXPECT_EQ(found({works_after(9), waits_in(9), gone}, kOutside), "");
 }
