@@ -98,7 +98,8 @@ Residual Block::forward_inside(Ctx& ctx, Tensor delta) {
   const Tensor a = arena.take(delta.dtype, {delta.shape[0], delta.shape[1]});
   attention_half(ctx, a);
   const std::size_t mark = ctx.saved.mark();
-  const bool kept = ctx.pass == Pass::recompute || recompute_ == Recompute::none;
+  const bool kept =
+      ctx.pass == Pass::recompute || (ctx.pass == Pass::train && recompute_ == Recompute::none);
   if (scales_ && kept) delta = ctx.saved.take(delta.dtype, {delta.shape[0], delta.shape[1]});
   const Residual out = ffn_half(ctx, delta);
   if (recompute_ == Recompute::ffn && ctx.pass == Pass::train) ctx.saved.release(mark);

@@ -51,6 +51,19 @@ class BlockCheck {
     return all;
   }
 
+  /// An evaluation frees all that it took: what it hands on must be in the caller's memory.
+  void expect_evaluation_outlives_its_memory() {
+    layers::Ctx& ctx = harness_.ctx();
+    const std::size_t before = ctx.saved.mark();
+    ctx.pass = layers::Pass::eval;
+    const layers::Residual out = forward();
+    ctx.pass = layers::Pass::train;
+    EXPECT_EQ(ctx.saved.mark(), before);
+    EXPECT_EQ(out.h.data, carry_.data);
+    EXPECT_EQ(out.delta.data, delta_out_.data);
+    EXPECT_FALSE(out.experts.rows.defined());
+  }
+
  private:
   layers::Residual forward() {
     harness_.ctx().state.release(0);
@@ -149,6 +162,20 @@ TEST(Block, ScaledSumsUnderEveryRecomputePolicy) {
       config::Model model = with_attention(moe ? AttentionKind::ccgqa : AttentionKind::gqa);
       model.residual_scale = true;
       BlockCheck(moe ? with_experts(model, kExperts) : model, recompute, true).run();
+    }
+  }
+}
+
+TEST(Block, EvaluationOutlivesItsMemory) {
+  for (const Recompute recompute : {Recompute::none, Recompute::ffn, Recompute::block}) {
+    for (const bool moe : {false, true}) {
+      for (const bool scaled : {false, true}) {
+        SCOPED_TRACE(testing::Message() << static_cast<int>(recompute) << moe << scaled);
+        config::Model model = with_attention(AttentionKind::gqa);
+        model.residual_scale = scaled;
+        BlockCheck(moe ? with_experts(model, kExperts) : model, recompute, false)
+            .expect_evaluation_outlives_its_memory();
+      }
     }
   }
 }
