@@ -169,6 +169,8 @@ std::vector<Case> hopper_cases() {
     add("many_tiles", causal(std::vector<std::int64_t>(16, 70)), 32, 8);
     add("documents", causal({150, 1, 2, 300, 1, 129, 64, 5, 256, 128}), 4, 2);
     add("documents_of_one", causal(std::vector<std::int64_t>(200, 1)), 2, 1);
+    // More tiles of 64 queries than the preparation plans: a launch of its own does, beside it.
+    add("many_documents", causal(std::vector<std::int64_t>(70, 33)), 2, 1);
     for (const std::int64_t window : {1, 63, 64, 65, 128, 129}) {
       add(numbered("window", window), causal({400, 140}, window), 2, 1);
     }
