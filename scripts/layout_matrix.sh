@@ -5,12 +5,20 @@
 #   scripts/layout_matrix.sh BUILD cuda     all of 2 and 4 ranks that share one GPU, in bf16, four
 #                                           configs beside each other
 #
-# Exit 0: all agree; 1: a layout differs or failed.
+# Exit 0: all agree; 1: a layout differs or failed; 2: BUILD has no layout_check, or bad use.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/mpi_env.sh
 build=${1:-build}
 device=${2:-cpu}
+if [[ $device != cpu && $device != cuda ]]; then
+  echo "layout_matrix: unknown device '$device'; expected cuda or nothing" >&2
+  exit 2
+fi
+if [[ ! -x $build/tests/layout_check ]]; then
+  echo "layout_matrix: no $build/tests/layout_check; build its target, layout_check, first" >&2
+  exit 2
+fi
 
 if [[ $device == cuda ]]; then
   at_once=4

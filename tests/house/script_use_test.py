@@ -10,6 +10,8 @@ MISUSED = (
     ("scripts/test.sh", "--preset"),
     ("scripts/test.sh", "--bogus"),
     ("scripts/build.sh", "nosuch"),
+    ("scripts/layout_matrix.sh", "nosuch"),
+    ("scripts/layout_matrix.sh", "build", "nosuch"),
     ("scripts/install_deps.sh", "--bogus"),
     ("scripts/prepare_corpus.sh",),
     ("scripts/count_tests.py",),
