@@ -151,7 +151,7 @@ def launches_of(steps, benches):
                 (op["flops_each"], op["bytes_each"], op["seconds"] / op["launches"]))
     in_steps = set(launches)
     for row in (row for bench in benches for row in bench["ops"]):
-        op = row["op"].split(" ")[0]
+        op = re.match(r"\w+", row["op"])[0]  # "Copy of columns", "ResidualScaleFwd, f32 stream"
         if op not in in_steps:
             launches.setdefault(op, []).append(
                 (row.get("flops", 0), row["bytes"], 1e-6 * row["us"]))

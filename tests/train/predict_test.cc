@@ -184,6 +184,12 @@ TEST(Predict, TakesTheRatesOfTheKernelsThatRun) {
   EXPECT_GT(seconds(odd, slow).core, 5 * seconds(odd, rates).core);
 }
 
+TEST(Predict, FindsTheRatesOfScaledSums) {
+  const train::Prediction p =
+      predict("tiny_zaya.json", {"precision.compute=bf16"}, 1, measured_rates());
+  EXPECT_EQ(p.without_rate.find("ResidualScale"), std::string::npos) << p.without_rate;
+}
+
 TEST(Predict, NamesTheDeviceOfTheLinks) {
   const auto p = predict("bench/dense_mha", {"parallel.tp=2"}, 2, measured_rates());
   EXPECT_EQ(p.link_device, "2 x NVIDIA H200");
