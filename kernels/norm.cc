@@ -22,6 +22,8 @@ void check_scales(const Checker& c, const RmsNormFwd& op) {
     c.wide_dtype(field, vector, op.y.dtype);
     c.disjoint("sum", op.sum, field, vector);
   }
+  c.dtype("scales.x_bias", scales.x_bias, scales.x_scale.dtype);
+  c.dtype("scales.delta_bias", scales.delta_bias, scales.delta_scale.dtype);
   c.that(!scaled || op.delta.defined(), "scales: expected a delta; there is no sum without");
 }
 

@@ -108,6 +108,20 @@ TEST(RmsNorm, RejectsScalesThatAreNotWhole) {
   expect_rejected(op, "scales: expected a delta");
 }
 
+TEST(RmsNorm, RejectsBiasesOfOtherDtypesThanTheirScales) {
+  Buffers b;
+  const Norm n(b, DType::bf16, 3, 5);
+  const Tensor narrow = b.zeros(DType::bf16, {5}), wide = b.zeros(DType::f32, {5});
+  RmsNormFwd op = n.residual();
+  op.rstd = b.zeros(DType::f32, {3});
+  op.scales = {wide, wide, narrow, narrow};
+  check(op);
+  op.scales = {narrow, wide, narrow, narrow};
+  expect_rejected(op, "scales.x_bias: expected dtype bf16");
+  op.scales = {narrow, narrow, wide, narrow};
+  expect_rejected(op, "scales.delta_bias: expected dtype f32");
+}
+
 TEST(RmsNorm, SumMayAliasEitherTerm) {
   Buffers b;
   const Norm n(b, DType::f32, 4, 37);
