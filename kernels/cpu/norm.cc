@@ -34,13 +34,7 @@ std::vector<T> combined_row(const ExpertRows& experts, std::int64_t t, const T* 
                             std::int64_t width) {
   std::vector<T> sum(width);
   if (delta) std::copy(delta, delta + width, sum.begin());
-  const std::int64_t chosen = experts.row_of.shape[1];
-  for (std::int64_t choice = t * chosen; choice < (t + 1) * chosen; ++choice) {
-    const T weight = experts.weight.as<T>()[choice];
-    const T* row =
-        experts.rows.as<T>() + experts.row_of.as<std::int32_t>()[choice] * experts.rows.stride[0];
-    for (std::int64_t i = 0; i < width; ++i) sum[i] += weight * row[i];
-  }
+  add_expert_rows(experts.rows, experts.row_of, experts.weight, t, sum.data());
   return sum;
 }
 

@@ -12,10 +12,7 @@ namespace {
 
 template <class Real>
 void combine(const MoeCombineFwd& op) {
-  const std::int64_t tokens = op.row_of.shape[0], chosen = op.row_of.shape[1];
-  const std::int64_t width = op.x.shape[1];
-  const auto* row_of = op.row_of.as<std::int32_t>();
-  const auto* weight = op.weight.defined() ? op.weight.as<Real>() : nullptr;
+  const std::int64_t tokens = op.row_of.shape[0], width = op.x.shape[1];
 #pragma omp parallel for schedule(static) if (op.x.numel() > kParallelGrain)
   for (std::int64_t t = 0; t < tokens; ++t) {
     Real* y = op.y.as<Real>() + t * op.y.stride[0];
@@ -24,11 +21,7 @@ void combine(const MoeCombineFwd& op) {
     } else if (op.base.data != op.y.data) {
       std::copy_n(op.base.as<Real>() + t * op.base.stride[0], width, y);
     }
-    for (std::int64_t k = 0; k < chosen; ++k) {
-      const Real* x = op.x.as<Real>() + row_of[t * chosen + k] * op.x.stride[0];
-      const Real w = weight ? weight[t * chosen + k] : Real(1);
-      for (std::int64_t d = 0; d < width; ++d) y[d] += w * x[d];
-    }
+    add_expert_rows(op.x, op.row_of, op.weight, t, y);
   }
 }
 

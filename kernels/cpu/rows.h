@@ -38,6 +38,18 @@ void for_each_span(const ConstTensor& shape_of, bool flat, Body&& body) {
   }
 }
 
+/// y += sum_k weight[t,k] rows[row_of[t,k]], k in order; absent weight means 1.
+template <class T>
+void add_expert_rows(const ConstTensor& rows, const ConstTensor& row_of, const ConstTensor& weight,
+                     std::int64_t t, T* y) {
+  const std::int64_t chosen = row_of.shape[1], width = rows.shape[1];
+  for (std::int64_t choice = t * chosen; choice < (t + 1) * chosen; ++choice) {
+    const T* row = rows.as<T>() + row_of.as<std::int32_t>()[choice] * rows.stride[0];
+    const T w = weight.defined() ? weight.as<T>()[choice] : T(1);
+    for (std::int64_t i = 0; i < width; ++i) y[i] += w * row[i];
+  }
+}
+
 /// Sums of a row-parallel loop into one vector of `width`: the rows are cut into at most kBlocks
 /// runs by their count alone, each run sums into its own copy, and the copies are added in order.
 template <class T>
