@@ -54,4 +54,22 @@ struct Ctx {
   GradSync* sync = nullptr;  // in a step: learns where the model is
 };
 
+/// The arenas of a Ctx and, for what comes from outside, `inputs`.
+struct Arenas {
+  core::Arena saved{"activations"}, scratch{"scratch"}, state{"step state"}, inputs{"inputs"};
+
+  /// A context that plans in them; the same one serves once they and its stream are real.
+  Ctx ctx(Groups& groups) {
+    return {.stream = {.device = Device::plan},
+            .groups = groups,
+            .saved = saved,
+            .scratch = scratch,
+            .state = state};
+  }
+  /// Ends planning.
+  void allocate(Device device) {
+    for (core::Arena* arena : {&saved, &scratch, &state, &inputs}) arena->allocate(device);
+  }
+};
+
 }  // namespace strait::parallel

@@ -24,6 +24,13 @@ Spans Spans::block(std::int64_t i) const {
   return {row(k_begin), row(k_end)};
 }
 
+MaskRule MaskRule::of(const config::Attention& attention) {
+  return {.causal = attention.causal,
+          .window = attention.window,
+          .sliding_window = attention.sliding.window,
+          .positions_from_document = attention.rope.positions == config::RopePositions::document};
+}
+
 SequenceShard::SequenceShard(const MaskRule& rule, std::int64_t max_sequences,
                              const SequenceCut& cut)
     : rule_(rule), max_sequences_(max_sequences), cut_(cut) {

@@ -47,6 +47,8 @@ struct MaskRule {
   std::int64_t window = 0;              // own token included; 0: no window
   std::int64_t sliding_window = 0;      // of the sliding layers; 0: there are none
   bool positions_from_document = true;  // else from the sequence start
+
+  static MaskRule of(const config::Attention& attention);
 };
 
 /// Turns samples into the TokenBatch of a rank: the only code, with SequenceCut, that knows where

@@ -14,12 +14,6 @@ namespace {
 constexpr std::int64_t kChunk = 512;  // tokens of one pass over a prompt
 constexpr std::int64_t kRows = 6;
 
-core::ParamDtypes dtypes_of(const config::Config& config) {
-  const DType weight = compute_dtype(config.precision.compute);
-  const DType stat = kernels::stat_dtype(weight);
-  return {.weight = weight, .grad = stat, .state = stat, .training = false};
-}
-
 std::vector<double> to_doubles(const Tensor& rows, const Stream& stream) {
   std::vector<char> host(rows.bytes());
   kernels::copy_to_host(host.data(), rows.data, host.size(), stream);
@@ -38,26 +32,17 @@ Decoder::Decoder(const config::Config& config, std::int64_t capacity, Device dev
     : config_(config),
       capacity_(capacity),
       chunk_(std::min(capacity, kChunk)),
-      table_(dtypes_of(config)),
-      model_({.model = config_.model,
-              .mesh = mesh_,
-              .table = table_,
-              .wide_residual = config.precision.residual == config::ResidualStream::f32},
-             config::Recompute::none),
-      ctx_{.stream = {.device = Device::plan},
-           .groups = groups_,
-           .saved = saved_,
-           .scratch = scratch_,
-           .state = state_} {
+      table_(param_dtypes(config, false)),
+      model_(build_of(config_, mesh_, table_), config::Recompute::none),
+      ctx_(arenas_.ctx(groups_)) {
   ctx_.cache = &cache_;
   table_.allocate(Device::plan);
   plan();
   stream_ = kernels::OwnedStream(device);
   ctx_.stream = stream_.get();
   table_.allocate(device);
-  for (core::Arena* arena : {&saved_, &scratch_, &state_, &inputs_, &cache_.memory}) {
-    arena->allocate(device);
-  }
+  arenas_.allocate(device);
+  cache_.memory.allocate(device);
   bind();
   restart();
 }
@@ -72,10 +57,10 @@ void Decoder::plan() {
 void Decoder::bind() {
   cache_.layers.clear();
   cache_.capacity = capacity_;
-  rows_ = inputs_.take(DType::i32, {kRows, chunk_});
-  cache_.positions = inputs_.take(DType::i32, {capacity_});
+  rows_ = arenas_.inputs.take(DType::i32, {kRows, chunk_});
+  cache_.positions = arenas_.inputs.take(DType::i32, {capacity_});
   host_.assign(static_cast<std::size_t>(kRows * chunk_), 0);
-  state_.release(0);
+  arenas_.state.release(0);
 }
 
 void Decoder::restart() {

@@ -46,10 +46,7 @@ class Decoder {
   core::ParamTable table_;
   model::Transformer model_;
   parallel::DecodeCache cache_;
-  core::Arena saved_{"activations"};
-  core::Arena scratch_{"scratch"};
-  core::Arena state_{"step state"};
-  core::Arena inputs_{"inputs"};
+  parallel::Arenas arenas_;
   Tensor rows_;  // [6, chunk] i32: ids, labels, places in the text, first key of each kind, last
   std::vector<std::int32_t> host_;
   parallel::TokenBatch batch_;

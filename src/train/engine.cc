@@ -3,27 +3,6 @@
 #include "parallel/key_exchange.h"
 
 namespace strait::train {
-namespace {
-
-parallel::MaskRule mask_rule(const config::Config& config) {
-  const config::Attention& attention = config.model.attention;
-  return {.causal = attention.causal,
-          .window = attention.window,
-          .sliding_window = attention.sliding.window,
-          .positions_from_document = attention.rope.positions == config::RopePositions::document};
-}
-
-/// Gradients and optimizer states beside weights of the compute dtype.
-core::ParamDtypes param_dtypes(const config::Config& config) {
-  const config::Precision& precision = config.precision;
-  const DType weight = compute_dtype(precision.compute), stat = kernels::stat_dtype(weight);
-  return {.weight = weight,
-          .grad = precision.gradients == config::Storage::bf16 ? DType::bf16 : stat,
-          .state = precision.states == config::Storage::bf16 ? DType::bf16 : stat,
-          .matrix_adam_v = config.optim.kind == config::OptimKind::adamw};
-}
-
-}  // namespace
 
 DType compute_dtype(config::Compute compute) {
   switch (compute) {
@@ -35,6 +14,24 @@ DType compute_dtype(config::Compute compute) {
       return DType::bf16;
   }
   return DType::f32;
+}
+
+core::ParamDtypes param_dtypes(const config::Config& config, bool training) {
+  const config::Precision& precision = config.precision;
+  const DType weight = compute_dtype(precision.compute), stat = kernels::stat_dtype(weight);
+  return {.weight = weight,
+          .grad = precision.gradients == config::Storage::bf16 ? DType::bf16 : stat,
+          .state = precision.states == config::Storage::bf16 ? DType::bf16 : stat,
+          .matrix_adam_v = config.optim.kind == config::OptimKind::adamw,
+          .training = training};
+}
+
+layers::Build build_of(const config::Config& config, const parallel::Mesh& mesh,
+                       core::ParamTable& table) {
+  return {.model = config.model,
+          .mesh = mesh,
+          .table = table,
+          .wide_residual = config.precision.residual == config::ResidualStream::f32};
 }
 
 bool exchanges_by_ring(const config::Config& config) {
@@ -57,32 +54,25 @@ bool exchanges_by_ring(const config::Config& config) {
 Engine::Engine(const config::Config& config, const parallel::Mesh& mesh, parallel::Groups& groups)
     : config_(config),
       mesh_(mesh),
-      table_(param_dtypes(config), {.dp = mesh.dp,
-                                    .dp_rank = mesh.dp_rank,
-                                    .edp = mesh.edp(),
-                                    .edp_rank = mesh.dp_rank / mesh.ep}),
-      model_({.model = config_.model,
-              .mesh = mesh_,
-              .table = table_,
-              .wide_residual = config.precision.residual == config::ResidualStream::f32},
-             config.train.recompute),
-      shard_(mask_rule(config), config.train.micro_batch,
+      table_(param_dtypes(config, true), {.dp = mesh.dp,
+                                          .dp_rank = mesh.dp_rank,
+                                          .edp = mesh.edp(),
+                                          .edp_rank = mesh.dp_rank / mesh.ep}),
+      model_(build_of(config_, mesh_, table_), config.train.recompute),
+      shard_(parallel::MaskRule::of(config.model.attention), config.train.micro_batch,
              {config.data.seq_len, mesh_, exchanges_by_ring(config)}),
-      ctx_{.stream = {.device = Device::plan},
-           .groups = groups,
-           .saved = saved_,
-           .scratch = scratch_,
-           .state = state_} {
+      ctx_(arenas_.ctx(groups)) {
   table_.allocate(Device::plan);
   bind();
 }
 
 void Engine::bind() {
-  shard_.bind(inputs_);
-  values_ = inputs_.take(DType::f64, {7});
-  staging_ = inputs_.take(DType::i32, {2, shard_.block_elements()});
-  ctx_.clock.bind(inputs_);
-  ctx_.groups.traffic().clock().bind(inputs_);
+  core::Arena& inputs = arenas_.inputs;
+  shard_.bind(inputs);
+  values_ = inputs.take(DType::f64, {7});
+  staging_ = inputs.take(DType::i32, {2, shard_.block_elements()});
+  ctx_.clock.bind(inputs);
+  ctx_.groups.traffic().clock().bind(inputs);
   ctx_.scale = {.per_token = values_.slice(0, 0, 1),
                 .per_sequence = 1.0 / static_cast<double>(config_.train.batch_size)};
 }
@@ -97,13 +87,13 @@ void Engine::allocate(Device device) {
     ctx_.lane = lane_.get();
   }
   table_.allocate(device);
-  for (core::Arena* arena : {&saved_, &scratch_, &state_, &inputs_}) arena->allocate(device);
+  arenas_.allocate(device);
   bind();
   table_.initialise(static_cast<std::uint64_t>(config_.run.seed), ctx_.stream);
 }
 
 std::vector<const core::Arena*> Engine::arenas() const {
-  return {&saved_, &scratch_, &state_, &inputs_};
+  return {&arenas_.saved, &arenas_.scratch, &arenas_.state, &arenas_.inputs};
 }
 
 std::int64_t Engine::micro_batches() const {

@@ -53,10 +53,7 @@ class Engine {
   core::ParamTable table_;
   model::Transformer model_;
   parallel::SequenceShard shard_;
-  core::Arena saved_{"activations"};
-  core::Arena scratch_{"scratch"};
-  core::Arena state_{"step state"};
-  core::Arena inputs_{"inputs"};
+  parallel::Arenas arenas_;
   Tensor values_;
   Tensor staging_;
   kernels::OwnedStream stream_{Device::plan};
@@ -69,5 +66,12 @@ bool exchanges_by_ring(const config::Config& config);
 
 /// The compute dtype that precision.compute names.
 DType compute_dtype(config::Compute compute);
+
+/// The dtypes of weights and, for training, of gradients and optimizer states.
+core::ParamDtypes param_dtypes(const config::Config& config, bool training);
+
+/// What the layers of a config's model are made from.
+layers::Build build_of(const config::Config& config, const parallel::Mesh& mesh,
+                       core::ParamTable& table);
 
 }  // namespace strait::train

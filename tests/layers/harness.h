@@ -54,8 +54,10 @@ class Harness {
       : model_(model),
         table_(dtype),
         doc_pos_(document_positions(documents)),
-        shard_(rule(model.attention), static_cast<std::int64_t>(documents.size()),
+        shard_(parallel::MaskRule::of(model.attention), static_cast<std::int64_t>(documents.size()),
                sequence_length(documents)) {
+    ctx_.pass = layers::Pass::train;
+    ctx_.scale = {.per_token = Tensor(&per_token_, DType::f64, {1}), .per_sequence = 0.5};
     for (std::size_t t = 0; t < doc_pos_.size(); ++t) {
       const auto vocab = static_cast<std::uint64_t>(std::max<std::int64_t>(model.vocab_size, 2));
       ids_.push_back(static_cast<std::int32_t>((7 * t + t / 3) % vocab));
@@ -68,15 +70,13 @@ class Harness {
   /// Runs `plan` on a planning context, allocates what it took, draws the weights.
   void allocate(const std::function<void()>& plan, Device device = Device::cpu) {
     table_.allocate(Device::plan);
-    shard_.bind(inputs_);
+    shard_.bind(arenas_.inputs);
     ctx_.tokens = &shard_.load(ids_, labels_, doc_pos_, ctx_.stream);
     plan();
     ctx_.stream.device = device;
     table_.allocate(device);
-    for (core::Arena* arena : {&saved_, &scratch_, &state_, &inputs_}) {
-      arena->allocate(device);
-    }
-    shard_.bind(inputs_);
+    arenas_.allocate(device);
+    shard_.bind(arenas_.inputs);
     ctx_.tokens = &shard_.load(ids_, labels_, doc_pos_, ctx_.stream);
     if (device == Device::cpu) randomise(table_);  // elsewhere the caller writes the weights
   }
@@ -102,13 +102,6 @@ class Harness {
   std::int64_t tokens() const { return static_cast<std::int64_t>(doc_pos_.size()); }
 
  private:
-  static parallel::MaskRule rule(const config::Attention& attention) {
-    return {.causal = attention.causal,
-            .window = attention.window,
-            .sliding_window = attention.sliding.window,
-            .positions_from_document = attention.rope.positions == config::RopePositions::document};
-  }
-
   config::Model model_;
   parallel::Mesh mesh_;
   parallel::Groups groups_;
@@ -116,15 +109,8 @@ class Harness {
   std::vector<std::int32_t> ids_, labels_, doc_pos_;
   parallel::SequenceShard shard_;
   double per_token_ = 0.25;
-  core::Arena saved_{"activations"}, scratch_{"scratch"}, state_{"step state"}, inputs_{"inputs"};
-  layers::Ctx ctx_{
-      .stream = {.device = Device::plan},
-      .groups = groups_,
-      .saved = saved_,
-      .scratch = scratch_,
-      .state = state_,
-      .pass = layers::Pass::train,
-      .scale = {.per_token = Tensor(&per_token_, DType::f64, {1}), .per_sequence = 0.5}};
+  parallel::Arenas arenas_;
+  layers::Ctx ctx_ = arenas_.ctx(groups_);
 };
 
 }  // namespace strait::test

@@ -54,8 +54,9 @@ class Rig {
         table_({.weight = DType::bf16, .grad = DType::f32, .state = DType::f32}),
         shard_({.causal = row.causal}, row.documents, row.length),
         layer_(layers::make_attention({.model = model_, .mesh = mesh_, .table = table_}, "attn")) {
+    ctx_.pass = layers::Pass::train;
     table_.allocate(Device::plan);
-    shard_.bind(inputs_);
+    shard_.bind(arenas_.inputs);
     ctx_.stream.observer = observer;
     ctx_.tokens = &shard_.blank();
     core::Arena planned("planned");
@@ -69,8 +70,8 @@ class Rig {
   void allocate(const Row& row, const Stream& stream) {
     ctx_.stream = stream;
     table_.allocate(stream.device);
-    for (core::Arena* arena : {&saved_, &scratch_, &inputs_}) arena->allocate(stream.device);
-    shard_.bind(inputs_);
+    arenas_.allocate(stream.device);
+    shard_.bind(arenas_.inputs);
     load_tokens(row);
     table_.initialise(1, stream);
     Pool& pool = empty_pool(stream);
@@ -81,7 +82,7 @@ class Rig {
   }
 
   void forward() {
-    saved_.release(0);
+    arenas_.saved.release(0);
     layer_->forward(ctx_, x_, y_);
   }
   void backward() {
@@ -105,13 +106,8 @@ class Rig {
   core::ParamTable table_;
   parallel::SequenceShard shard_;
   std::unique_ptr<layers::Layer> layer_;
-  core::Arena saved_{"activations"}, scratch_{"scratch"}, state_{"step state"}, inputs_{"inputs"};
-  layers::Ctx ctx_{.stream = {.device = Device::plan},
-                   .groups = groups_,
-                   .saved = saved_,
-                   .scratch = scratch_,
-                   .state = state_,
-                   .pass = layers::Pass::train};
+  parallel::Arenas arenas_;
+  layers::Ctx ctx_ = arenas_.ctx(groups_);
   Tensor x_, y_, dy_, dx_;  // [T, D]
 };
 
