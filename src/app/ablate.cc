@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <filesystem>
 
 #include "ablate/machine.h"
@@ -21,95 +20,62 @@ namespace fs = std::filesystem;
 
 struct Request {
   config::Source source;
-  std::string size, out, results, gpus, report_only;
+  std::string size, out, results, gpus, report, report_only;
   ablate::RunOptions run;
   double flops_per_second = 0;
-  bool reports = true;
+  bool no_report = false;
   bool dry_run = false;
-  bool help = false;
 };
 
 std::vector<app::Option> place_options(Request& request) {
-  return {{.name = "--out",
-           .value = "DIR",
-           .help = "folder of the sweep (ablations/<name>_<size>); started again it goes on there",
-           .take = [&](const std::string& v) { request.out = v; }},
-          {.name = "--results",
-           .value = "DIR",
-           .help = "finished cells that are taken from here instead of run (data/results/<name>)",
-           .take = [&](const std::string& v) { request.results = v; }},
-          {.name = "--publish",
-           .help = "copy finished cells, made slim, to the folder of results",
-           .take = [&](const std::string&) { request.run.publish = true; }},
-          {.name = "--report",
-           .value = "COMMAND",
-           .help = "started at the end with the folder (scripts/ablation_report.py)",
-           .take = [&](const std::string& v) { request.run.report = {v}; }},
-          {.name = "--no-report",
-           .help = "end with the last cell",
-           .take = [&](const std::string&) { request.reports = false; }},
-          {.name = "--report-only",
-           .value = "DIR",
-           .help = "report again on the folder of a sweep, as far as it is",
-           .take = [&](const std::string& v) { request.report_only = v; }},
-          {.name = "--train",
-           .value = "PROGRAM",
-           .help = "that runs a cell (train, beside this program)",
-           .take = [&](const std::string& v) { request.run.train = v; }}};
+  return {
+      app::text("--out", "DIR",
+                "folder of the sweep (ablations/<name>_<size>); started again it goes on there",
+                request.out),
+      app::text("--results", "DIR",
+                "finished cells that are taken from here instead of run (data/results/<name>)",
+                request.results),
+      app::flag("--publish", "copy finished cells, made slim, to the folder of results",
+                request.run.publish),
+      app::text("--report", "COMMAND",
+                "started at the end with the folder (scripts/ablation_report.py)", request.report),
+      app::flag("--no-report", "end with the last cell", request.no_report),
+      app::text("--report-only", "DIR", "report again on the folder of a sweep, as far as it is",
+                request.report_only),
+      app::text("--train", "PROGRAM", "that runs a cell (train, beside this program)",
+                request.run.train)};
 }
 
 std::vector<app::Option> run_options(Request& request) {
   ablate::RunOptions& run = request.run;
   return {
-      {.name = "--device",
-       .value = "WORD",
-       .help = "run.device of every cell: auto, cpu, cuda",
-       .take = [&](const std::string& v) { run.device = v; }},
-      {.name = "--gpus",
-       .value = "LIST",
-       .help = "0,1,...: GPUs to spread over (all that are visible)",
-       .take = [&](const std::string& v) { request.gpus = v; }},
-      {.name = "--jobs-per-gpu",
-       .value = "N",
-       .help = "cells at a time on each GPU; without GPUs, on the CPU (1)",
-       .take = [&](const std::string& v) { run.jobs = app::count("--jobs-per-gpu", v, 1); }},
-      {.name = "--ranks",
-       .value = "N",
-       .help = "of each cell, under mpirun, on a GPU each (1)",
-       .take = [&](const std::string& v) { run.ranks = app::count("--ranks", v, 1); }},
-      {.name = "--only",
-       .value = "CELLS",
-       .help = "such as mha, seed2, mha/60m/seed1: run these alone; may be repeated",
-       .take = [&](const std::string& v) { run.only.push_back(v); }},
-      {.name = "--time-limit",
-       .value = "S",
-       .help = "start no cell that is not expected to end within S seconds from now",
-       .take = [&](const std::string& v) { run.time_limit_s = app::number("--time-limit", v, 0); }},
-      {.name = "--assume-flops",
-       .value = "F",
-       .help = "FLOP/s of a GPU (2e14) or of the CPU (2e10 a core) until a cell has finished",
-       .take =
-           [&](const std::string& v) {
-             request.flops_per_second = app::number("--assume-flops", v, 1);
-           }},
-      {.name = "--dry-run",
-       .help = "print variants, what matching solved, and what it will cost; run nothing",
-       .take = [&](const std::string&) { request.dry_run = true; }}};
+      app::text("--device", "WORD", "run.device of every cell: auto, cpu, cuda", run.device),
+      app::text("--gpus", "LIST", "0,1,...: GPUs to spread over (all that are visible)",
+                request.gpus),
+      app::count("--jobs-per-gpu", "N", "cells at a time on each GPU; without GPUs, on the CPU (1)",
+                 run.jobs, 1),
+      app::count("--ranks", "N", "of each cell, under mpirun, on a GPU each (1)", run.ranks, 1),
+      app::texts("--only", "CELLS",
+                 "such as mha, seed2, mha/60m/seed1: run these alone; may be repeated", run.only),
+      app::number("--time-limit", "S",
+                  "start no cell that is not expected to end within S seconds from now",
+                  run.time_limit_s, 0),
+      app::number("--assume-flops", "F",
+                  "FLOP/s of a GPU (2e14) or of the CPU (2e10 a core) until a cell has finished",
+                  request.flops_per_second, 1),
+      app::flag("--dry-run",
+                "print variants, what matching solved, and what it will cost; run nothing",
+                request.dry_run)};
 }
 
 std::vector<app::Option> options_of(Request& request) {
   std::vector<app::Option> options = app::source_options(request.source);
   options.front().help = "sweep file, or its name in configs/ablations";
-  options.push_back({.name = "--size",
-                     .value = "NAME",
-                     .help = "which of the sweep's sizes (its own `size`)",
-                     .take = [&](const std::string& v) { request.size = v; }});
+  options.push_back(
+      app::text("--size", "NAME", "which of the sweep's sizes (its own `size`)", request.size));
   for (const auto& group : {run_options(request), place_options(request)}) {
     options.insert(options.end(), group.begin(), group.end());
   }
-  options.push_back({.name = "--help", .help = "this text", .take = [&](const std::string&) {
-                       request.help = true;
-                     }});
   return options;
 }
 
@@ -138,8 +104,8 @@ std::string find_sweep(const std::string& name) {
 
 /// The command that reports: by default the script, by the Python that has what it needs.
 std::vector<std::string> report_of(const Request& request) {
-  if (!request.reports) return {};
-  if (!request.run.report.empty()) return request.run.report;
+  if (request.no_report) return {};
+  if (!request.report.empty()) return {request.report};
   return {"bash", "-c",
           "python=$(\"$0/plot_python.sh\") && exec \"$python\" \"$0/ablation_report.py\" \"$1\"",
           config::locate("scripts").string()};
@@ -184,12 +150,7 @@ ablate::RunOptions complete(const Request& request, config::Device device) {
 
 void run(int argc, char** argv) {
   Request request;
-  const std::vector<app::Option> options = options_of(request);
-  app::parse_arguments(argc, argv, options);
-  if (request.help) {
-    std::fputs(app::usage("./ablate --config NAME", options).c_str(), stdout);
-    return;
-  }
+  if (!app::parse_arguments(argc, argv, "./ablate --config NAME", options_of(request))) return;
   core::Log log(0);
   if (!request.report_only.empty()) {
     return ablate::write_report(request.report_only, report_of(request), log);

@@ -8,11 +8,6 @@ namespace {
 
 using namespace strait;
 
-struct Request {
-  train::ExportRequest request;
-  bool help = false;
-};
-
 io::HfDtype dtype_of(const std::string& name) {
   using enum io::HfDtype;
   for (const io::HfDtype dtype : {f32, bf16, f16, f64}) {
@@ -26,35 +21,24 @@ std::int64_t bytes_of(const std::string& gigabytes) {
   return static_cast<std::int64_t>(value * 1e9);
 }
 
-std::vector<app::Option> options_of(Request& request) {
-  train::ExportRequest& what = request.request;
+std::vector<app::Option> options_of(train::ExportRequest& request) {
   return {
-      {.name = "--run",
-       .value = "DIR",
-       .help = "folder of the run; its newest checkpoint is exported",
-       .take = [&](const std::string& dir) { what.source.run = dir; }},
-      {.name = "--hf",
-       .value = "DIR",
-       .help = "or a Hugging Face folder, to change its dtype or its sharding",
-       .take = [&](const std::string& dir) { what.source.hf = dir; }},
-      {.name = "--to",
-       .value = "DIR",
-       .help = "the folder to write",
-       .take = [&](const std::string& dir) { what.to = dir; }},
+      app::text("--run", "DIR", "folder of the run; its newest checkpoint is exported",
+                request.source.run),
+      app::text("--hf", "DIR", "or a Hugging Face folder, to change its dtype or its sharding",
+                request.source.hf),
+      app::text("--to", "DIR", "the folder to write", request.to),
       {.name = "--dtype",
        .value = "NAME",
        .help = "float32 (default), bfloat16, float16 or float64",
-       .take = [&](const std::string& name) { what.dtype = dtype_of(name); }},
+       .take = [&](const std::string& name) { request.dtype = dtype_of(name); }},
       {.name = "--shard-gb",
        .value = "X",
        .help = "largest file (5)",
-       .take = [&](const std::string& size) { what.shard_bytes = bytes_of(size); }},
-      {.name = "--own",
-       .help = "as Strait's own architecture (trust_remote_code) even where transformers has one",
-       .take = [&](const std::string&) { what.own = true; }},
-      {.name = "--help", .help = "this text", .take = [&](const std::string&) {
-         request.help = true;
-       }}};
+       .take = [&](const std::string& size) { request.shard_bytes = bytes_of(size); }},
+      app::flag("--own",
+                "as Strait's own architecture (trust_remote_code) even where transformers has one",
+                request.own)};
 }
 
 void run(const train::ExportRequest& request) {
@@ -78,13 +62,8 @@ void run(const train::ExportRequest& request) {
 
 int main(int argc, char** argv) {
   return app::guarded("export", [&] {
-    Request request;
-    const std::vector<app::Option> options = options_of(request);
-    app::parse_arguments(argc, argv, options);
-    if (request.help) {
-      std::fputs(app::usage("./export --run DIR --to DIR", options).c_str(), stdout);
-      return;
-    }
-    run(request.request);
+    train::ExportRequest request;
+    const char* synopsis = "./export --run DIR --to DIR";
+    if (app::parse_arguments(argc, argv, synopsis, options_of(request))) run(request);
   });
 }

@@ -17,69 +17,23 @@ struct Request {
   std::string prompt_tokens;
   std::string device = "auto";
   train::SampleOptions sample{.tokens = 200, .rule = {}, .seed = 1, .stop = -1};
-  bool help = false;
 };
 
-double share(const std::string& name, const std::string& text) {
-  const double value = app::number(name, text, 0);
-  if (value <= 1) return value;
-  throw core::InputError(name + " " + text + ": expected a number from 0 to 1");
-}
-
 std::vector<app::Option> options_of(Request& request) {
-  const auto text = [](std::string& into) {
-    return [&into](const std::string& value) { into = value; };
-  };
   train::SampleOptions& sample = request.sample;
-  return {{.name = "--run",
-           .value = "DIR",
-           .help = "folder of the run",
-           .take = text(request.source.run)},
-          {.name = "--hf",
-           .value = "DIR",
-           .help = "or a Hugging Face folder",
-           .take = text(request.source.hf)},
-          {.name = "--prompt",
-           .value = "TEXT",
-           .help = "text to continue (default: a line break)",
-           .take = text(request.prompt)},
-          {.name = "--prompt-tokens",
-           .value = "1,2,..",
-           .help = "the prompt as token numbers; prints numbers",
-           .take = text(request.prompt_tokens)},
-          {.name = "--tokens",
-           .value = "N",
-           .help = "tokens to generate (200)",
-           .take = [&](const std::string& n) { sample.tokens = app::count("--tokens", n, 1); }},
-          {.name = "--temperature",
-           .value = "X",
-           .help = "0: most likely token (0.8)",
-           .take =
-               [&](const std::string& x) {
-                 sample.rule.temperature = app::number("--temperature", x, 0);
-               }},
-          {.name = "--top-k",
-           .value = "N",
-           .help = "of the N likeliest tokens; 0: of all (0)",
-           .take = [&](const std::string& n) { sample.rule.top_k = app::count("--top-k", n, 0); }},
-          {.name = "--top-p",
-           .value = "X",
-           .help = "of the fewest tokens that hold X of the probability (1)",
-           .take = [&](const std::string& x) { sample.rule.top_p = share("--top-p", x); }},
-          {.name = "--seed",
-           .value = "N",
-           .help = "of the draw (1)",
-           .take =
-               [&](const std::string& n) {
-                 sample.seed = static_cast<std::uint64_t>(app::count("--seed", n, 0));
-               }},
-          {.name = "--device",
-           .value = "NAME",
-           .help = "auto, cpu or cuda (auto)",
-           .take = text(request.device)},
-          {.name = "--help", .help = "this text", .take = [&](const std::string&) {
-             request.help = true;
-           }}};
+  return {
+      app::text("--run", "DIR", "folder of the run", request.source.run),
+      app::text("--hf", "DIR", "or a Hugging Face folder", request.source.hf),
+      app::text("--prompt", "TEXT", "text to continue (default: a line break)", request.prompt),
+      app::text("--prompt-tokens", "1,2,..", "the prompt as token numbers; prints numbers",
+                request.prompt_tokens),
+      app::count("--tokens", "N", "tokens to generate (200)", sample.tokens, 1),
+      app::number("--temperature", "X", "0: most likely token (0.8)", sample.rule.temperature, 0),
+      app::count("--top-k", "N", "of the N likeliest tokens; 0: of all (0)", sample.rule.top_k, 0),
+      app::number("--top-p", "X", "of the fewest tokens that hold X of the probability (1)",
+                  sample.rule.top_p, 0, 1),
+      app::count("--seed", "N", "of the draw (1)", sample.seed, 0),
+      app::text("--device", "NAME", "auto, cpu or cuda (auto)", request.device)};
 }
 
 Device device_of(const std::string& name) {
@@ -171,12 +125,7 @@ void run(Request& request) {
 int main(int argc, char** argv) {
   return app::guarded("generate", [&] {
     Request request;
-    const std::vector<app::Option> options = options_of(request);
-    app::parse_arguments(argc, argv, options);
-    if (request.help) {
-      std::fputs(app::usage("./generate --run DIR [--prompt TEXT]", options).c_str(), stdout);
-      return;
-    }
-    run(request);
+    const char* synopsis = "./generate --run DIR [--prompt TEXT]";
+    if (app::parse_arguments(argc, argv, synopsis, options_of(request))) run(request);
   });
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -14,59 +15,37 @@ using namespace strait;
 
 struct Request {
   config::Source source;
-  std::string ranks;
+  int ranks = 0;  // 0: not given
   std::string layout;
   std::string format = "text";
   std::string device;
-  bool help = false;
 };
 
 std::vector<app::Option> options_of(Request& request) {
   std::vector<app::Option> options = app::source_options(request.source);
-  options.push_back({.name = "--ranks",
-                     .value = "N",
-                     .help = "plan for a run of N ranks (1)",
-                     .take = [&](const std::string& value) { request.ranks = value; }});
-  options.push_back({.name = "--layout",
-                     .value = "NAME",
-                     .help = "plan for a mesh, dp2tp4cp2 or dp8ep4 say, of any size",
-                     .take = [&](const std::string& value) { request.layout = value; }});
-  options.push_back({.name = "--device",
-                     .value = "NAME",
-                     .help = "predict the step by the rates of this GPU: NAME for "
-                             "tests/bench/results/rates-NAME.json, or a path (h100)",
-                     .take = [&](const std::string& value) { request.device = value; }});
-  options.push_back({.name = "--format",
-                     .value = "FORMAT",
-                     .help = "text, csv or json (text)",
-                     .take = [&](const std::string& value) { request.format = value; }});
+  options.push_back(
+      app::count("--ranks", "N", "plan for a run of N ranks (1)", request.ranks, 1, 1'000'000'000));
+  options.push_back(app::text(
+      "--layout", "NAME", "plan for a mesh, dp2tp4cp2 or dp8ep4 say, of any size", request.layout));
+  options.push_back(app::text("--device", "NAME",
+                              "predict the step by the rates of this GPU: NAME for "
+                              "tests/bench/results/rates-NAME.json, or a path (h100)",
+                              request.device));
+  options.push_back(app::text("--format", "FORMAT", "text, csv or json (text)", request.format));
   options.push_back({.name = "--json",
                      .help = "the same as --format json",
                      .take = [&](const std::string&) { request.format = "json"; }});
-  options.push_back({.name = "--help", .help = "this text", .take = [&](const std::string&) {
-                       request.help = true;
-                     }});
   return options;
-}
-
-int rank_count(const std::string& text) {
-  int ranks = 0;
-  int used = 0;
-  const bool whole = std::sscanf(text.c_str(), "%9d%n", &ranks, &used) == 1 &&
-                     static_cast<std::size_t>(used) == text.size();
-  if (!whole || ranks < 1) {
-    throw core::InputError("--ranks " + text + ": expected a whole number of at least 1");
-  }
-  return ranks;
 }
 
 /// Ranks of the request; a layout also sets the mesh, before what --set says.
 int take_ranks(Request& request) {
-  if (request.layout.empty()) return request.ranks.empty() ? 1 : rank_count(request.ranks);
+  if (request.layout.empty()) return std::max(request.ranks, 1);
   const config::Layout layout = config::parse_layout(request.layout);
-  if (!request.ranks.empty() && rank_count(request.ranks) != layout.ranks()) {
+  if (request.ranks > 0 && request.ranks != layout.ranks()) {
     throw core::InputError("--layout " + request.layout + " has " + std::to_string(layout.ranks()) +
-                           " ranks, --ranks " + request.ranks + "; leave one of them out");
+                           " ranks, --ranks " + std::to_string(request.ranks) +
+                           "; leave one of them out");
   }
   std::vector<std::string> mesh;
   const auto set = [&](const char* axis, std::int64_t size) {
@@ -100,12 +79,7 @@ std::string written(const train::PlanReport& report, const std::string& format) 
 
 void run(int argc, char** argv) {
   Request request;
-  const std::vector<app::Option> options = options_of(request);
-  app::parse_arguments(argc, argv, options);
-  if (request.help) {
-    std::fputs(app::usage("./plan --config NAME", options).c_str(), stdout);
-    return;
-  }
+  if (!app::parse_arguments(argc, argv, "./plan --config NAME", options_of(request))) return;
   if (request.source.name.empty()) {
     throw core::InputError("--config is missing; for example --config ccgqa_moe.json");
   }

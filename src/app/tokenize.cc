@@ -1,4 +1,3 @@
-#include <charconv>
 #include <cstdio>
 #include <thread>
 
@@ -18,21 +17,9 @@ struct Request {
   std::string output;
   std::int64_t vocabulary = 0;  // of a SentencePiece model to train; 0: tokenize
   std::int64_t window_tokens = 32768;
+  std::int64_t part_mb = 256;
   input::TokenizeOptions options;
-  bool help = false;
 };
-
-template <class Number>
-Number number(const std::string& name, const std::string& text, Number low, Number high) {
-  Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (!whole || !(value >= low) || !(value <= high)) {
-    throw core::InputError(name + " " + text + ": expected a number from " + std::to_string(low) +
-                           " to " + std::to_string(high));
-  }
-  return value;
-}
 
 /// An option whose value is one of two words.
 bool second_of(const std::string& name, const std::string& text, const std::string& first,
@@ -50,52 +37,29 @@ std::vector<app::Option> order_options(Request& request) {
        .value = "WORD",
        .help = "given: as they come; mixpr: related documents side by side (given)",
        .take = [&](const std::string& v) { o.mixpr = second_of("--order", v, "given", "mixpr"); }},
-      {.name = "--order-window",
-       .value = "TOKENS",
-       .help = "mixpr: of related documents; best a few data.seq_len (32768)",
-       .take =
-           [&](const std::string& v) {
-             request.window_tokens = number("--order-window", v, std::int64_t{1}, kMost);
-           }},
-      {.name = "--order-random",
-       .value = "SHARE",
-       .help = "mixpr: windows that are filled by chance (0.1)",
-       .take =
-           [&](const std::string& v) {
-             o.order.random_share = number("--order-random", v, 0.0, 1.0);
-           }},
-      {.name = "--order-part",
-       .value = "MB",
-       .help = "mixpr: text that is ordered at once, in memory (256)",
-       .take =
-           [&](const std::string& v) {
-             o.part_bytes = number("--order-part", v, std::int64_t{1}, std::int64_t{65536}) << 20;
-           }},
-      {.name = "--seed",
-       .value = "N",
-       .help = "mixpr: of its chance (1)",
-       .take = [&](const std::string& v) {
-         o.order.seed = static_cast<std::uint64_t>(number("--seed", v, std::int64_t{0}, kMost));
-       }}};
+      app::count("--order-window", "TOKENS",
+                 "mixpr: of related documents; best a few data.seq_len (32768)",
+                 request.window_tokens, 1, kMost),
+      app::number("--order-random", "SHARE", "mixpr: windows that are filled by chance (0.1)",
+                  o.order.random_share, 0, 1),
+      app::count("--order-part", "MB", "mixpr: text that is ordered at once, in memory (256)",
+                 request.part_mb, 1, 65536),
+      app::count("--seed", "N", "mixpr: of its chance (1)", o.order.seed, 0, kMost)};
 }
 
 std::vector<app::Option> options_of(Request& request) {
   input::TokenizeOptions& o = request.options;
   std::vector<app::Option> options = {
-      {.name = "--input",
-       .value = "PATH",
-       .help =
-           "a .jsonl, .json, .ndjson or .txt file (also .xz, .zst), a quoted pattern of such, or "
-           "a folder; may be repeated",
-       .take = [&](const std::string& v) { request.inputs.push_back(v); }},
-      {.name = "--output",
-       .value = "PREFIX",
-       .help = "of PREFIX-00000.tok, ... and PREFIX.json (what was made)",
-       .take = [&](const std::string& v) { request.output = v; }},
-      {.name = "--tokenizer",
-       .value = "NAME",
-       .help = "as data.tokenizer: bytes, a .model, a tokenizer.json, a folder (bytes)",
-       .take = [&](const std::string& v) { o.tokenizer = v; }},
+      app::texts(
+          "--input", "PATH",
+          "a .jsonl, .json, .ndjson or .txt file (also .xz, .zst), a quoted pattern of such, "
+          "or a folder; may be repeated",
+          request.inputs),
+      app::text("--output", "PREFIX", "of PREFIX-00000.tok, ... and PREFIX.json (what was made)",
+                request.output),
+      app::text("--tokenizer", "NAME",
+                "as data.tokenizer: bytes, a .model, a tokenizer.json, a folder (bytes)",
+                o.tokenizer),
       {.name = "--format",
        .value = "WORD",
        .help = "strait, or llmc: shards of llm.c, .bin (strait)",
@@ -104,39 +68,18 @@ std::vector<app::Option> options_of(Request& request) {
              o.format = second_of("--format", v, "strait", "llmc") ? config::DataFormat::llmc
                                                                    : config::DataFormat::strait;
            }},
-      {.name = "--text-key",
-       .value = "KEY",
-       .help = "of the text in a JSON line (text)",
-       .take = [&](const std::string& v) { o.text_key = v; }},
-      {.name = "--shard-tokens",
-       .value = "N",
-       .help = "a shard ends with the document that reaches N tokens (100000000)",
-       .take =
-           [&](const std::string& v) {
-             o.shard_tokens = number("--shard-tokens", v, std::int64_t{1}, kMost);
-           }},
-      {.name = "--holdout",
-       .value = "N",
-       .help = "every N-th document goes to PREFIX-val-*, the rest to PREFIX-train-*",
-       .take =
-           [&](const std::string& v) {
-             o.holdout = number("--holdout", v, std::int64_t{2}, kMost);
-           }},
-      {.name = "--threads",
-       .value = "N",
-       .help = "that encode (all cores)",
-       .take = [&](const std::string& v) { o.threads = number("--threads", v, 1, 1024); }},
-      {.name = "--train-sentencepiece",
-       .value = "N",
-       .help = "train a model of N tokens on the input instead, written to --output",
-       .take = [&](const std::string& v) {
-         request.vocabulary =
-             number("--train-sentencepiece", v, std::int64_t{300}, std::int64_t{1} << 20);
-       }}};
+      app::text("--text-key", "KEY", "of the text in a JSON line (text)", o.text_key),
+      app::count("--shard-tokens", "N",
+                 "a shard ends with the document that reaches N tokens (100000000)", o.shard_tokens,
+                 1, kMost),
+      app::count("--holdout", "N",
+                 "every N-th document goes to PREFIX-val-*, the rest to PREFIX-train-*", o.holdout,
+                 2, kMost),
+      app::count("--threads", "N", "that encode (all cores)", o.threads, 1, 1024),
+      app::count("--train-sentencepiece", "N",
+                 "train a model of N tokens on the input instead, written to --output",
+                 request.vocabulary, 300, std::int64_t{1} << 20)};
   for (app::Option& option : order_options(request)) options.push_back(std::move(option));
-  options.push_back({.name = "--help", .help = "this text", .take = [&](const std::string&) {
-                       request.help = true;
-                     }});
   return options;
 }
 
@@ -189,6 +132,7 @@ void run(Request& request) {
     return;
   }
   options.output = request.output;
+  options.part_bytes = request.part_mb << 20;
   constexpr std::int64_t kBytesPerToken = 4;  // of English in the usual vocabularies
   options.order.window_bytes =
       request.window_tokens * (options.tokenizer == "bytes" ? 1 : kBytesPerToken);
@@ -206,14 +150,7 @@ int main(int argc, char** argv) {
   return strait::app::guarded("tokenize", [&] {
     Request request;
     request.options.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    const std::vector<app::Option> options = options_of(request);
-    app::parse_arguments(argc, argv, options);
-    if (request.help) {
-      std::fputs(
-          app::usage("./tokenize --input PATH --output PREFIX [--tokenizer NAME]", options).c_str(),
-          stdout);
-      return;
-    }
-    run(request);
+    const char* synopsis = "./tokenize --input PATH --output PREFIX [--tokenizer NAME]";
+    if (app::parse_arguments(argc, argv, synopsis, options_of(request))) run(request);
   });
 }

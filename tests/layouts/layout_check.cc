@@ -24,48 +24,33 @@ struct Request {
   std::string layouts, device = "cpu", dtype = "f64", rank_of, out;
   double tolerance = 1e-10, weight_tolerance = 1e-9;
   std::int64_t draws = 0, steps = 10;
-  bool help = false;
 };
 
 std::vector<app::Option> options_of(Request& request) {
   std::vector<app::Option> options = app::source_options(request.source);
-  const auto text = [&](const char* name, const char* value, const char* help, std::string& to) {
-    options.push_back(
-        {.name = name, .value = value, .help = help, .take = [&to](const std::string& given) {
-           to = given;
-         }});
-  };
-  const auto number = [&](const char* name, const char* help, auto& to) {
-    options.push_back(
-        {.name = name, .value = "X", .help = help, .take = [name, &to](const std::string& given) {
-           char* end = nullptr;
-           const double value = std::strtod(given.c_str(), &end);
-           if (given.empty() || *end != '\0' || !(value >= 0)) {
-             throw core::InputError(std::string(name) + " " + given +
-                                    ": expected a number of at least 0");
-           }
-           to = static_cast<std::decay_t<decltype(to)>>(value);
-         }});
-  };
-  text("--layouts", "LIST", "such as dp2,tp2cp2,ep2,cp2.ring", request.layouts);
-  text("--device", "cpu|cuda", "where each rank computes (cpu)", request.device);
-  text("--dtype", "f64|f32|bf16",
-       "f64 (the default); bf16: gradients may be twice as far from one rank in f32 as one rank in "
-       "bf16 is",
-       request.dtype);
-  number("--tol", "largest relative L2 of loss and gradients (1e-10)", request.tolerance);
-  number("--weight-tol", "largest relative L2 of weights (1e-9)", request.weight_tolerance);
-  number("--draws",
-         "batches whose gradients are compared; 0: one, in bf16 eight, for tensors of few numbers "
-         "alone (0)",
-         request.draws);
-  number("--steps", "optimizer steps before weights are compared; 0: none (10)", request.steps);
-  text("--rank-of", "LIST", "run as one rank under mpirun; used by the program itself",
-       request.rank_of);
-  text("--out", "DIR", "where ranks leave their values; used by the program itself", request.out);
-  options.push_back({.name = "--help", .help = "this text", .take = [&](const std::string&) {
-                       request.help = true;
-                     }});
+  const app::Option own[] = {
+      app::text("--layouts", "LIST", "such as dp2,tp2cp2,ep2,cp2.ring", request.layouts),
+      app::text("--device", "cpu|cuda", "where each rank computes (cpu)", request.device),
+      app::text(
+          "--dtype", "f64|f32|bf16",
+          "f64 (the default); bf16: gradients may be twice as far from one rank in f32 as one "
+          "rank in bf16 is",
+          request.dtype),
+      app::number("--tol", "X", "largest relative L2 of loss and gradients (1e-10)",
+                  request.tolerance, 0),
+      app::number("--weight-tol", "X", "largest relative L2 of weights (1e-9)",
+                  request.weight_tolerance, 0),
+      app::count("--draws", "N",
+                 "batches whose gradients are compared; 0: one, in bf16 eight, for tensors of few "
+                 "numbers alone (0)",
+                 request.draws, 0),
+      app::count("--steps", "N", "optimizer steps before weights are compared; 0: none (10)",
+                 request.steps, 0),
+      app::text("--rank-of", "LIST", "run as one rank under mpirun; used by the program itself",
+                request.rank_of),
+      app::text("--out", "DIR", "where ranks leave their values; used by the program itself",
+                request.out)};
+  options.insert(options.end(), std::begin(own), std::end(own));
   return options;
 }
 
@@ -161,7 +146,6 @@ class Checker {
     reference_ = ranks_of(one, narrow ? "f32" : request_.dtype).front().front();
     if (narrow) {
       const std::vector<RankValues> naive = ranks_of(one, "bf16").front();
-      naive_loss_ = loss_distance(naive);
       naive_ = distances(reference_.gradients, gradients_of(naive));
     }
     std::map<std::int64_t, std::vector<Layout>> by_ranks;
@@ -270,7 +254,6 @@ class Checker {
   Request request_;
   std::string program_;
   RankValues reference_;
-  double naive_loss_ = 0;
   std::map<std::string, double> naive_;
 };
 
@@ -278,12 +261,9 @@ int main_of(int argc, char** argv) {
   Request request;
   bool good = true;
   const int code = app::guarded("layout_check", [&] {
-    app::parse_arguments(argc, argv, options_of(request));
-    if (request.help) {
-      std::fputs(
-          app::usage("layout_check --config FILE --layouts LIST", options_of(request)).c_str(),
-          stdout);
-    } else if (request.rank_of.empty()) {
+    const char* synopsis = "layout_check --config FILE --layouts LIST";
+    const bool goes_on = app::parse_arguments(argc, argv, synopsis, options_of(request));
+    if (goes_on && request.rank_of.empty()) {
       prepare_environment();
       good = Checker(request, fs::canonical("/proc/self/exe").string()).run();
     }

@@ -74,7 +74,7 @@ TEST(Tokenize, RefusesByName) {
   refused("", "--input is missing");
   refused("--input data/sample.txt", "--output is missing");
   refused(sample + "--order random", "expected given or mixpr");
-  refused(sample + "--holdout 1", "--holdout 1: expected a number from 2");
+  refused(sample + "--holdout 1", "--holdout 1: expected a whole number from 2");
   refused(sample + "--order-random 1.5", "--order-random 1.5");
   refused(sample + "--tokenizer nowhere", "nowhere");
   refused("--input no_such_folder --output x", "no_such_folder");

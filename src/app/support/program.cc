@@ -43,9 +43,26 @@ const Option& find_option(const std::string& name, const std::vector<Option>& op
                          std::string(config::nearest_word(name, names)) + " (see --help)");
 }
 
+/// "usage: ..." with a line for each option.
+std::string usage(const std::string& synopsis, const std::vector<Option>& options) {
+  std::string text = "usage: " + synopsis + "\n";
+  for (const Option& option : options) {
+    std::string left = "  " + option.name;
+    if (!option.value.empty()) {
+      left += option.value_optional ? " [" + option.value + "]" : " " + option.value;
+    }
+    left.resize(std::max<std::size_t>(left.size() + 2, 24), ' ');
+    text += left + option.help + "\n";
+  }
+  return text;
+}
+
 }  // namespace
 
-void parse_arguments(int argc, char** argv, const std::vector<Option>& options) {
+bool parse_arguments(int argc, char** argv, const std::string& synopsis,
+                     std::vector<Option> options, bool speaks) {
+  bool help = false;
+  options.push_back(flag("--help", "this text", help));
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i];
     std::string value;
@@ -68,48 +85,59 @@ void parse_arguments(int argc, char** argv, const std::vector<Option>& options) 
     }
     option.take(value);
   }
-}
-
-std::string usage(const std::string& synopsis, const std::vector<Option>& options) {
-  std::string text = "usage: " + synopsis + "\n";
-  for (const Option& option : options) {
-    std::string left = "  " + option.name;
-    if (!option.value.empty()) {
-      left += option.value_optional ? " [" + option.value + "]" : " " + option.value;
-    }
-    left.resize(std::max<std::size_t>(left.size() + 2, 24), ' ');
-    text += left + option.help + "\n";
-  }
-  return text;
+  if (help && speaks) std::fputs(usage(synopsis, options).c_str(), stdout);
+  return !help;
 }
 
 std::vector<Option> source_options(config::Source& source) {
-  return {{.name = "--config",
-           .value = "NAME",
-           .help = "config file, or its name in configs/",
-           .take = [&source](const std::string& value) { source.name = value; }},
-          {.name = "--set",
-           .value = "KEY=VALUE",
-           .help = "override a key, e.g. --set optim.lr=1e-3; may be repeated",
-           .take = [&source](const std::string& value) { source.overrides.push_back(value); }}};
+  return {text("--config", "NAME", "config file, or its name in configs/", source.name),
+          texts("--set", "KEY=VALUE", "override a key, e.g. --set optim.lr=1e-3; may be repeated",
+                source.overrides)};
 }
 
-double number(const std::string& name, const std::string& value, double low) {
+double number(const std::string& name, const std::string& value, double low, double high) {
   char* end = nullptr;
   const double parsed = std::strtod(value.c_str(), &end);
-  const bool whole = !value.empty() && end == value.c_str() + value.size();
-  if (whole && parsed >= low) return parsed;
-  char text[64];
-  std::snprintf(text, sizeof text, "%g", low);
-  throw core::InputError(name + " " + value + ": expected a number of at least " + text);
+  const bool all = !value.empty() && end == value.c_str() + value.size();
+  if (all && parsed >= low && parsed <= high) return parsed;
+  char range[96];
+  std::snprintf(range, sizeof range, high == kNoLimit ? "of at least %g" : "from %g to %g", low,
+                high);
+  throw core::InputError(name + " " + value + ": expected a number " + range);
 }
 
-std::int64_t count(const std::string& name, const std::string& value, std::int64_t low) {
+std::int64_t count(const std::string& name, const std::string& value, std::int64_t low,
+                   std::int64_t high) {
   std::int64_t parsed = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
-  if (error == std::errc() && end == value.data() + value.size() && parsed >= low) return parsed;
-  throw core::InputError(name + " " + value + ": expected a whole number of at least " +
-                         std::to_string(low));
+  const bool all = error == std::errc() && end == value.data() + value.size();
+  if (all && parsed >= low && parsed <= high) return parsed;
+  const bool open = high == kMostCounts;
+  throw core::InputError(name + " " + value + ": expected a whole number " +
+                         (open ? "of at least " + std::to_string(low)
+                               : "from " + std::to_string(low) + " to " + std::to_string(high)));
+}
+
+Option flag(std::string name, std::string help, bool& into) {
+  return {.name = std::move(name), .help = std::move(help), .take = [&into](const std::string&) {
+            into = true;
+          }};
+}
+
+Option texts(std::string name, std::string value, std::string help,
+             std::vector<std::string>& into) {
+  return {.name = std::move(name),
+          .value = std::move(value),
+          .help = std::move(help),
+          .take = [&into](const std::string& given) { into.push_back(given); }};
+}
+
+Option number(const std::string& name, std::string value, std::string help, double& into,
+              double low, double high) {
+  return {.name = name,
+          .value = std::move(value),
+          .help = std::move(help),
+          .take = [=, &into](const std::string& given) { into = number(name, given, low, high); }};
 }
 
 int guarded(const std::string& program, const std::function<void()>& body,
