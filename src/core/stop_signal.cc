@@ -2,11 +2,15 @@
 
 #include <signal.h>
 
+#include <atomic>
+
 namespace strait::core {
 namespace {
 
-/// A handler can reach nothing but a global; this one is written by handlers alone.
-volatile sig_atomic_t first_signal = 0;
+/// A handler can reach nothing but a global; this one is written by handlers alone. Whichever
+/// thread takes the signal runs the handler, and sig_atomic_t is safe within one thread only.
+std::atomic<int> first_signal = 0;
+static_assert(std::atomic<int>::is_always_lock_free, "a handler must not wait for a lock");
 
 void note(int signal) {
   first_signal = signal;
