@@ -25,7 +25,7 @@ class HfTokenizer final : public PieceTokenizer {
       idle_.push_back(std::move(encoder));
     }
     std::vector<std::int32_t> ids(packed.size() / sizeof(std::int32_t));
-    std::memcpy(ids.data(), packed.data(), ids.size() * sizeof(std::int32_t));
+    if (!ids.empty()) std::memcpy(ids.data(), packed.data(), ids.size() * sizeof(std::int32_t));
     return ids;
   }
 

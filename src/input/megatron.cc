@@ -26,7 +26,8 @@ class IndexReader {
                       " bytes are left)",
                   std::to_string(count), kDamaged);
     std::vector<Value> out(count);
-    std::memcpy(out.data(), file_.bytes(at_, count * sizeof(Value)).data(), count * sizeof(Value));
+    const auto bytes = file_.bytes(at_, count * sizeof(Value));
+    if (count > 0) std::memcpy(out.data(), bytes.data(), bytes.size());
     at_ += count * sizeof(Value);
     return out;
   }

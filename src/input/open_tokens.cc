@@ -1,7 +1,6 @@
 #include "input/open_tokens.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "input/flat_tokens.h"
 #include "input/megatron.h"
@@ -27,7 +26,7 @@ DataFormat detect(const std::filesystem::path& path) {
     return DataFormat::megatron;
   }
   std::uint32_t word = 0;
-  std::memcpy(&word, bytes.data(), std::min(bytes.size(), sizeof word));
+  bytes.copy(reinterpret_cast<char*>(&word), sizeof word);
   for (const std::uint32_t magic : {kLlmcMagic16, kLlmcMagic32}) {
     if (word == magic || word == __builtin_bswap32(magic)) return DataFormat::llmc;
   }

@@ -73,6 +73,12 @@ char* at(const Tensor& x, std::int64_t element) {
   return static_cast<char*>(x.data) + element * static_cast<std::int64_t>(size_of(x.dtype));
 }
 
+/// Moves bytes within this rank. A rank may own none of a short tensor: then neither address
+/// counts, and memmove must not get a null one.
+void move_own(void* to, const void* from, std::size_t size) {
+  if (size > 0) std::memmove(to, from, size);
+}
+
 /// Cuts what each rank of a group owns into fragments of at most kBlock elements together a round.
 class Rounds {
  public:
@@ -334,7 +340,7 @@ class MpiCommunicator final : public Communicator {
     add_terms(workspace_.data(), size_, own, dtype);
     const char* sum = workspace_.data();
     for (const Tensor& fragment : rounds.of(rank_)) {
-      std::memcpy(fragment.data, sum, fragment.bytes());
+      move_own(fragment.data, sum, fragment.bytes());
       sum += fragment.bytes();
     }
   }
@@ -364,7 +370,7 @@ class MpiCommunicator final : public Communicator {
     auto next = own.begin();
     for (const Bytes& message : receives) {
       if (message.peer != rank_) continue;
-      std::memmove(message.data, (*next)->data, message.size);
+      move_own(message.data, (*next)->data, message.size);
       ++next;
     }
     MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE);
@@ -394,7 +400,7 @@ class MpiCommunicator final : public Communicator {
     const auto piece = [&](int r) { return at(x, first + begin(r)); };
     const std::size_t own = bytes(count(rank_), x.dtype);
     const char* total = sum_pieces(piece, count, count(rank_), x.dtype);
-    std::memcpy(piece(rank_), total, own);
+    move_own(piece(rank_), total, own);
     std::vector<Bytes> sends, receives;
     for (int r = 0; r < size_; ++r) {
       if (r == rank_) continue;

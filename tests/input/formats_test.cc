@@ -152,6 +152,11 @@ TEST_F(Formats, RefusesUnsoundLlmqFilesByName) {
                     {"magic", "BIN.TOK", "BIN.TIK"}));
 }
 
+TEST_F(Formats, RefusesAnEmptyFileByName) {
+  EXPECT_TRUE(holds(complaint(""), {"a.bin", "magic"}));
+  EXPECT_TRUE(holds(complaint("", config::DataFormat::automatic, "a.tok"), {"a.tok"}));
+}
+
 TEST_F(Formats, ReadsBareIdsWhenAsked) {
   const std::string body = packed<std::uint16_t>({5, 299, 6});
   EXPECT_TRUE(holds(complaint(body), {"a.bin", "magic", "data.format"}));
@@ -213,6 +218,7 @@ TEST_F(Formats, RefusesUnsoundMegatronPairsByName) {
   EXPECT_TRUE(holds(changed([](Index& i) { i.begins[1] = 2; }), {"sequence 1", "byte 4", "got 2"}));
   EXPECT_TRUE(holds(changed([](Index& i) { i.lengths[0] = -2; }), {"sequence 0", "-2 ids"}));
   EXPECT_TRUE(holds(changed([](Index& i) { i.documents[1] = 3; }), {"document index"}));
+  EXPECT_TRUE(holds(complain(Index{}.bytes(), {}), {"m.idx", "document index", "0 .. 0"}));
   EXPECT_TRUE(holds(complain(sound.bytes().substr(0, 60)), {"m.idx", "cut short"}));
   EXPECT_TRUE(holds(complain(sound.bytes(), {1, 2}), {"m.bin", "length", "6 bytes", "got 4"}));
   EXPECT_TRUE(holds(complain(sound.bytes(), {1, 300, 2}), {"m.bin", "token 1", "below 300"}));
