@@ -5,9 +5,12 @@
 #   scripts/test.sh --all               cpu with the long forms of its tests (transformers is
 #                                       installed, 10 million fuzzing runs each, 200 kills),
 #                                       every layout of ranks (scripts/layout_matrix.sh), 20
-#                                       killed ranks, then the same tests under asan and ubsan
+#                                       killed ranks, then --sanitize
+#   scripts/test.sh --sanitize          presets asan and tsan: the tests under AddressSanitizer with
+#                                       leaks, UndefinedBehaviorSanitizer and ThreadSanitizer
 #
-# Exit 0: all passed; 1: a build or test failed, or an area has no test; 2: bad option.
+# Exit 0: all passed; 1: a build or test failed, an area has no test, or a process of a sanitizer
+# build left a report (scripts/sanitizer_reports.py); 2: bad option.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/mpi_env.sh
@@ -17,7 +20,8 @@ matrix=false
 long=0
 while [[ $# -gt 0 ]]; do
   case "$1" in
-    --all) presets=(cpu asan ubsan) matrix=true long=1; shift ;;
+    --all) presets=(cpu asan tsan) matrix=true long=1; shift ;;
+    --sanitize) presets=(asan tsan); shift ;;
     --preset)
       if [[ -z ${2:-} ]]; then
         echo "test: --preset needs a name; cmake --list-presets shows them" >&2
@@ -30,16 +34,28 @@ while [[ $# -gt 0 ]]; do
 done
 
 # Threads of tests that run side by side must not spin while they wait for each other.
-export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
-# Open MPI keeps memory until the process ends, which the leak check would report in every test.
-export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
-export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
+export OMP_WAIT_POLICY=passive
+
+# Sends reports of sanitizers to files in the folder $1, because tests that expect a process to fail
+# would not tell an error of its own from it. Leaks do not change exit codes: Open MPI has some.
+report_to() {
+  rm -rf "$1"
+  mkdir -p "$1"
+  local log="log_path=$PWD/$1/report"
+  export ASAN_OPTIONS="$log:abort_on_error=1:handle_abort=1:exitcode=0:detect_leaks=1:\
+detect_stack_use_after_return=1"
+  export UBSAN_OPTIONS="$log:abort_on_error=1:print_stacktrace=1"
+  export TSAN_OPTIONS="$log:suppressions=$PWD/tests/support/tsan.supp"
+}
 
 # Builds preset $1 and runs its tests; leaves tests.json and junit.xml in the folder $2.
 # A failed test is found by count_tests.py, which reads those files.
 run_preset() {
   local with_cuda=OFF
   if [[ $1 == cpu ]]; then with_cuda=$cuda; fi
+  # ThreadSanitizer does not see how OpenMP's threads wait for each other.
+  if [[ $1 == tsan ]]; then export OMP_NUM_THREADS=1; else export OMP_NUM_THREADS=2; fi
+  if [[ $1 == *san ]]; then report_to "$2/sanitizer_reports"; fi
   scripts/build.sh "$1" -DSTRAIT_WERROR=ON -DSTRAIT_TESTS=ON "-DSTRAIT_CUDA=$with_cuda"
   rm -f "$2/tests.json" "$2/junit.xml"
   ctest --test-dir "$2" --show-only=json-v1 >"$2/tests.json"
@@ -50,6 +66,9 @@ run_preset() {
   fi
   ctest --test-dir "$2" --output-on-failure --parallel "$(core_count)" --timeout 900 \
     --output-junit junit.xml || echo "test: ctest reports failures in $2"
+  if [[ $1 == *san ]]; then
+    scripts/sanitizer_reports.py "$2/sanitizer_reports" || clean=false
+  fi
 }
 
 scripts/install_deps.sh --dev
@@ -57,6 +76,7 @@ scripts/install_deps.sh --dev
 cuda=OFF
 if command -v nvcc >/dev/null; then cuda=ON; fi
 folders=()
+clean=true
 for preset in "${presets[@]}"; do
   folder=build-$preset
   if [[ $preset == cpu ]]; then folder=build; fi
@@ -67,4 +87,6 @@ if $matrix; then
   scripts/layout_matrix.sh build || { echo "test: layouts of ranks differ" >&2; exit 1; }
   python3 tests/faults/kill_ranks.py --train build/bin/train --kills 20 --hangs 3
 fi
+$clean || echo "test: sanitizers report errors, see above"
 python3 scripts/count_tests.py "${folders[@]}"
+$clean

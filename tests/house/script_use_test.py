@@ -15,6 +15,8 @@ MISUSED = (
     ("scripts/install_deps.sh", "--bogus"),
     ("scripts/prepare_corpus.sh",),
     ("scripts/count_tests.py",),
+    ("scripts/sanitizer_reports.py",),
+    ("scripts/sanitizer_reports.py", "no/such/folder"),
     ("tests/bench/cpu_step.sh",),
     ("tests/bench/save_cost.sh", "build/bin/train"),
 )
