@@ -1,9 +1,9 @@
 #include "kernels/elementwise.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
+#include "kernels/bf16.h"
 #include "kernels/cpu/real.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/run.h"
@@ -16,12 +16,6 @@ void fill(const Tensor& x, T value) {
   for_each_span(x, x.contiguous(), [&](std::int64_t row, std::int64_t begin, std::int64_t length) {
     std::fill_n(x.as<T>() + row_offset(x, row) + begin, length, value);
   });
-}
-
-/// Nearest bf16 (ties to even) as its bits. Precondition: value is not NaN.
-std::uint16_t to_bf16(double value) {
-  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(value));
-  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
 void copy_bytes(const Copy& op) {
@@ -42,7 +36,7 @@ void run(const Fill& op) {
     case DType::f32:
       return fill(op.x, static_cast<float>(op.value));
     case DType::bf16:
-      return fill(op.x, to_bf16(op.value));
+      return fill(op.x, bf16_of(static_cast<float>(op.value)));
     case DType::i64:
       return fill(op.x, static_cast<std::int64_t>(op.value));
     case DType::i32:

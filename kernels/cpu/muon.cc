@@ -1,8 +1,8 @@
 #include "kernels/muon.h"
 
-#include <bit>
 #include <cmath>
 
+#include "kernels/bf16.h"
 #include "kernels/cpu/real.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/run.h"
@@ -25,9 +25,7 @@ struct NarrowMomentum {
   std::uint16_t* m;
   std::uint64_t key;
   std::int64_t first_index;
-  T load(std::int64_t at) const {
-    return static_cast<T>(std::bit_cast<float>(static_cast<std::uint32_t>(m[at]) << 16));
-  }
+  T load(std::int64_t at) const { return static_cast<T>(float_of_bf16(m[at])); }
   void store(std::int64_t at, T value) const {
     const std::uint64_t bits = rounding_bits(key, static_cast<std::uint64_t>(first_index + at));
     m[at] = round_stochastic(static_cast<float>(value), static_cast<std::uint16_t>(bits));

@@ -1,9 +1,9 @@
 #include "kernels/optimizer.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
+#include "kernels/bf16.h"
 #include "kernels/cpu/real.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/run.h"
@@ -46,11 +46,8 @@ struct NarrowStates {
   std::uint16_t *m, *v;
   std::uint64_t key;
   std::int64_t first_index;
-  static T widen(std::uint16_t bits) {
-    return static_cast<T>(std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16));
-  }
-  T first(std::int64_t i) const { return widen(m[i]); }
-  T second(std::int64_t i) const { return widen(v[i]); }
+  T first(std::int64_t i) const { return static_cast<T>(float_of_bf16(m[i])); }
+  T second(std::int64_t i) const { return static_cast<T>(float_of_bf16(v[i])); }
   void store(std::int64_t i, T first, T second) const {
     const std::uint64_t bits = rounding_bits(key, static_cast<std::uint64_t>(first_index + i));
     m[i] = round_stochastic(static_cast<float>(first), static_cast<std::uint16_t>(bits));

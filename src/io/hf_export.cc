@@ -1,7 +1,6 @@
 #include "io/hf_export.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -16,6 +15,7 @@
 #include "io/part_copy.h"
 #include "io/safetensors_header.h"
 #include "io/safetensors_writer.h"
+#include "kernels/bf16.h"
 #include "modeling_strait.h"
 
 namespace strait::io {
@@ -51,12 +51,6 @@ std::vector<Target> targets_of(const std::vector<NameMapEntry>& map) {
 bool stays_wide(const std::string& name) {
   return name.ends_with("balancing_biases") || name.ends_with("e_score_correction_bias") ||
          name.ends_with("router.bias");
-}
-
-std::uint16_t round_to_bf16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  if (std::isnan(value)) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 /// To the nearest, ties to even. Below 2^-14 the steps are as wide as just above it; at 65520 and
@@ -111,7 +105,7 @@ class Gatherer {
         store<float>([](double value) { return static_cast<float>(value); });
         break;
       case HfDtype::bf16:
-        store<std::uint16_t>([](double v) { return round_to_bf16(static_cast<float>(v)); });
+        store<std::uint16_t>([](double v) { return kernels::bf16_of(static_cast<float>(v)); });
         break;
       case HfDtype::f16:
         require_room(target.name);

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "io/json_text.h"
+#include "kernels/bf16.h"
 
 namespace strait::io {
 namespace {
@@ -22,7 +23,7 @@ constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limi
 /// Wrappers that give the 16-bit storage types a conversion to float.
 struct Bf16 {
   std::uint16_t bits;
-  operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+  operator float() const { return kernels::float_of_bf16(bits); }
 };
 
 struct F16 {
