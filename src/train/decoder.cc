@@ -7,24 +7,13 @@
 #include "kernels/elementwise.h"
 #include "kernels/memory.h"
 #include "train/engine.h"
+#include "train/host_copy.h"
 
 namespace strait::train {
 namespace {
 
 constexpr std::int64_t kChunk = 512;  // tokens of one pass over a prompt
 constexpr std::int64_t kRows = 6;
-
-std::vector<double> to_doubles(const Tensor& rows, const Stream& stream) {
-  std::vector<char> host(rows.bytes());
-  kernels::copy_to_host(host.data(), rows.data, host.size(), stream);
-  kernels::synchronise(stream);
-  std::vector<double> out(static_cast<std::size_t>(rows.numel()));
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = rows.dtype == DType::f64 ? reinterpret_cast<const double*>(host.data())[i]
-                                      : reinterpret_cast<const float*>(host.data())[i];
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -111,14 +100,11 @@ std::vector<double> Decoder::run(std::span<const std::int32_t> tokens, std::int6
   ctx_.tokens = &batch_;
   const core::Frame frame(ctx_.scratch);
   const auto n = static_cast<std::int64_t>(tokens.size());
-  const DType dtype = table_.dtype();
-  const Tensor logits = ctx_.scratch.take(dtype, {rows, vocab_size()});
-  const Tensor wide = ctx_.scratch.take(kernels::stat_dtype(dtype), {rows, vocab_size()});
+  const Tensor logits = ctx_.scratch.take(table_.dtype(), {rows, vocab_size()});
   model_.begin_step(ctx_);
   model_.logits(ctx_, n - rows, logits);
-  kernels::launch(kernels::Copy{.x = logits, .y = wide}, ctx_.stream);
   if (ctx_.stream.device == Device::plan) return {};
-  return to_doubles(wide, ctx_.stream);
+  return to_doubles(logits, ctx_.stream);
 }
 
 std::vector<double> Decoder::read(std::span<const std::int32_t> tokens, std::int64_t rows) {

@@ -1,9 +1,9 @@
 #include "train/host_copy.h"
 
-#include <bit>
 #include <cstring>
 
 #include "core/error.h"
+#include "kernels/bf16.h"
 #include "kernels/memory.h"
 
 namespace strait::train {
@@ -22,7 +22,7 @@ double element(const char* at, DType dtype) {
     case DType::i32:
       return read(std::int32_t{});
     case DType::bf16:
-      return std::bit_cast<float>(static_cast<std::uint32_t>(read(std::uint16_t{})) << 16);
+      return kernels::float_of_bf16(read(std::uint16_t{}));
     default:
       throw core::RuntimeFault(std::string("a tensor of ") + kernels::name_of(dtype) +
                                " does not hold numbers that can be read as doubles");
@@ -38,12 +38,16 @@ std::size_t extent(const ConstTensor& x) {
 
 /// Appends the elements of x, whose first lies at `from` on the host.
 void append(const ConstTensor& x, const char* from, std::vector<double>& out) {
+  const auto size = static_cast<std::int64_t>(size_of(x.dtype));
+  const int last = x.rank - 1;
   std::array<std::int64_t, kernels::kMaxRank> at{};
-  for (std::int64_t n = x.numel(); n > 0; --n) {
+  for (std::int64_t rows = x.numel() / x.shape[last]; rows > 0; --rows) {
     std::int64_t offset = 0;
-    for (int i = 0; i < x.rank; ++i) offset += at[i] * x.stride[i];
-    out.push_back(element(from + offset * static_cast<std::int64_t>(size_of(x.dtype)), x.dtype));
-    for (int i = x.rank - 1; i >= 0 && ++at[i] == x.shape[i]; --i) at[i] = 0;
+    for (int i = 0; i < last; ++i) offset += at[i] * x.stride[i];
+    for (std::int64_t j = 0; j < x.shape[last]; ++j) {
+      out.push_back(element(from + (offset + j * x.stride[last]) * size, x.dtype));
+    }
+    for (int i = last - 1; i >= 0 && ++at[i] == x.shape[i]; --i) at[i] = 0;
   }
 }
 
