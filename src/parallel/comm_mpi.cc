@@ -3,12 +3,12 @@
 #include <mpi.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 #include <cstring>
 
 #include "core/error.h"
 #include "kernels/async.h"
+#include "kernels/bf16.h"
 
 namespace strait::parallel {
 namespace {
@@ -19,17 +19,6 @@ constexpr std::int64_t kBlock = std::int64_t{1} << 16;
 // Bytes of one MPI message, whose count is an int.
 constexpr std::size_t kMessage = std::size_t{1} << 30;
 
-/// bf16 values, added up in float.
-struct Bf16 {
-  std::uint16_t bits;
-  operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
-  static Bf16 of(float value) {
-    const auto wide = std::bit_cast<std::uint32_t>(value);
-    if ((wide & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>(wide >> 16 | 64u)};
-    return {static_cast<std::uint16_t>((wide + 0x7fffu + ((wide >> 16) & 1u)) >> 16)};
-  }
-};
-
 /// The first of `count` terms, [terms, count], becomes their sum, in order.
 template <class T>
 void add_terms(T* terms, std::int64_t terms_count, std::int64_t count) {
@@ -37,12 +26,15 @@ void add_terms(T* terms, std::int64_t terms_count, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) terms[i] += terms[r * count + i];
   }
 }
+/// bf16, added up in float.
 template <>
-void add_terms(Bf16* terms, std::int64_t terms_count, std::int64_t count) {
+void add_terms(std::uint16_t* terms, std::int64_t terms_count, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
-    float sum = terms[i];
-    for (std::int64_t r = 1; r < terms_count; ++r) sum += terms[r * count + i];
-    terms[i] = Bf16::of(sum);
+    float sum = kernels::float_of_bf16(terms[i]);
+    for (std::int64_t r = 1; r < terms_count; ++r) {
+      sum += kernels::float_of_bf16(terms[r * count + i]);
+    }
+    terms[i] = kernels::bf16_of(sum);
   }
 }
 
@@ -55,7 +47,7 @@ void add_terms(void* terms, std::int64_t terms_count, std::int64_t count, DType 
     case DType::i64:
       return add_terms(static_cast<std::int64_t*>(terms), terms_count, count);
     case DType::bf16:
-      return add_terms(static_cast<Bf16*>(terms), terms_count, count);
+      return add_terms(static_cast<std::uint16_t*>(terms), terms_count, count);
     default:
       throw core::RuntimeFault(std::string("sum over ranks: no such sum for dtype ") +
                                name_of(dtype));
@@ -69,6 +61,18 @@ struct Bytes {
   std::size_t size;
 };
 
+Bytes bytes_of(int peer, const Tensor& x) {
+  return {peer, static_cast<char*>(x.data), x.bytes()};
+}
+
+std::vector<Bytes> bytes_of(std::span<const Message> messages, const std::vector<Tensor>& host) {
+  std::vector<Bytes> out;
+  for (std::size_t i = 0; i < host.size(); ++i) {
+    out.push_back(bytes_of(messages[i].peer, host[i]));
+  }
+  return out;
+}
+
 char* at(const Tensor& x, std::int64_t element) {
   return static_cast<char*>(x.data) + element * static_cast<std::int64_t>(size_of(x.dtype));
 }
@@ -77,6 +81,11 @@ char* at(const Tensor& x, std::int64_t element) {
 /// counts, and memmove must not get a null one.
 void move_own(void* to, const void* from, std::size_t size) {
   if (size > 0) std::memmove(to, from, size);
+}
+
+/// `count` elements of x.
+Tensor fragment_of(const Tensor& x, std::int64_t first, std::int64_t count) {
+  return Tensor(at(x, first), x.dtype, {count});
 }
 
 /// Cuts what each rank of a group owns into fragments of at most kBlock elements together a round.
@@ -111,8 +120,7 @@ class Rounds {
       const Tensor& whole = pieces_[at.piece].data;
       const std::int64_t left = whole.numel() - at.begin, n = std::min(room, left);
       if (pieces_[at.piece].owner == rank && n > 0) {
-        fragments.emplace_back(strait::parallel::at(whole, at.begin), whole.dtype,
-                               std::initializer_list<std::int64_t>{n});
+        fragments.push_back(fragment_of(whole, at.begin, n));
         room -= n;
         at.begin += n;
         if (n < left) return;
@@ -196,11 +204,10 @@ class MpiCommunicator final : public Communicator {
     const Tensor host = to_host(whole, stream);
     const std::int64_t n = part.numel();
     for (std::int64_t begin = 0; begin < n; begin += kBlock) {
-      const std::int64_t length = std::min(kBlock, n - begin);
-      const auto pieces = [&](int r) { return at(host, n * r + begin); };
-      const auto size = [&](int) { return length; };
-      const char* total = sum_pieces(pieces, size, length, whole.dtype);
-      kernels::copy_to_device(at(part, begin), total, bytes(length, whole.dtype), stream);
+      const Tensor target = fragment_of(part, begin, std::min(kBlock, n - begin));
+      const char* total = sum_terms(
+          [&](int r) { return std::vector{fragment_of(host, n * r + begin, target.numel())}; });
+      kernels::copy_to_device(target.data, total, target.bytes(), stream);
       if (stream.device == Device::cuda) kernels::synchronise(stream);
     }
   }
@@ -218,12 +225,9 @@ class MpiCommunicator final : public Communicator {
     const std::vector<Owned> host = to_host(pieces, stream);
     std::vector<Bytes> sends, receives;
     for (const Owned& piece : host) {
-      const auto message = [&](int peer) {
-        return Bytes{peer, static_cast<char*>(piece.data.data), piece.data.bytes()};
-      };
-      if (piece.owner != rank_) receives.push_back(message(piece.owner));
+      if (piece.owner != rank_) receives.push_back(bytes_of(piece.owner, piece.data));
       for (int r = 0; r < size_ && piece.owner == rank_; ++r) {
-        if (r != rank_) sends.push_back(message(r));
+        if (r != rank_) sends.push_back(bytes_of(r, piece.data));
       }
     }
     move(sends, receives);
@@ -260,20 +264,7 @@ class MpiCommunicator final : public Communicator {
   }
 
  private:
-  static std::size_t bytes(std::int64_t elements, DType dtype) {
-    return static_cast<std::size_t>(elements) * kernels::size_of(dtype);
-  }
-
   static std::size_t aligned(std::size_t size) { return (size + 63) / 64 * 64; }
-
-  static std::vector<Bytes> bytes_of(std::span<const Message> messages,
-                                     const std::vector<Tensor>& host) {
-    std::vector<Bytes> out;
-    for (std::size_t i = 0; i < host.size(); ++i) {
-      out.push_back({messages[i].peer, static_cast<char*>(host[i].data), host[i].bytes()});
-    }
-    return out;
-  }
 
   char* stage(std::size_t size) {
     if (!host_ || host_->bytes() < size) {
@@ -315,30 +306,35 @@ class MpiCommunicator final : public Communicator {
     return host;
   }
 
-  /// Receives the other ranks' terms of this round's own fragments and adds them up.
-  void sum_round(const Rounds& rounds) {
-    std::vector<Bytes> sends, receives;
+  /// The sum over ranks, in rank order, of what this rank sums, in the workspace. terms(r) is this
+  /// rank's term of what rank r sums, as fragments of one dtype.
+  template <class Terms>
+  const char* sum_terms(const Terms& terms) {
     std::int64_t own = 0;
     DType dtype = DType::f32;
-    for (const Tensor& fragment : rounds.of(rank_)) {
+    for (const Tensor& fragment : terms(rank_)) {
       own += fragment.numel();
       dtype = fragment.dtype;
     }
-    const std::size_t each = bytes(own, dtype);
+    const std::size_t each = static_cast<std::size_t>(own) * kernels::size_of(dtype);
     if (workspace_.size() < each * size_) workspace_.resize(each * size_);
+    std::vector<Bytes> sends, receives;
     for (int r = 0; r < size_; ++r) {
-      char* terms = workspace_.data() + each * static_cast<std::size_t>(r);
-      for (const Tensor& fragment : rounds.of(rank_)) {
-        receives.push_back({r, terms, fragment.bytes()});
-        terms += fragment.bytes();
+      char* term = workspace_.data() + each * static_cast<std::size_t>(r);
+      for (const Tensor& fragment : terms(rank_)) {
+        receives.push_back({r, term, fragment.bytes()});
+        term += fragment.bytes();
       }
-      for (const Tensor& fragment : rounds.of(r)) {
-        sends.push_back({r, static_cast<char*>(fragment.data), fragment.bytes()});
-      }
+      for (const Tensor& fragment : terms(r)) sends.push_back(bytes_of(r, fragment));
     }
     move(sends, receives);
     add_terms(workspace_.data(), size_, own, dtype);
-    const char* sum = workspace_.data();
+    return workspace_.data();
+  }
+
+  /// Adds up this round's own fragments.
+  void sum_round(const Rounds& rounds) {
+    const char* sum = sum_terms([&](int r) -> const std::vector<Tensor>& { return rounds.of(r); });
     for (const Tensor& fragment : rounds.of(rank_)) {
       move_own(fragment.data, sum, fragment.bytes());
       sum += fragment.bytes();
@@ -376,36 +372,20 @@ class MpiCommunicator final : public Communicator {
     MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE);
   }
 
-  /// The sum over ranks of what this rank sums, `own` elements, in the workspace. piece(r) is
-  /// this rank's term of what rank r sums, size(r) elements.
-  template <class Piece, class Size>
-  char* sum_pieces(const Piece& piece, const Size& size, std::int64_t own, DType dtype) {
-    const std::size_t each = bytes(own, dtype);
-    if (workspace_.size() < each * size_) workspace_.resize(each * size_);
-    std::vector<Bytes> sends, receives;
-    for (int r = 0; r < size_; ++r) {
-      sends.push_back({r, piece(r), bytes(size(r), dtype)});
-      receives.push_back({r, workspace_.data() + each * static_cast<std::size_t>(r), each});
-    }
-    move(sends, receives);
-    add_terms(workspace_.data(), size_, own, dtype);
-    return workspace_.data();
-  }
-
   /// Each rank owns one slice of the block: it receives that slice from all, sums in rank order,
   /// and the slices are gathered. MPI_Allreduce leaves the order of summation to the library.
   void sum_block(const Tensor& x, std::int64_t first, std::int64_t n) {
-    const auto begin = [&](int r) { return n * r / size_; };
-    const auto count = [&](int r) { return begin(r + 1) - begin(r); };
-    const auto piece = [&](int r) { return at(x, first + begin(r)); };
-    const std::size_t own = bytes(count(rank_), x.dtype);
-    const char* total = sum_pieces(piece, count, count(rank_), x.dtype);
-    move_own(piece(rank_), total, own);
+    const auto slice = [&](int r) {
+      const std::int64_t begin = n * r / size_, end = n * (r + 1) / size_;
+      return fragment_of(x, first + begin, end - begin);
+    };
+    const Tensor own = slice(rank_);
+    move_own(own.data, sum_terms([&](int r) { return std::vector{slice(r)}; }), own.bytes());
     std::vector<Bytes> sends, receives;
     for (int r = 0; r < size_; ++r) {
       if (r == rank_) continue;
-      sends.push_back({r, piece(rank_), own});
-      receives.push_back({r, piece(r), bytes(count(r), x.dtype)});
+      sends.push_back(bytes_of(r, own));
+      receives.push_back(bytes_of(r, slice(r)));
     }
     move(sends, receives);
   }
