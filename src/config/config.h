@@ -6,7 +6,7 @@
 #include <vector>
 
 // The resolved configuration of a run: plain values, one struct per section. Keys, defaults, units
-// and meanings live in schema.cc, parsing in parse.cc, rules in validate.cc, derivation in
+// and meanings live in schema_*.cc, parsing in parse.cc, rules in validate*.cc, derivation in
 // resolve.cc. Nothing mutates a Config after resolve().
 namespace strait::config {
 
@@ -240,6 +240,12 @@ struct Config {
 
 /// Kind of a layer's feed-forward under the layer pattern of `ffn`.
 FfnKind ffn_kind(const Ffn& ffn, std::int64_t layer);
+
+/// Whether attention runs inside a convolved latent: cca and ccgqa.
+bool is_cca(AttentionKind kind);
+
+/// Columns of the latent before a token that its convolutions see.
+std::int64_t history_columns(const Cca& cca);
 
 /// Whether a layer attends within model.attention.sliding.window.
 bool slides(const Attention& attention, std::int64_t layer);

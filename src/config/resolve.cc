@@ -145,6 +145,15 @@ FfnKind ffn_kind(const Ffn& ffn, std::int64_t layer) {
   return last_of_its_group ? FfnKind::moe : FfnKind::dense;
 }
 
+bool is_cca(AttentionKind kind) {
+  return kind == AttentionKind::cca || kind == AttentionKind::ccgqa;
+}
+
+std::int64_t history_columns(const Cca& cca) {
+  return (cca.convs >= 1 ? cca.taps_depthwise - 1 : 0) +
+         (cca.convs >= 2 ? cca.taps_grouped - 1 : 0);
+}
+
 bool slides(const Attention& attention, std::int64_t layer) {
   const std::string& pattern = attention.sliding.pattern;
   return !pattern.empty() && pattern[static_cast<std::size_t>(layer) % pattern.size()] == 's';

@@ -105,9 +105,7 @@ void validate_precision(const Rules& rules) {
     rules.fail("precision.gradients", "goes with precision.compute = \"bf16\" alone, not with " +
                                           rules.quote("precision.compute") + "; set it to wide");
   }
-  const AttentionKind kind = rules.config().model.attention.kind;
-  const bool convolves = kind == AttentionKind::cca || kind == AttentionKind::ccgqa;
-  if (precision.gradients == Storage::bf16 && convolves) {
+  if (precision.gradients == Storage::bf16 && is_cca(rules.config().model.attention.kind)) {
     rules.fail("precision.gradients", "the convolutions of " + rules.quote("model.attention.kind") +
                                           " add up their gradients in float32; set it to wide");
   }

@@ -14,10 +14,6 @@ constexpr const char* kKvHeads = "model.attention.n_kv_heads";
 constexpr const char* kHeadDim = "model.attention.head_dim";
 constexpr const char* kFraction = "model.attention.rope.fraction";
 
-bool is_cca(AttentionKind kind) {
-  return kind == AttentionKind::cca || kind == AttentionKind::ccgqa;
-}
-
 /// mha, mla and cca have one key/value head per query head.
 void validate_equal_heads(const Rules& rules) {
   const Attention& attention = rules.config().model.attention;

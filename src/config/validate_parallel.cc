@@ -17,14 +17,9 @@ void expect_divides(const Rules& rules, std::string_view axis, std::int64_t rank
 }
 
 /// A convolution reaches at most one chunk back.
-std::int64_t history_columns(const Attention& attention) {
-  const bool convolves =
-      attention.kind == AttentionKind::cca || attention.kind == AttentionKind::ccgqa;
-  if (!convolves) return 0;
-  const Cca& cca = attention.cca;
-  const std::int64_t columns =
-      (cca.convs >= 1 ? cca.taps_depthwise - 1 : 0) + (cca.convs >= 2 ? cca.taps_grouped - 1 : 0);
-  return std::max<std::int64_t>(columns, cca.value_shift ? 1 : 0);
+std::int64_t columns_back(const Attention& attention) {
+  if (!is_cca(attention.kind)) return 0;
+  return std::max<std::int64_t>(history_columns(attention.cca), attention.cca.value_shift ? 1 : 0);
 }
 
 void validate_tensor(const Rules& rules) {
@@ -62,7 +57,7 @@ void validate_context(const Rules& rules) {
   const Config& config = rules.config();
   const std::int64_t cp = config.parallel.cp;
   if (cp == 1) return;
-  const std::int64_t columns = history_columns(config.model.attention);
+  const std::int64_t columns = columns_back(config.model.attention);
   const std::int64_t chunk = (config.data.seq_len + 2 * cp - 1) / (2 * cp);
   if (chunk >= columns) return;
   rules.fail("parallel.cp", "cuts " + rules.quote("data.seq_len") + " into chunks of " +

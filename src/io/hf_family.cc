@@ -14,11 +14,6 @@ void need(bool held, const std::string& otherwise) {
   if (!held) no_family(otherwise);
 }
 
-bool is_cca(const config::Model& model) {
-  return model.attention.kind == config::AttentionKind::cca ||
-         model.attention.kind == config::AttentionKind::ccgqa;
-}
-
 HfFamily mla_family(const config::Model& model) {
   const config::Moe& moe = model.ffn.moe;
   if (model.attention.qk_norm) no_family("model.attention.qk_norm with kind mla");
@@ -134,7 +129,7 @@ std::string architecture_of(HfFamily family) {
 }
 
 HfFamily hf_family(const config::Model& model) {
-  const bool cca = is_cca(model);
+  const bool cca = config::is_cca(model.attention.kind);
   if (!cca && model.residual_scale) no_family("model.residual_scale without cca or ccgqa");
   if (!cca && model.ffn.moe.router.kind != config::RouterKind::linear) {
     no_family("model.ffn.moe.router.kind mlp without cca or ccgqa");

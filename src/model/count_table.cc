@@ -7,10 +7,6 @@ namespace {
 
 using config::AttentionKind;
 
-bool is_cca(AttentionKind kind) {
-  return kind == AttentionKind::cca || kind == AttentionKind::ccgqa;
-}
-
 std::string sizes(const char* format, double a, double b = 0) {
   char text[64];
   std::snprintf(text, sizeof text, format, a, b);
@@ -74,7 +70,7 @@ TableSymbols table_symbols(const config::Model& model, std::int64_t seq_len) {
     t.C2 = D / (static_cast<double>(a.n_kv_heads) * d);
     t.g = static_cast<double>(a.n_heads) / static_cast<double>(a.n_kv_heads);
   }
-  const config::Cca cca = is_cca(a.kind) ? a.cca : config::Cca{};
+  const config::Cca cca = config::is_cca(a.kind) ? a.cca : config::Cca{};
   if (cca.convs >= 1) t.n0 = static_cast<double>(cca.taps_depthwise);
   if (cca.convs >= 2) t.n1 = static_cast<double>(cca.taps_grouped);
   return t;

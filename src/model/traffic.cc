@@ -74,17 +74,16 @@ class Counter {
 
   void halo(double layers) {
     const config::Attention& a = model_.attention;
-    if (a.kind != config::AttentionKind::cca && a.kind != config::AttentionKind::ccgqa) return;
+    if (!config::is_cca(a.kind)) return;
     const std::int64_t d = config::head_dim(model_), G = config::kv_heads(a);
-    const std::int64_t columns = (a.cca.convs >= 1 ? a.cca.taps_depthwise - 1 : 0) +
-                                 (a.cca.convs >= 2 ? a.cca.taps_grouped - 1 : 0);
     const std::int64_t C = (a.n_heads + G) * d / cut_.tp, V = G * d;
     const std::int64_t begin = V * cut_.tp_rank / cut_.tp, end = V * (cut_.tp_rank + 1) / cut_.tp;
     const std::int64_t Cd =
         a.cca.value_shift ? std::max<std::int64_t>(0, end - std::max(begin, V / 2)) : 0;
     // The first and the last rank have one neighbour, the others two.
     const double neighbours = (cut_.cp_rank > 0) + (cut_.cp_rank + 1 < cut_.cp);
-    const double bytes = neighbours * B_ * static_cast<double>(columns * C + Cd) * e_;
+    const double bytes =
+        neighbours * B_ * static_cast<double>(config::history_columns(a.cca) * C + Cd) * e_;
     if (bytes == 0) return;
     const std::string formula = "2 B ((n0 - 1 + n1 - 1) C + Cd) e, half at the ends";
     add("cp halo", layers * passes_.attention * bytes, formula);

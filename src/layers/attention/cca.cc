@@ -40,12 +40,6 @@ std::int64_t delayed_channels(const Build& build) {
   return std::max<std::int64_t>(0, end - std::max(begin, half));
 }
 
-/// Columns of z before a token that the convolutions see.
-std::int64_t history_columns(const config::Cca& cca) {
-  return (cca.convs >= 1 ? cca.taps_depthwise - 1 : 0) +
-         (cca.convs >= 2 ? cca.taps_grouped - 1 : 0);
-}
-
 kernels::CcaMixSwitches switches_of(const config::Cca& cca) {
   return {.convs = static_cast<int>(cca.convs),
           .qk_mean = cca.qk_mean,
@@ -69,9 +63,9 @@ CcaAttention::CcaAttention(const Build& build, const std::string& name)
       kv_heads_(build.model.attention.n_kv_heads / build.mesh.tp),
       head_dim_(build.model.attention.head_dim),
       delayed_(delayed_channels(build)),
-      history_(history_columns(build.model.attention.cca)),
+      history_(config::history_columns(build.model.attention.cca)),
       switches_(switches_of(build.model.attention.cca)),
-      rope_(make_rope(build, head_dim_)),
+      rope_(make_rope(build)),
       proj_(build, proj_spec(build, name)),
       mix_(make_mix_params(build, name)),
       o_(build, {.name = name + ".o",

@@ -26,7 +26,7 @@ GqaAttention::GqaAttention(const Build& build, const std::string& name)
     : head_dim_(build.model.attention.head_dim),
       qk_norm_(build.model.attention.qk_norm),
       eps_(build.model.norm_eps),
-      rope_(make_rope(build, head_dim_)),
+      rope_(make_rope(build)),
       qkv_(build, qkv_spec(build, name)),
       o_(build, {.name = name + ".o",
                  .in = build.model.attention.n_heads * head_dim_,

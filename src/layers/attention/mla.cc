@@ -59,7 +59,7 @@ void MlaAttention::Latent::backward(Ctx& ctx, ConstTensor dup, Tensor ddown) {
 MlaAttention::MlaAttention(const Build& build, const std::string& name)
     : dims_(build.model.attention.mla),
       heads_(build.model.attention.n_heads / build.mesh.tp),
-      rope_(make_rope(build, dims_.rope_dim)),
+      rope_(make_rope(build)),
       down_(build, down_spec(build, name)),
       kv_(build, name + ".kv_a_norm", name + ".kv_b", dims_.q_rank, dims_.kv_rank,
           build.model.attention.n_heads * (dims_.nope_dim + dims_.value_dim)),

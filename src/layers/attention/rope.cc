@@ -1,14 +1,12 @@
 #include "layers/attention/rope.h"
 
-#include <cmath>
-
 namespace strait::layers {
 
-kernels::Rope make_rope(const Build& build, std::int64_t width) {
+kernels::Rope make_rope(const Build& build) {
   const config::Attention& attention = build.model.attention;
   const config::Rope& rope = attention.rope;
   return {.theta = build.slides() ? attention.sliding.theta : rope.theta,
-          .dims = std::llround(rope.fraction * static_cast<double>(width)),
+          .dims = config::rope_dims(attention),
           .interleaved = rope.interleaved};
 }
 

@@ -5,7 +5,7 @@
 
 namespace strait::layers {
 
-/// Rotation of heads of `width` channels: the first fraction * width of them, by the layer's theta.
-kernels::Rope make_rope(const Build& build, std::int64_t width);
+/// Rotation of the first config::rope_dims() channels of a head, by the layer's theta.
+kernels::Rope make_rope(const Build& build);
 
 }  // namespace strait::layers
