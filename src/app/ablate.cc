@@ -5,7 +5,7 @@
 #include "ablate/run_sweep.h"
 #include "app/support/program.h"
 #include "config/data_list.h"
-#include "config/nearest.h"
+#include "config/load.h"
 #include "config/parse.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -84,22 +84,7 @@ std::string find_sweep(const std::string& name) {
   if (name.empty()) {
     throw core::InputError("--config is missing; for example --config attention_dense");
   }
-  std::error_code ignored;
-  for (const char* folder : {"", "configs/ablations/"}) {
-    for (const char* suffix : {"", ".json"}) {
-      const fs::path path = config::locate(folder + name + suffix);
-      if (fs::is_regular_file(path, ignored)) return path.string();
-    }
-  }
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(config::locate("configs/ablations"), ignored)) {
-    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
-  }
-  const std::vector<std::string_view> views(names.begin(), names.end());
-  throw core::InputError(
-      "--config " + name + ": no such sweep; expected a JSON file or the name of one in " +
-      "configs/ablations" +
-      (names.empty() ? "" : "; nearest is " + std::string(config::nearest_word(name, views))));
+  return config::find_json(name, {}, "configs/ablations", "--config", "sweep").string();
 }
 
 /// The command that reports: by default the script, by the Python that has what it needs.

@@ -17,16 +17,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kFolder = "configs";
 constexpr const char* kSuffix = ".json";
 
-/// The folders that bare names are looked up in, after `first`.
-std::vector<fs::path> config_folders(const fs::path& first) {
-  return {first, kFolder, fs::path(STRAIT_SOURCE_DIR) / kFolder};
-}
-
-/// The nearest name among the configs of the folders, for messages; empty when they hold none.
-std::string nearest_config(const std::string& name, const std::vector<fs::path>& folders) {
+/// The nearest name among the JSON files of the folders, for messages; empty when they hold none.
+std::string nearest_file(const std::string& name, const std::vector<fs::path>& folders) {
   std::set<std::string> found;
   for (const fs::path& folder : folders) {
     std::error_code ignored;
@@ -39,21 +33,8 @@ std::string nearest_config(const std::string& name, const std::vector<fs::path>&
   return std::string(nearest_word(fs::path(name).filename().string(), names));
 }
 
-/// The file that a name stands for, seen from `first`: a path or a bare name, ".json" optional.
-/// `asker` opens the message when there is none.
 fs::path find_config(const std::string& name, const fs::path& first, const std::string& asker) {
-  const std::vector<fs::path> folders = config_folders(first);
-  for (const fs::path& folder : folders) {
-    for (const char* suffix : {"", kSuffix}) {
-      const fs::path path = folder / (name + suffix);
-      std::error_code ignored;
-      if (fs::is_regular_file(path, ignored)) return path.lexically_normal();
-    }
-  }
-  const std::string nearest = nearest_config(name, folders);
-  reject(asker, "no config " + show(name) +
-                    "; expected a path of a JSON file, or the name of one in configs/" +
-                    (nearest.empty() ? "" : "; nearest is " + nearest));
+  return find_json(name, first, "configs", asker, "config");
 }
 
 Text read_config(const fs::path& path) {
@@ -71,6 +52,22 @@ Text find_base(const std::string& name, const std::string& origin) {
 }
 
 }  // namespace
+
+fs::path find_json(const std::string& name, const fs::path& first, const fs::path& home,
+                   const std::string& asker, const std::string& what) {
+  const std::vector<fs::path> folders = {first, home, fs::path(STRAIT_SOURCE_DIR) / home};
+  for (const fs::path& folder : folders) {
+    for (const char* suffix : {"", kSuffix}) {
+      const fs::path path = folder / (name + suffix);
+      std::error_code ignored;
+      if (fs::is_regular_file(path, ignored)) return path.lexically_normal();
+    }
+  }
+  const std::string nearest = nearest_file(name, folders);
+  reject(asker, "no " + what + " " + show(name) +
+                    "; expected a path of a JSON file, or the name of one in " + home.string() +
+                    "/" + (nearest.empty() ? "" : "; nearest is " + nearest));
+}
 
 std::string origin_of(const Source& source) {
   if (source.name.empty()) {

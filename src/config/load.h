@@ -35,6 +35,13 @@ Config read_text(const std::string& json, const std::string& origin,
 /// none: the name, where it was looked for, and the nearest config there is.
 std::string origin_of(const Source& source);
 
+/// The JSON file that `name` stands for: a path, or the name of one in the folder `first`, or in
+/// `home` of the current folder or the source tree; ".json" may be left out. Throws InputError
+/// "asker: no `what` .." when there is none.
+std::filesystem::path find_json(const std::string& name, const std::filesystem::path& first,
+                                const std::filesystem::path& home, const std::string& asker,
+                                const std::string& what);
+
 /// All three stages, for the built-in tokenizer and without CUDA. `ranks` is the number of MPI
 /// ranks.
 Config load(const Source& source, std::int64_t ranks);
