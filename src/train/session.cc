@@ -209,6 +209,21 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
   report_memory(plan, after - before, config.train.steps, world, log, metrics);
 }
 
+/// Trains in the run's folder, which no other run may write to meanwhile.
+void train_in_folder(Engine& engine, Device device, const StepPlan& plan, const Data& data,
+                     const TrainOptions& options, core::Log& log) {
+  const config::Config& config = engine.config();
+  Communicator& world = engine.ctx().groups.world();
+  core::watch_stop_signals();
+  const RunFolder folder = agree_on_folder(config, options, world);
+  const RunLock lock(folder, world, patience(options, config), log);
+  together(world, [&] {
+    if (world.rank() != 0) return;
+    prepare_run_folder(folder, config::to_json(config), world.size(), kernels::device_info(device));
+  });
+  run(engine, device, plan, data, folder, options.profile, log);
+}
+
 /// A line for every choice of every item into eval-<task>.jsonl.
 void write_choices(const std::filesystem::path& folder, const std::vector<ChoiceResult>& results,
                    const std::vector<ChoiceTask>& tasks) {
@@ -316,14 +331,7 @@ void train(const TrainOptions& options, Communicator& world) {
   if (options.verify_resume > 0) {
     return verify_resume({config, mesh, groups, data, device, log}, options.verify_resume);
   }
-  core::watch_stop_signals();
-  const RunFolder folder = agree_on_folder(config, options, world);
-  const RunLock lock(folder, world, patience(options, config), log);
-  together(world, [&] {
-    if (world.rank() != 0) return;
-    prepare_run_folder(folder, config::to_json(config), world.size(), kernels::device_info(device));
-  });
-  run(*engine, device, plan, data, folder, options.profile, log);
+  train_in_folder(*engine, device, plan, data, options, log);
 }
 
 }  // namespace strait::train
