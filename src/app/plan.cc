@@ -47,14 +47,7 @@ int take_ranks(Request& request) {
                            " ranks, --ranks " + std::to_string(request.ranks) +
                            "; leave one of them out");
   }
-  std::vector<std::string> mesh;
-  const auto set = [&](const char* axis, std::int64_t size) {
-    mesh.push_back(std::string("parallel.") + axis + "=" + std::to_string(size));
-  };
-  set("dp", layout.dp);
-  set("cp", layout.cp);
-  set("tp", layout.tp);
-  set("ep", layout.ep);
+  std::vector<std::string> mesh = layout.overrides();
   if (layout.ring) mesh.push_back("parallel.cp_exchange=ring");
   request.source.overrides.insert(request.source.overrides.begin(), mesh.begin(), mesh.end());
   return static_cast<int>(layout.ranks());

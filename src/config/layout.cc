@@ -2,7 +2,6 @@
 
 #include <cctype>
 #include <map>
-#include <sstream>
 
 #include "core/error.h"
 
@@ -19,12 +18,12 @@ constexpr const char* kRing = ".ring";
 
 }  // namespace
 
-Parallel Layout::parallel() const {
-  return {.dp = dp,
-          .cp = cp,
-          .tp = tp,
-          .ep = ep,
-          .cp_exchange = ring ? KeyExchange::ring : KeyExchange::gather};
+std::vector<std::string> Layout::overrides() const {
+  std::vector<std::string> list;
+  for (const auto& [axis, size] : {std::pair{"dp", dp}, {"cp", cp}, {"tp", tp}, {"ep", ep}}) {
+    list.push_back(std::string("parallel.") + axis + "=" + std::to_string(size));
+  }
+  return list;
 }
 
 Layout parse_layout(const std::string& name) {
@@ -55,14 +54,6 @@ Layout parse_layout(const std::string& name) {
   if (has_ep && !has_dp) layout.dp = layout.ep;
   if (!factors.empty() || rest.empty()) refuse(name);
   return layout;
-}
-
-std::vector<Layout> parse_layouts(const std::string& list) {
-  std::vector<Layout> layouts;
-  std::istringstream names(list);
-  for (std::string name; std::getline(names, name, ',');) layouts.push_back(parse_layout(name));
-  if (layouts.empty()) refuse(list);
-  return layouts;
 }
 
 }  // namespace strait::config

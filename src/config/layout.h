@@ -1,9 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
-
-#include "config/config.h"
 
 namespace strait::config {
 
@@ -14,12 +13,11 @@ struct Layout {
   std::int64_t dp = 1, cp = 1, tp = 1, ep = 1;
   bool ring = false;  // ".ring" behind the name: keys go round instead of being gathered
   std::int64_t ranks() const { return dp * cp * tp; }
-  Parallel parallel() const;
+  /// The sizes of its axes as --set takes them.
+  std::vector<std::string> overrides() const;
 };
 
 /// Throws InputError with what was wrong and an example.
 Layout parse_layout(const std::string& name);
-/// Comma-separated.
-std::vector<Layout> parse_layouts(const std::string& list);
 
 }  // namespace strait::config

@@ -59,11 +59,6 @@ void Log::warn(const std::string& message) {
   impl_->logger.warn("warning: " + message);
 }
 
-void Log::error(const std::string& message) {
-  impl_->end_progress();
-  impl_->logger.error("error: " + message);
-}
-
 void Log::progress(const std::string& message) {
   if (impl_->rank != 0) return;
   std::fprintf(stdout, impl_->terminal ? "\r\033[K%s" : "%s\n", message.c_str());

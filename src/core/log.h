@@ -6,7 +6,7 @@
 namespace strait::core {
 
 /// Log of one process: rank 0 writes to the terminal and, once open_file() was called, to a file.
-/// Other ranks write warnings and errors only, to the terminal, under their rank number.
+/// Other ranks write warnings only, to the terminal, under their rank number.
 class Log {
  public:
   explicit Log(int rank);
@@ -18,7 +18,6 @@ class Log {
   void open_file(const std::string& path);
   void info(const std::string& message);
   void warn(const std::string& message);
-  void error(const std::string& message);
   /// A line that replaces the previous progress line on a terminal; never goes to the file.
   void progress(const std::string& message);
 

@@ -15,12 +15,4 @@ std::int64_t counted_labels(const Samples& samples) {
   return std::ranges::count_if(samples.labels, [](auto label) { return label != kIgnoredLabel; });
 }
 
-std::int64_t label_bytes(const Samples& samples, const Tokenizer& tokenizer) {
-  std::int64_t bytes = 0;
-  for (const std::int32_t label : samples.labels) {
-    if (label != kIgnoredLabel) bytes += tokenizer.bytes_of(label);
-  }
-  return bytes;
-}
-
 }  // namespace strait::input

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "input/tokenizer.h"
 #include "kernels/cross_entropy.h"
 
 namespace strait::input {
@@ -26,8 +25,5 @@ struct Samples {
 
 /// Labels that a loss counts.
 std::int64_t counted_labels(const Samples& samples);
-
-/// Bytes of text that the counted labels stand for.
-std::int64_t label_bytes(const Samples& samples, const Tokenizer& tokenizer);
 
 }  // namespace strait::input

@@ -43,10 +43,6 @@ std::int64_t same_row(const Piece& from, const Piece& to, std::int64_t row) {
 
 }  // namespace
 
-bool Piece::whole_box() const {
-  return begin == 0 && end == product(shape);
-}
-
 Piece whole_piece(const Dims& shape) {
   return {Dims(shape.size(), 0), shape, 0, product(shape)};
 }

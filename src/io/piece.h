@@ -18,7 +18,6 @@ struct Piece {
 
   bool operator==(const Piece&) const = default;
   std::int64_t elements() const { return end - begin; }
-  bool whole_box() const;
 };
 
 /// All of a tensor.

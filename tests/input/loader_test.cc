@@ -204,15 +204,5 @@ TEST(EvalLoader, NeedsALabel) {
       {"1 tokens of \"set\"", "data.val"}));
 }
 
-TEST(LabelBytes, CountsTextOfCountedLabels) {
-  const auto tokenizer = make_tokenizer("bytes");
-  const MemorySource source({'a', 'b', 256, 'c', 'd', 256}, 256);
-  for (const bool mask : {true, false}) {
-    const Samples s = window_of(source, {.seq_len = 8, .document_mask = mask});
-    // Labels b EOD (c) d EOD: with the mask c has no label to predict it.
-    EXPECT_EQ(label_bytes(s, *tokenizer), mask ? 2 : 3);
-  }
-}
-
 }  // namespace
 }  // namespace strait::input

@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "app/support/program.h"
+#include "config/data_list.h"
+#include "config/layout.h"
 #include "core/error.h"
 #include "parallel/comm_mpi.h"
-#include "tests/layouts/layout.h"
 #include "tests/layouts/rank_run.h"
 #include "train/load_config.h"
 
@@ -18,6 +19,7 @@ namespace strait::layouts {
 namespace {
 
 namespace fs = std::filesystem;
+using config::Layout;
 
 struct Request {
   config::Source source;
@@ -54,15 +56,22 @@ std::vector<app::Option> options_of(Request& request) {
   return options;
 }
 
+/// Comma-separated names.
+std::vector<Layout> parse_layouts(const std::string& list) {
+  std::vector<Layout> layouts;
+  for (const std::string& name : config::split_list(list)) {
+    layouts.push_back(config::parse_layout(name));
+  }
+  if (layouts.empty()) layouts.push_back(config::parse_layout(list));  // which refuses it
+  return layouts;
+}
+
 config::Config config_for(const Request& request, const Layout& layout) {
   config::Source source = request.source;
   const auto set = [&](const std::string& key, const std::string& value) {
     source.overrides.push_back(key + "=" + value);
   };
-  set("parallel.dp", std::to_string(layout.dp));
-  set("parallel.cp", std::to_string(layout.cp));
-  set("parallel.tp", std::to_string(layout.tp));
-  set("parallel.ep", std::to_string(layout.ep));
+  for (const std::string& size : layout.overrides()) source.overrides.push_back(size);
   set("parallel.cp_exchange", layout.ring ? "ring" : "gather");
   set("precision.compute", request.dtype);
   set("run.device", request.device);
@@ -141,7 +150,7 @@ class Checker {
   bool run() {
     const std::vector<Layout> layouts = parse_layouts(request_.layouts);
     for (const Layout& layout : layouts) config_for(request_, layout);
-    const std::vector<Layout> one = {parse_layout("dp1")};
+    const std::vector<Layout> one = parse_layouts("dp1");
     const bool narrow = request_.dtype == "bf16";
     reference_ = ranks_of(one, narrow ? "f32" : request_.dtype).front().front();
     if (narrow) {
