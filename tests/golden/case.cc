@@ -1,23 +1,14 @@
 #include "tests/golden/case.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "core/error.h"
 #include "io/json_text.h"
 #include "io/part_copy.h"
+#include "tests/support/tensors.h"
 
 namespace strait::golden {
-namespace {
-
-/// Bits of the nearest bf16, ties to even; the value is finite.
-std::uint16_t to_bf16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-}  // namespace
 
 std::vector<double> read_floats(const io::SafetensorsReader& file, const std::string& name,
                                 const std::vector<std::int64_t>& shape) {
@@ -45,9 +36,7 @@ std::vector<double> download(const ConstTensor& tensor, const Stream& stream) {
     std::vector<std::uint16_t> host(static_cast<std::size_t>(view.numel()));
     io::copy_view_to_host(view, std::as_writable_bytes(std::span(host)), stream);
     std::vector<double> values;
-    for (const std::uint16_t bits : host) {
-      values.push_back(std::bit_cast<float>(std::uint32_t{bits} << 16));
-    }
+    for (const std::uint16_t bits : host) values.push_back(test::from_bf16(bits));
     return values;
   }
   const auto read = [&]<class Real>(Real) {
@@ -67,7 +56,7 @@ void upload(std::span<const double> values, const Tensor& tensor, const Stream& 
     write(double{});
   } else if (tensor.dtype == DType::bf16) {
     std::vector<std::uint16_t> host;
-    for (const double value : values) host.push_back(to_bf16(static_cast<float>(value)));
+    for (const double value : values) host.push_back(test::to_bf16(value));
     io::copy_host_to_view(std::as_bytes(std::span(host)), tensor, stream);
   } else {
     write(float{});

@@ -1,6 +1,5 @@
 #include "kernels/muon.h"
 
-#include <bit>
 #include <cmath>
 #include <tuple>
 #include <vector>
@@ -93,7 +92,7 @@ TEST(MuonMomentum, NarrowStatesKeepTheMeanAndDependOnSeedStepAndPlaceAlone) {
   const auto whole = narrow_step(0, n, 5, 3);
   double mean = 0;
   for (const std::uint16_t bits : whole) {
-    mean += std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16) / static_cast<double>(n);
+    mean += test::from_bf16(bits) / static_cast<double>(n);
   }
   // Between two neighbours, bf16 steps of 2^-9 apart: five standard errors of a coin.
   EXPECT_NEAR(mean, 0.35, 5 * 0.5 * std::ldexp(1, -9) / std::sqrt(static_cast<double>(n)));

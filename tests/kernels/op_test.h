@@ -13,6 +13,7 @@ namespace strait::kernels::test {
 using strait::test::bit_equal;
 using strait::test::Buffers;
 using strait::test::dot;
+using strait::test::from_bf16;
 using strait::test::get;
 using strait::test::gradient_error;
 using strait::test::relative_l2;

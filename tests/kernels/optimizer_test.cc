@@ -1,7 +1,6 @@
 #include "kernels/optimizer.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <tuple>
@@ -126,10 +125,6 @@ TEST(AdamW, WritesTheWeightsAlongInAnotherDtype) {
             .grad_scale = b.normal(DType::f64, {1}),
             .rates = rates_at(b, 1)});
   EXPECT_EQ(values(along), values(b.converted(w, DType::f32)));
-}
-
-double from_bf16(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
 /// One step of `n` equal elements from given states kept in bf16; returns m and v of each.

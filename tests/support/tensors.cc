@@ -17,18 +17,17 @@ std::int64_t offset_of(const ConstTensor& x, std::int64_t index) {
   return offset;
 }
 
+}  // namespace
+
 double from_bf16(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
-/// Nearest bf16 of the nearest float, ties to even. NaN stays NaN.
 std::uint16_t to_bf16(double value) {
   if (std::isnan(value)) return 0x7fc0;
   const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(value));
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
-
-}  // namespace
 
 double Buffers::uniform() {  // splitmix64
   state_ += 0x9e3779b97f4a7c15ull;

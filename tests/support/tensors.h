@@ -42,6 +42,11 @@ double get(const ConstTensor& x, std::int64_t index);
 void set(const Tensor& x, std::int64_t index, double value);
 std::vector<double> values(const ConstTensor& x);
 
+/// bf16 by its bits, written apart from the code under test: its value, and the nearest to the
+/// nearest float, ties to even. NaN stays NaN.
+double from_bf16(std::uint16_t bits);
+std::uint16_t to_bf16(double value);
+
 /// sum(a * b) over all elements.
 double dot(const ConstTensor& a, const ConstTensor& b);
 
