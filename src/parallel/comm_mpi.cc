@@ -9,13 +9,11 @@
 #include "core/error.h"
 #include "kernels/async.h"
 #include "kernels/bf16.h"
+#include "parallel/sum_rounds.h"
 
 namespace strait::parallel {
 namespace {
 
-// Elements of one pass of a sum: bounds the workspace to 8 bytes times this, for each rank. It is
-// in no memory plan, so it stays small.
-constexpr std::int64_t kBlock = std::int64_t{1} << 16;
 // Bytes of one MPI message, whose count is an int.
 constexpr std::size_t kMessage = std::size_t{1} << 30;
 
@@ -73,66 +71,11 @@ std::vector<Bytes> bytes_of(std::span<const Message> messages, const std::vector
   return out;
 }
 
-char* at(const Tensor& x, std::int64_t element) {
-  return static_cast<char*>(x.data) + element * static_cast<std::int64_t>(size_of(x.dtype));
-}
-
 /// Moves bytes within this rank. A rank may own none of a short tensor: then neither address
 /// counts, and memmove must not get a null one.
 void move_own(void* to, const void* from, std::size_t size) {
   if (size > 0) std::memmove(to, from, size);
 }
-
-/// `count` elements of x.
-Tensor fragment_of(const Tensor& x, std::int64_t first, std::int64_t count) {
-  return Tensor(at(x, first), x.dtype, {count});
-}
-
-/// Cuts what each rank of a group owns into fragments of at most kBlock elements together a round.
-class Rounds {
- public:
-  Rounds(const std::vector<Owned>& pieces, int ranks)
-      : pieces_(pieces), cursors_(static_cast<std::size_t>(ranks)), now_(cursors_.size()) {}
-
-  /// Goes on to the next round; false when all fragments were seen.
-  bool next() {
-    bool any = false;
-    for (std::size_t r = 0; r < now_.size(); ++r) {
-      cut(static_cast<int>(r));
-      any = any || !now_[r].empty();
-    }
-    return any;
-  }
-  /// This round's fragments of what `rank` owns.
-  const std::vector<Tensor>& of(int rank) const { return now_[static_cast<std::size_t>(rank)]; }
-
- private:
-  struct Cursor {
-    std::size_t piece = 0;
-    std::int64_t begin = 0;  // in the piece
-  };
-
-  void cut(int rank) {
-    Cursor& at = cursors_[static_cast<std::size_t>(rank)];
-    std::vector<Tensor>& fragments = now_[static_cast<std::size_t>(rank)];
-    fragments.clear();
-    for (std::int64_t room = kBlock; room > 0 && at.piece < pieces_.size();) {
-      const Tensor& whole = pieces_[at.piece].data;
-      const std::int64_t left = whole.numel() - at.begin, n = std::min(room, left);
-      if (pieces_[at.piece].owner == rank && n > 0) {
-        fragments.push_back(fragment_of(whole, at.begin, n));
-        room -= n;
-        at.begin += n;
-        if (n < left) return;
-      }
-      at = {at.piece + 1, 0};
-    }
-  }
-
-  const std::vector<Owned>& pieces_;
-  std::vector<Cursor> cursors_;
-  std::vector<std::vector<Tensor>> now_;
-};
 
 /// Tensors of the cpu lie in host memory; those of a GPU pass through a copy there, so that ranks
 /// that share a GPU can meet.
@@ -177,8 +120,8 @@ class MpiCommunicator final : public Communicator {
   void sum(const Tensor& x, const Stream& stream) override {
     const Tensor host = to_host(x, stream);
     const std::int64_t n = x.numel();
-    for (std::int64_t begin = 0; begin < n; begin += kBlock * size_) {
-      sum_block(host, begin, std::min(kBlock * size_, n - begin));
+    for (std::int64_t begin = 0; begin < n; begin += kSumBlock * size_) {
+      sum_block(host, begin, std::min(kSumBlock * size_, n - begin));
     }
     to_device(host, x, stream);
   }
@@ -187,24 +130,19 @@ class MpiCommunicator final : public Communicator {
     Tensor target = whole;
     if (stream.device == Device::cuda) target.data = stage(whole.bytes());
     const std::int64_t n = part.numel();
-    char* own = at(target, n * rank_);
+    const auto slice = [&](int r) { return fragment_of(target, n * r, n); };
+    void* own = slice(rank_).data;
     if (own != part.data) kernels::copy_to_host(own, part.data, part.bytes(), stream);
     if (stream.device == Device::cuda) kernels::synchronise(stream);
-    std::vector<Bytes> sends, receives;
-    for (int r = 0; r < size_; ++r) {
-      if (r == rank_) continue;
-      sends.push_back({r, own, part.bytes()});
-      receives.push_back({r, at(target, n * r), part.bytes()});
-    }
-    move(sends, receives);
+    gather_slices(slice);
     to_device(target, whole, stream);
   }
 
   void scatter_sum(const Tensor& whole, const Tensor& part, const Stream& stream) override {
     const Tensor host = to_host(whole, stream);
     const std::int64_t n = part.numel();
-    for (std::int64_t begin = 0; begin < n; begin += kBlock) {
-      const Tensor target = fragment_of(part, begin, std::min(kBlock, n - begin));
+    for (std::int64_t begin = 0; begin < n; begin += kSumBlock) {
+      const Tensor target = fragment_of(part, begin, std::min(kSumBlock, n - begin));
       const char* total = sum_terms(
           [&](int r) { return std::vector{fragment_of(host, n * r + begin, target.numel())}; });
       kernels::copy_to_device(target.data, total, target.bytes(), stream);
@@ -214,7 +152,7 @@ class MpiCommunicator final : public Communicator {
 
   void sum_owned(std::span<const Owned> pieces, const Stream& stream) override {
     const std::vector<Owned> host = to_host(pieces, stream);
-    Rounds rounds(host, size_);
+    SumRounds rounds(host, size_);
     while (rounds.next()) sum_round(rounds);
     for (std::size_t i = 0; i < host.size(); ++i) {
       if (host[i].owner == rank_) to_device(host[i].data, pieces[i].data, stream);
@@ -333,7 +271,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   /// Adds up this round's own fragments.
-  void sum_round(const Rounds& rounds) {
+  void sum_round(const SumRounds& rounds) {
     const char* sum = sum_terms([&](int r) -> const std::vector<Tensor>& { return rounds.of(r); });
     for (const Tensor& fragment : rounds.of(rank_)) {
       move_own(fragment.data, sum, fragment.bytes());
@@ -381,10 +319,16 @@ class MpiCommunicator final : public Communicator {
     };
     const Tensor own = slice(rank_);
     move_own(own.data, sum_terms([&](int r) { return std::vector{slice(r)}; }), own.bytes());
+    gather_slices(slice);
+  }
+
+  /// Sends slice(rank), this rank's own, to all others and receives theirs.
+  template <class Slice>
+  void gather_slices(const Slice& slice) {
     std::vector<Bytes> sends, receives;
     for (int r = 0; r < size_; ++r) {
       if (r == rank_) continue;
-      sends.push_back(bytes_of(r, own));
+      sends.push_back(bytes_of(r, slice(rank_)));
       receives.push_back(bytes_of(r, slice(r)));
     }
     move(sends, receives);
