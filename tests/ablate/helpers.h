@@ -9,18 +9,14 @@
 #include "ablate/read_sweep.h"
 #include "config/load.h"
 #include "core/error.h"
+#include "tests/support/temp_folder.h"
 
 namespace strait::test {
 
 /// The message of the InputError that `body` throws; empty: it throws none.
 template <class Body>
 std::string refusal(Body&& body) {
-  try {
-    body();
-  } catch (const core::InputError& error) {
-    return error.what();
-  }
-  return {};
+  return message_of<core::InputError>(body);
 }
 
 /// A base of a few thousand parameters, in place.

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
-#include "tests/io/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace strait::core {
 namespace {

@@ -9,7 +9,7 @@
 #include "io/safetensors.h"
 #include "io/safetensors_writer.h"
 #include "tests/golden/comparison.h"
-#include "tests/io/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace strait::golden {
 namespace {

@@ -1,7 +1,7 @@
 #include "input/choice_task.h"
 
 #include "input/utf8.h"
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 
 namespace strait::input {
 namespace {
@@ -57,7 +57,7 @@ TEST(ChoiceTask, PiqaTakesLabelsFromBesideOrInside) {
   ASSERT_EQ(items.size(), 3u);
   EXPECT_EQ(items[1].answer, 1);
   EXPECT_EQ(items[0].choices[0].context, "Question: To keep a door open,\nAnswer:");
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   const auto inside = scratch.file("p.jsonl", R"({"goal":"g","sol1":"a","sol2":"b","label":1})");
   EXPECT_EQ(read_choice_items("piqa", inside)[0].answer, 1);
 }
@@ -71,7 +71,7 @@ TEST(ChoiceTask, WinograndeScoresWhatFollowsTheGap) {
 }
 
 TEST(ChoiceTask, NamesTheLineAndWhatItLacks) {
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   const auto complaint = [&](const char* task, const std::string& line) {
     const auto path = scratch.file("a.jsonl", "\n" + line + "\n");
     return input_error([&] { read_choice_items(task, path); });

@@ -3,7 +3,7 @@
 #include <lzma.h>
 #include <zstd.h>
 
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 
 namespace strait::input {
 namespace {
@@ -48,7 +48,7 @@ std::string many_lines(Texts& texts) {
 }
 
 TEST(DocumentReader, ReadsPlainAndCompressedLines) {
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   Texts texts;
   const std::string lines = many_lines(texts);
   EXPECT_EQ(read({scratch.file("a.jsonl", lines)}), texts);
@@ -61,7 +61,7 @@ TEST(DocumentReader, ReadsPlainAndCompressedLines) {
 }
 
 TEST(DocumentReader, JsonTextIsDecoded) {
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   const auto path =
       scratch.file("a.jsonl",
                    "{\"text\": \"a\\n\\u00e9\\ud83d\\ude00\\\"\", \"n\": [1, {\"text\": \"no\"}]}\n"
@@ -71,7 +71,7 @@ TEST(DocumentReader, JsonTextIsDecoded) {
 }
 
 TEST(DocumentReader, TextFilesHoldDocumentsBetweenSeparators) {
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   const auto path =
       scratch.file("a.txt", "one\n\nstill one\n<|endoftext|>\n\n<|endoftext|>\r\ntwo\r\nend");
   EXPECT_EQ(read({path}), (Texts{"one\n\nstill one", "two\nend"}));
@@ -81,7 +81,7 @@ TEST(DocumentReader, TextFilesHoldDocumentsBetweenSeparators) {
 }
 
 TEST(DocumentReader, NamesWhatIsWrong) {
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   const auto complaint = [&](const char* name, const std::string& bytes) {
     return input_error([&] { read({scratch.file(name, bytes)}); });
   };
@@ -103,16 +103,16 @@ TEST(DocumentReader, NamesWhatIsWrong) {
   std::string damaged = packed_xz;
   damaged[damaged.size() / 2] ^= 1;
   EXPECT_TRUE(holds(complaint("a.jsonl.xz", damaged), {"a.jsonl.xz", "damaged"}));
-  EXPECT_TRUE(holds(input_error([&] { read({scratch.path("none.jsonl")}); }), {"none.jsonl"}));
+  EXPECT_TRUE(holds(input_error([&] { read({scratch / "none.jsonl"}); }), {"none.jsonl"}));
 }
 
 TEST(TextFiles, OfAFolderAreThoseWithKnownNames) {
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   for (const char* name : {"b.jsonl.zst", "a.jsonl.xz", "c.txt", "README.md", "d.tok"}) {
     scratch.file(name, "");
   }
-  const auto at = [&](const char* name) { return scratch.path(name); };
-  EXPECT_EQ(text_files(scratch.folder().string()),
+  const auto at = [&](const char* name) { return scratch / name; };
+  EXPECT_EQ(text_files(scratch.path().string()),
             (std::vector{at("a.jsonl.xz"), at("b.jsonl.zst"), at("c.txt")}));
   EXPECT_EQ(text_files(at("?.jsonl.*").string()),
             (std::vector{at("a.jsonl.xz"), at("b.jsonl.zst")}));

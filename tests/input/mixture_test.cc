@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "input/loader.h"
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 
 namespace strait::input {
 namespace {

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "core/rng.h"
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 
 namespace strait::input {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "input/dataset.h"
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 
 namespace strait::input {
 namespace {

@@ -1,7 +1,7 @@
 #include "input/text_source.h"
 
 #include "input/dataset.h"
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 
 namespace strait::input {
 namespace {
@@ -42,7 +42,7 @@ TEST(ForEachDocument, CarriageReturnsBeforeLineBreaksAreDropped) {
 }
 
 TEST(ReadTextSource, EndsEveryDocumentWithEod) {
-  const test::Scratch scratch;
+  const test::TempFolder scratch;
   const auto tokenizer = make_tokenizer("bytes");
   const auto source =
       read_text_source(scratch.file("a.txt", "hi\n<|endoftext|>\n\xff\n"), *tokenizer);
@@ -54,15 +54,15 @@ TEST(ReadTextSource, EndsEveryDocumentWithEod) {
 }
 
 TEST(ReadTextSource, SaysWhatIsWrongWithAFile) {
-  const test::Scratch scratch;
+  const test::TempFolder scratch;
   const auto tokenizer = make_tokenizer("bytes");
   auto complaint = [&](const std::filesystem::path& path) {
     return test::input_error([&] { read_text_source(path, *tokenizer); });
   };
   EXPECT_TRUE(test::holds(complaint(scratch.file("empty.txt", "")), {"empty.txt", "no text"}));
   EXPECT_TRUE(test::holds(complaint(scratch.file("only.txt", "<|endoftext|>\n")), {"no text"}));
-  EXPECT_TRUE(test::holds(complaint(scratch.path("absent.txt")), {"absent.txt"}));
-  EXPECT_TRUE(test::holds(complaint(scratch.folder()), {"folder"}));
+  EXPECT_TRUE(test::holds(complaint(scratch / "absent.txt"), {"absent.txt"}));
+  EXPECT_TRUE(test::holds(complaint(scratch.path()), {"folder"}));
 }
 
 TEST(Sample, IsEightWorksOfWhichTheLastIsHeldOut) {

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "core/files.h"
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 #include "tests/input/vocabulary.h"
 
 namespace strait::input {
@@ -38,8 +38,8 @@ struct Shard {
     return input_error([&] { contents(TokenShard(path, tokenizer)); });
   }
 
-  strait::test::Scratch scratch;
-  std::filesystem::path path = scratch.path("a.tok");
+  strait::test::TempFolder scratch;
+  std::filesystem::path path = scratch / "a.tok";
   AnyVocabulary tokenizer{"any", 300};
 };
 
@@ -81,7 +81,7 @@ TEST(TokenShard, RejectsWhatIsNotAShard) {
   EXPECT_TRUE(holds(shard.complaint(), {"magic", "\"STRTOK01\"", "\"XTRTOK01\"", ".txt"}));
   shard.set(0, '\x1b');
   EXPECT_TRUE(holds(shard.complaint(), {"\"?TRTOK01\""}));
-  EXPECT_TRUE(holds(input_error([&] { TokenShard(shard.scratch.folder(), shard.tokenizer); }),
+  EXPECT_TRUE(holds(input_error([&] { TokenShard(shard.scratch.path(), shard.tokenizer); }),
                     {"not a regular file"}));
 }
 
@@ -158,7 +158,7 @@ TEST(TokenShardWriter, LeavesNothingBehindWithoutFinish) {
     writer.append(Tokens{4});
   }
   EXPECT_EQ(core::read_file(shard.path), before);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(shard.scratch.folder()), {}), 1);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(shard.scratch.path()), {}), 1);
 }
 
 TEST(TokenShardWriter, RejectsWhatCannotBeWritten) {

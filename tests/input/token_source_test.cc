@@ -4,7 +4,7 @@
 
 #include "input/dataset.h"
 #include "input/token_shard.h"
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 
 namespace strait::input {
 namespace {
@@ -64,25 +64,25 @@ TEST(TokenView, ReadsStayInsideThePart) {
 }
 
 TEST(Dataset, ValidationMayBeAFileOfItsOwn) {
-  const test::Scratch scratch;
+  const test::TempFolder scratch;
   const auto tokenizer = make_tokenizer("bytes");
   {
-    TokenShardWriter writer(scratch.path("val.tok"), *tokenizer);
+    TokenShardWriter writer(scratch / "val.tok", *tokenizer);
     writer.append(tokenizer->encode("xyz"));
     writer.finish();
   }
   const Dataset data({.train = scratch.file("train.txt", "one document").string(),
-                      .val = scratch.path("val.tok").string()},
+                      .val = (scratch / "val.tok").string()},
                      *tokenizer, 1, 257);
   EXPECT_EQ(data.train()[0].tokens.documents, 1);
   EXPECT_EQ(contents(data.validation()[0].tokens), (Tokens{'x', 'y', 'z', 256}));
 }
 
 TEST(Dataset, NamesTheMissingFile) {
-  const test::Scratch scratch;
+  const test::TempFolder scratch;
   const auto tokenizer = make_tokenizer("bytes");
   for (const char* name : {"nowhere.txt", "nowhere.tok"}) {
-    const config::Data options{.train = scratch.path(name).string()};
+    const config::Data options{.train = (scratch / name).string()};
     EXPECT_TRUE(test::holds(
         test::input_error([&] { const Dataset data(options, *tokenizer, 1, 257); }), {name}));
   }

@@ -5,7 +5,7 @@
 #include "core/files.h"
 #include "input/open_tokens.h"
 #include "input/token_shard.h"
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 #include "tests/input/vocabulary.h"
 
 namespace strait::input {
@@ -33,8 +33,8 @@ struct TokenizeJob : testing::Test {
   }
 
   TokenizeOptions options(const std::string& output) const {
-    return {.inputs = {scratch.path("a.jsonl")},
-            .output = scratch.path(output),
+    return {.inputs = {scratch / "a.jsonl"},
+            .output = scratch / output,
             .shard_tokens = 3000,
             .threads = 3,
             .order = {.window_bytes = 500},
@@ -51,8 +51,7 @@ struct TokenizeJob : testing::Test {
     std::vector<std::string> out;
     for (const std::string& shard : shards) {
       Tokens document;
-      for (const std::int32_t token :
-           test::contents(*open_tokens(scratch.path(shard), *tokenizer))) {
+      for (const std::int32_t token : test::contents(*open_tokens(scratch / shard, *tokenizer))) {
         if (token != tokenizer->eod()) {
           document.push_back(token);
           continue;
@@ -65,7 +64,7 @@ struct TokenizeJob : testing::Test {
     return out;
   }
 
-  strait::test::Scratch scratch;
+  strait::test::TempFolder scratch;
   std::vector<std::string> texts;
 };
 
@@ -82,7 +81,7 @@ TEST_F(TokenizeJob, RoundTripsInOrderAndCounts) {
   std::int64_t histogram = 0;
   for (const std::int64_t count : manifest.statistics.lengths) histogram += count;
   EXPECT_EQ(histogram, 400);
-  EXPECT_EQ(*read_manifest(scratch.path("out.json")), manifest);
+  EXPECT_EQ(*read_manifest(scratch / "out.json"), manifest);
 }
 
 TEST_F(TokenizeJob, WritesLlmcShards) {
@@ -117,7 +116,7 @@ TEST_F(TokenizeJob, GoesOnAfterItsLastShardAndEndsInTheSameBytes) {
     const TokenizeManifest want = run(whole);
     for (std::size_t kept = 0; kept + 1 < want.shards.size(); ++kept) {
       TokenizeOptions stopped = whole;
-      stopped.output = scratch.path(std::string(mixpr ? "m" : "g").append(std::to_string(kept)));
+      stopped.output = scratch / std::string(mixpr ? "m" : "g").append(std::to_string(kept));
       std::size_t shards = 0;
       const auto stop = [&](const TokenizeProgress&) {
         if (shards++ == kept) throw std::runtime_error("stopped");
@@ -128,8 +127,8 @@ TEST_F(TokenizeJob, GoesOnAfterItsLastShardAndEndsInTheSameBytes) {
       ASSERT_EQ(got.shards.size(), want.shards.size());
       EXPECT_EQ(got.statistics, want.statistics);
       for (std::size_t i = 0; i < got.shards.size(); ++i) {
-        EXPECT_EQ(core::read_file(scratch.path(got.shards[i])),
-                  core::read_file(scratch.path(want.shards[i])));
+        EXPECT_EQ(core::read_file(scratch / got.shards[i]),
+                  core::read_file(scratch / want.shards[i]));
       }
     }
   }
@@ -138,9 +137,9 @@ TEST_F(TokenizeJob, GoesOnAfterItsLastShardAndEndsInTheSameBytes) {
 TEST_F(TokenizeJob, DoesNotRepeatACompleteJobNorMixTwo) {
   const TokenizeOptions first = options("out");
   run(first);
-  const auto written = fs::last_write_time(scratch.path("out-00000.tok"));
+  const auto written = fs::last_write_time(scratch / "out-00000.tok");
   EXPECT_TRUE(run(first).complete);
-  EXPECT_EQ(fs::last_write_time(scratch.path("out-00000.tok")), written);
+  EXPECT_EQ(fs::last_write_time(scratch / "out-00000.tok"), written);
   TokenizeOptions other = first;
   other.shard_tokens = 5000;
   EXPECT_TRUE(holds(input_error([&] { run(other); }),
@@ -162,9 +161,9 @@ TEST_F(TokenizeJob, MixprPlacesEveryDocumentOnce) {
 TEST_F(TokenizeJob, StopsAtTheFirstBadDocument) {
   scratch.file("b.jsonl", "{\"text\": \"a\"}\n{}\n");
   TokenizeOptions bad = options("out");
-  bad.inputs = {scratch.path("b.jsonl")};
+  bad.inputs = {scratch / "b.jsonl"};
   EXPECT_TRUE(holds(input_error([&] { run(bad); }), {"b.jsonl:2"}));
-  EXPECT_FALSE(fs::exists(scratch.path("out-00000.tok")));
+  EXPECT_FALSE(fs::exists(scratch / "out-00000.tok"));
   bad.inputs = {scratch.file("empty.txt", "")};
   EXPECT_TRUE(holds(input_error([&] { run(bad); }), {"no document"}));
 }

@@ -6,7 +6,7 @@
 
 #include "core/rng.h"
 #include "input/text/train_sentencepiece.h"
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 
 namespace strait::input {
 namespace {
@@ -86,7 +86,7 @@ struct TinyBpe {
             R"("fuse_unk": false, "byte_fallback": false, "vocab": {)" +
             vocab + R"(}, "merges": ["h e", "he l", "hel l"]}})");
   }
-  strait::test::Scratch scratch;
+  strait::test::TempFolder scratch;
 };
 
 bool has_tokenizers() {
@@ -98,7 +98,7 @@ bool has_tokenizers() {
 TEST(HfTokenizer, TheVocabularyNeedsNoPython) {
   const TinyBpe tiny;
   for (const char* file : {"tokenizer.json", "."}) {
-    const auto tokenizer = make_tokenizer(tiny.scratch.path(file).string());
+    const auto tokenizer = make_tokenizer((tiny.scratch / file).string());
     EXPECT_EQ(tokenizer->vocab_size(), 260);
     EXPECT_EQ(tokenizer->eod(), 259);
     EXPECT_TRUE(tokenizer->name().starts_with("hf-"));
@@ -116,7 +116,7 @@ TEST(HfTokenizer, TheVocabularyNeedsNoPython) {
 }
 
 TEST(HfTokenizer, MarksOfSentencePieceAreSpacesAndBytes) {
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   const auto path = scratch.file(
       "tokenizer.json",
       R"({"added_tokens": [{"id": 3, "content": "<extra>", "special": false}], "model": {"vocab":)"
@@ -129,7 +129,7 @@ TEST(HfTokenizer, MarksOfSentencePieceAreSpacesAndBytes) {
 }
 
 TEST(HfTokenizer, NamesWhatIsWrongWithItsFiles) {
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   const auto complaint = [&](const std::string& json) {
     return input_error([&] { make_tokenizer(scratch.file("t.json", json).string()); });
   };
@@ -141,7 +141,7 @@ TEST(HfTokenizer, NamesWhatIsWrongWithItsFiles) {
   EXPECT_TRUE(holds(complaint(R"({"model": {"vocab": {"a": 99999999999}}})"), {"id 99999999999"}));
   EXPECT_TRUE(holds(complaint(R"({"model": {"vocab": {"a": 0}}})"),
                     {"ends documents", "<|endoftext|>", "tokenizer_config.json"}));
-  EXPECT_TRUE(holds(input_error([&] { make_tokenizer(scratch.path("none").string()); }),
+  EXPECT_TRUE(holds(input_error([&] { make_tokenizer((scratch / "none").string()); }),
                     {"data.tokenizer", "none", "bytes", ".model"}));
 }
 
@@ -149,7 +149,7 @@ TEST(HfTokenizer, EncodesAsTheLibraryDoes) {
   if (!has_tokenizers()) GTEST_SKIP() << "no Python with the tokenizers library";
   const TinyBpe tiny;
   for (const char* file : {"tokenizer.json", "."}) {
-    const auto tokenizer = make_tokenizer(tiny.scratch.path(file).string());
+    const auto tokenizer = make_tokenizer((tiny.scratch / file).string());
     EXPECT_EQ(tokenizer->encode("hello hell he"), (Ids{258, 'o', ' ', 258, ' ', 256}));
     for (const std::string& text : hostile_texts()) {
       const Ids ids = tokenizer->encode(text);
@@ -165,7 +165,7 @@ TEST(HfTokenizer, EncodesAsTheLibraryDoes) {
 TEST(HfTokenizer, ThreadsEncodeAtOnce) {
   if (!has_tokenizers()) GTEST_SKIP() << "no Python with the tokenizers library";
   const TinyBpe tiny;
-  const auto tokenizer = make_tokenizer(tiny.scratch.folder().string());
+  const auto tokenizer = make_tokenizer(tiny.scratch.path().string());
   std::vector<std::string> wrong(3);
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < wrong.size(); ++t) {
@@ -181,8 +181,8 @@ TEST(HfTokenizer, ThreadsEncodeAtOnce) {
 }
 
 TEST(SentencePiece, TrainsEncodesAndLosesNothing) {
-  const strait::test::Scratch scratch;
-  const auto model = scratch.path("small.model");
+  const strait::test::TempFolder scratch;
+  const auto model = scratch / "small.model";
   train_sentencepiece({.inputs = {std::string(STRAIT_SOURCE_DIR) + "/data/sample.txt"},
                        .output = model,
                        .vocab_size = 800,
@@ -206,14 +206,14 @@ TEST(SentencePiece, TrainsEncodesAndLosesNothing) {
 }
 
 TEST(SentencePiece, NamesAVocabularyTheTextCannotFill) {
-  const strait::test::Scratch scratch;
+  const strait::test::TempFolder scratch;
   EXPECT_TRUE(holds(input_error([&] {
                       train_sentencepiece({.inputs = {scratch.file("a.txt", "few words")},
-                                           .output = scratch.path("m.model"),
+                                           .output = scratch / "m.model",
                                            .vocab_size = 5000});
                     }),
                     {"SentencePiece"}));
-  EXPECT_FALSE(std::filesystem::exists(scratch.path("m.model")));
+  EXPECT_FALSE(std::filesystem::exists(scratch / "m.model"));
 }
 
 }  // namespace

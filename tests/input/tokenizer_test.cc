@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include "tests/input/scratch.h"
+#include "tests/input/refusal.h"
 
 namespace strait::input {
 namespace {

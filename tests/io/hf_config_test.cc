@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "io/hf_import.h"
-#include "tests/io/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace strait::io {
 namespace {

@@ -9,8 +9,8 @@
 #include "io/name_map.h"
 #include "io/safetensors.h"
 #include "io/safetensors_writer.h"
-#include "tests/io/temp_folder.h"
 #include "tests/io/toy_table.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tensors.h"
 
 namespace strait::io {

@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "tests/io/temp_folder.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tensors.h"
 
 namespace strait::io {

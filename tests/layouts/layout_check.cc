@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "parallel/comm_mpi.h"
 #include "tests/layouts/rank_run.h"
+#include "tests/support/temp_folder.h"
 #include "train/load_config.h"
 
 // Runs one config on several layouts of ranks and says how far each is from one rank; README.md
@@ -104,26 +105,6 @@ int run_as_rank(const Request& request, int argc, char** argv) {
       [&](int code) { mpi.abort(code); });
 }
 
-/// A folder that goes away with its owner.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "layout_check.XXXXXX").string();
-    if (!::mkdtemp(name.data())) throw core::RuntimeFault(name + ": cannot make this folder");
-    path_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 std::string quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
@@ -171,7 +152,7 @@ class Checker {
   /// What the ranks of each layout computed; all are of as many ranks, which start once.
   std::vector<std::vector<RankValues>> ranks_of(const std::vector<Layout>& layouts,
                                                 const std::string& dtype) const {
-    const Scratch out;
+    const test::TempFolder out;
     const std::int64_t ranks = layouts.front().ranks();
     std::string names;
     for (const Layout& layout : layouts) names += (names.empty() ? "" : ",") + layout.name;
