@@ -1,8 +1,6 @@
 #include "ablate/results.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "core/files.h"
 

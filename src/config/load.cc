@@ -1,6 +1,5 @@
 #include "config/load.h"
 
-#include <algorithm>
 #include <set>
 #include <string_view>
 #include <system_error>

@@ -1,4 +1,3 @@
-#include <string>
 #include <vector>
 
 #include "config/schema_key.h"

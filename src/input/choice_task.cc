@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
-#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"

@@ -1,6 +1,5 @@
 #include "parallel/grad_sync.h"
 
-#include <algorithm>
 #include <map>
 
 namespace strait::parallel {

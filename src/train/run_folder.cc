@@ -1,9 +1,7 @@
 #include "train/run_folder.h"
 
-#include <algorithm>
 #include <chrono>
 #include <ctime>
-#include <vector>
 
 #include "core/build_info.h"
 #include "core/error.h"

@@ -1,6 +1,5 @@
 #include "train/start_state.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "config/compare.h"

@@ -1,7 +1,6 @@
 #include "train/step.h"
 
 #include <algorithm>
-#include <array>
 
 #include "kernels/elementwise.h"
 #include "kernels/optimizer.h"

@@ -1,7 +1,5 @@
 #include "train/verify_resume.h"
 
-#include <functional>
-
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/checkpoint.h"

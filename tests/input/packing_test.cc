@@ -1,6 +1,5 @@
 #include "input/packing.h"
 
-#include <algorithm>
 #include <map>
 
 #include "core/rng.h"

@@ -2,9 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <numeric>
-#include <random>
 
 namespace strait::io {
 namespace {

@@ -1,7 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <cstring>
-
 #include "core/error.h"
 #include "core/files.h"
 #include "io/safetensors.h"

@@ -1,7 +1,6 @@
 #include "kernels/check.h"
 
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/memory.h"
 #include "tests/kernels/op_test.h"

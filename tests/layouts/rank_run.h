@@ -1,7 +1,5 @@
 #pragma once
 
-#include <string>
-
 #include "config/config.h"
 #include "parallel/communicator.h"
 #include "tests/layouts/values.h"

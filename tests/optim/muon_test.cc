@@ -4,7 +4,6 @@
 
 #include <fstream>
 #include <map>
-#include <memory>
 #include <sstream>
 
 #include "core/error.h"

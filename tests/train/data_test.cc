@@ -1,7 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "input/token_shard.h"
 #include "tests/train/program.h"
 
