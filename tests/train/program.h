@@ -10,6 +10,13 @@
 // Runs the built programs as a user would.
 namespace strait::test {
 
+/// Whether a sanitizer keeps memory beside the programs', so that resident bytes tell little.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kMemoryIsShadowed = true;
+#else
+constexpr bool kMemoryIsShadowed = false;
+#endif
+
 struct Outcome {
   int code = -1;
   std::string output;  // stdout and stderr together
