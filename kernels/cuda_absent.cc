@@ -49,10 +49,6 @@ void synchronise(const Stream&) {
   absent();
 }
 
-std::size_t workspace_bytes() {
-  return 0;
-}
-
 void reserve_workspace(const Stream&, std::size_t) {}
 
 void* make_stream(bool) {

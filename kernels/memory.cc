@@ -103,8 +103,4 @@ void reserve_workspace(const Stream& stream, std::size_t bytes) {
   if (stream.device == Device::cuda) cuda::reserve_workspace(stream, bytes);
 }
 
-std::size_t workspace_bytes(Device device) {
-  return device == Device::cuda ? cuda::workspace_bytes() : 0;
-}
-
 }  // namespace strait::kernels

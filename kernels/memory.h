@@ -58,7 +58,4 @@ inline constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
 /// Takes the workspace of the launches on `stream` at once, so that it need not grow with them.
 void reserve_workspace(const Stream& stream, std::size_t bytes);
 
-/// Bytes of device memory the backend keeps for itself: workspaces of launches so far. 0 off cuda.
-std::size_t workspace_bytes(Device device);
-
 }  // namespace strait::kernels

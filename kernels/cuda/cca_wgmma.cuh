@@ -28,13 +28,6 @@ __device__ __forceinline__ void load_matrices_at(std::uint32_t (&r)[4], std::uin
                : "memory");
 }
 
-/// The mirror image of load_matrices_at.
-__device__ __forceinline__ void store_matrices_at(std::uint32_t at, const std::uint32_t (&r)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};\n" ::"r"(at),
-               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
-               : "memory");
-}
-
 /// d = the sum over kSteps depths of 16 of a times b (`add`: d += it). load(step, a) reads the
 /// first operand, operand(step) is the second's descriptor. While two products run the next two
 /// load.

@@ -83,7 +83,6 @@ void* Context::grow(const Stream& stream, std::size_t bytes) {
   void* data = nullptr;
   check_cuda(cudaMalloc(&data, bytes),
              ("workspace: cudaMalloc of " + std::to_string(bytes) + " bytes").c_str());
-  held_ += bytes;
   return data;
 }
 
@@ -107,11 +106,6 @@ std::string Context::gemm_summary() const {
            " by heuristic because the library refused the measured one; run train --tune again";
   }
   return out + " (" + device_name() + ", cuBLASLt " + std::to_string(cublasLtGetVersion()) + ")";
-}
-
-std::size_t Context::workspace_bytes() const {
-  const std::lock_guard lock(mutex_);
-  return held_;
 }
 
 }  // namespace strait::kernels::cuda

@@ -60,9 +60,6 @@ class Context {
   /// Whether the device runs the kernels of sm90/ and this build has them.
   bool hopper() const { return hopper_; }
 
-  /// Device memory held by workspaces.
-  std::size_t workspace_bytes() const;
-
  private:
   struct Workspace {
     void* data = nullptr;
@@ -72,7 +69,7 @@ class Context {
 
   Context();
   /// A new block of device memory for launches on `stream`.
-  void* grow(const Stream& stream, std::size_t bytes);
+  static void* grow(const Stream& stream, std::size_t bytes);
 
   mutable std::mutex mutex_;
   cublasLtHandle_t cublas_ = nullptr;
@@ -81,7 +78,6 @@ class Context {
   std::map<cudaStream_t, Workspace> workspaces_;
   GemmTable table_;
   std::map<GemmShape, GemmPlan> plans_;
-  std::size_t held_ = 0;
 };
 
 /// Lays out pieces of a workspace: take() every piece, then resolve them against its base.

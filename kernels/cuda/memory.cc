@@ -68,8 +68,4 @@ void reserve_workspace(const Stream& stream, std::size_t bytes) {
   Context::current().workspace(stream, bytes);
 }
 
-std::size_t workspace_bytes() {
-  return Context::current().workspace_bytes();
-}
-
 }  // namespace strait::kernels::cuda

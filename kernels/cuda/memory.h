@@ -20,8 +20,6 @@ void copy_to_device(void* device_pointer, const void* host, std::size_t bytes,
 void copy_to_host(void* host, const void* device_pointer, std::size_t bytes, const Stream& stream);
 void copy_on_device(void* to, const void* from, std::size_t bytes, const Stream& stream);
 void synchronise(const Stream& stream);
-/// What the backend holds beside the memory it was asked for.
-std::size_t workspace_bytes();
 void reserve_workspace(const Stream& stream, std::size_t bytes);
 
 }  // namespace strait::kernels::cuda
