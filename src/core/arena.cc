@@ -1,9 +1,14 @@
 #include "core/arena.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/error.h"
 #include "kernels/memory.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace strait::core {
 namespace {
@@ -19,6 +24,25 @@ constexpr std::size_t kPlanSpan = std::size_t{1} << 42;
 
 std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// Lets nobody touch `bytes` of host memory from `begin`, where AddressSanitizer watches.
+void forbid(void* begin, std::size_t bytes) {
+#ifdef __SANITIZE_ADDRESS__
+  __asan_unpoison_memory_region(begin, bytes);
+  std::memset(begin, 0xff, bytes);  // NaN in every format
+  __asan_poison_memory_region(begin, bytes);
+#else
+  static_cast<void>(begin), static_cast<void>(bytes);
+#endif
+}
+
+void permit(void* begin, std::size_t bytes) {
+#ifdef __SANITIZE_ADDRESS__
+  __asan_unpoison_memory_region(begin, bytes);
+#else
+  static_cast<void>(begin), static_cast<void>(bytes);
+#endif
 }
 
 }  // namespace
@@ -47,7 +71,18 @@ Tensor Arena::take(DType dtype, std::initializer_list<std::int64_t> shape) {
   used_ = end;
   if (planning()) peak_ = std::max(peak_, end);
   tensor.data = static_cast<char*>(block_) + begin;
+  if (device_ == Device::cpu) permit(tensor.data, tensor.bytes());
   return tensor;
+}
+
+void Arena::release(std::size_t mark) {
+  if (device_ == Device::cpu) forbid(static_cast<char*>(block_) + mark, used_ - mark);
+  used_ = mark;
+}
+
+Tensor Arena::block() const {
+  if (device_ == Device::cpu) permit(block_, peak_);
+  return Tensor(block_, DType::u8, {static_cast<std::int64_t>(peak_)});
 }
 
 void Arena::allocate(Device device) {
@@ -57,6 +92,7 @@ void Arena::allocate(Device device) {
   kernels::release(device_, block_);
   block_ = memory;
   device_ = device;
+  if (device == Device::cpu) forbid(block_, peak_);
 }
 
 }  // namespace strait::core

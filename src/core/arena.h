@@ -11,6 +11,7 @@ namespace strait::core {
 /// A stack of tensors in one block of device memory. It starts in planning: take() hands out
 /// addresses that must not be read and peak() learns the size. allocate() then makes the one
 /// allocation, and the same sequence of calls yields real memory. Owns its block. Not thread-safe.
+/// Under AddressSanitizer host memory that is not taken may not be touched, and begins as NaN.
 class Arena {
  public:
   explicit Arena(std::string name);
@@ -23,7 +24,7 @@ class Arena {
 
   std::size_t mark() const { return used_; }
   /// Frees everything taken since `mark`.
-  void release(std::size_t mark) { used_ = mark; }
+  void release(std::size_t mark);
 
   /// Ends planning. Everything taken before is void; the stack is empty again.
   void allocate(Device device);
@@ -32,7 +33,7 @@ class Arena {
   bool planning() const { return device_ == Device::plan; }
   std::size_t peak() const { return peak_; }
   /// All of the memory, [peak] u8.
-  Tensor block() const { return Tensor(block_, DType::u8, {static_cast<std::int64_t>(peak_)}); }
+  Tensor block() const;
 
  private:
   std::string name_;

@@ -2,10 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 
 #include "core/error.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace strait::core {
 namespace {
@@ -122,6 +127,27 @@ TEST(Arena, AllocatingOnThePlanDeviceKeepsPlanning) {
   arena.take(DType::f32, {128});
   EXPECT_EQ(arena.peak(), 512u);
 }
+
+#ifdef __SANITIZE_ADDRESS__
+TEST(Arena, WhatNobodyHasTakenIsPoisoned) {
+  Arena arena("scratch");
+  const auto take = [&] { return arena.take(DType::f32, {3}); };
+  take(), take();
+  arena.allocate(Device::cpu);
+  const Tensor a = take();
+  const float* next = a.as<float>() + 3;
+  EXPECT_FALSE(__asan_region_is_poisoned(a.data, a.bytes()));
+  EXPECT_TRUE(__asan_address_is_poisoned(next));
+  const std::size_t mark = arena.mark();
+  const Tensor b = take();
+  b.as<float>()[0] = 1;
+  arena.release(mark);
+  EXPECT_TRUE(__asan_address_is_poisoned(b.data));
+  EXPECT_FALSE(__asan_region_is_poisoned(a.data, a.bytes()));
+  EXPECT_TRUE(std::isnan(take().as<float>()[0]));
+  EXPECT_FALSE(__asan_region_is_poisoned(arena.block().data, arena.peak()));
+}
+#endif
 
 }  // namespace
 }  // namespace strait::core
