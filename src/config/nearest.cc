@@ -24,12 +24,26 @@ std::string_view shortened(std::string_view text) {
   return text.substr(0, 100);
 }
 
+/// One is the other with more words before or behind: "batch" and "batch_size".
+bool adds_words(std::string_view a, std::string_view b) {
+  const std::string_view longer = a.size() > b.size() ? a : b;
+  const std::string shorter(a.size() > b.size() ? b : a);
+  if (shorter.empty()) return false;
+  return longer.starts_with(shorter + "_") || longer.ends_with("_" + shorter);
+}
+
+std::size_t leaf_distance(std::string_view a, std::string_view b) {
+  // Words left out or added: farther than a slip, which the whole name may have.
+  constexpr std::size_t kWords = 2;
+  return adds_words(a, b) ? std::min(kWords, edit_distance(a, b)) : edit_distance(a, b);
+}
+
 std::size_t path_distance(std::string_view path, std::string_view candidate) {
   // A right name in a wrong section is about as likely as two slips of the finger.
   constexpr std::size_t kMoved = 2;
   const Split a = split(path);
   const Split b = split(candidate);
-  const std::size_t moved = edit_distance(a.leaf, b.leaf) + (a.section == b.section ? 0 : kMoved);
+  const std::size_t moved = leaf_distance(a.leaf, b.leaf) + (a.section == b.section ? 0 : kMoved);
   return std::min(moved, edit_distance(path, candidate));
 }
 

@@ -86,6 +86,14 @@ TEST(Nearest, LeadsBackFromOneSlip) {
   }
 }
 
+TEST(Nearest, IsTheKeyOfWhichSomeWordsAreLeftOutOrAdded) {
+  EXPECT_EQ(nearest_path("train.batch"), "train.batch_size");
+  EXPECT_EQ(nearest_path("train.max_steps"), "train.steps");
+  EXPECT_EQ(nearest_path("model.vocab"), "model.vocab_size");
+  EXPECT_EQ(nearest_path("optim.warmup"), "optim.warmup_steps");
+  EXPECT_EQ(nearest_path("train.seq_len"), "data.seq_len");
+}
+
 std::vector<fs::path> shipped() {
   std::vector<fs::path> paths;
   for (const auto& entry : fs::directory_iterator(fs::path(STRAIT_SOURCE_DIR) / "configs")) {
