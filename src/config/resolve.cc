@@ -84,6 +84,12 @@ void resolve_init(std::string& folder, const Rules& rules) {
 void resolve_ranks(Config& config, const Rules& rules, const World& world) {
   Parallel& parallel = config.parallel;
   const std::int64_t others = parallel.cp * parallel.tp;
+  if (parallel.dp == 0 && world.ranks % others != 0) {
+    rules.fail(parallel.tp > 1 ? "parallel.tp" : "parallel.cp",
+               "cp * tp = " + std::to_string(others) + " must divide the number of ranks, " +
+                   std::to_string(world.ranks) + "; start " + multiples_near(world.ranks, others) +
+                   " ranks (mpirun -n), or lower it");
+  }
   if (parallel.dp == 0) parallel.dp = world.ranks / others;
   if (parallel.dp * others != world.ranks) {
     rules.fail("parallel.dp", "dp * cp * tp = " + std::to_string(parallel.dp * others) +

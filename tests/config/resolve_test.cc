@@ -29,6 +29,12 @@ TEST(Resolve, KeepsWhatWasGiven) {
   EXPECT_EQ(config.train.micro_batch, 1);
 }
 
+TEST(Resolve, RefusesRanksThatTheOtherAxesDoNotDivide) {
+  const std::string message = message_of([] { load_valid({"parallel.tp=2"}, 3); });
+  EXPECT_TRUE(contains(message, "parallel.tp = 2: cp * tp = 2 must divide")) << message;
+  EXPECT_TRUE(contains(message, "start 2 or 4 ranks")) << message;
+}
+
 TEST(Resolve, RandomIdsAreNoFile) {
   EXPECT_EQ(load_valid({"data.train=random"}).data.train, "random");
 }
