@@ -116,15 +116,17 @@ std::vector<Variant> expand(const Sweep& sweep, const ExpandOptions& options) {
   std::vector<Variant> variants;
   for (VariantSpec& spec : all_specs(sweep)) {
     const std::string origin = sweep.origin + ": variants." + spec.name;
+    config::Origins origins = origin;
     config::Config config = base;
     for (const Assignment& a : spec.set) {
       set_key(config, a.path + "=" + to_text(a.value), origin + ".set");
     }
     for (const std::string& assignment : options.overrides) {
-      config::parse_override(config, assignment);
+      origins.set(config::parse_override(config, assignment),
+                  config::origin_of_override(assignment));
     }
     fill_vocabulary(config, options, origin);
-    variants.push_back({std::move(spec), with_keys(std::move(config), {}, origin)});
+    variants.push_back({std::move(spec), with_keys(std::move(config), {}, origins)});
   }
   require_different_names(variants, sweep);
   require_variant(variants, sweep.baseline, "baseline", sweep);
@@ -135,9 +137,9 @@ std::vector<Variant> expand(const Sweep& sweep, const ExpandOptions& options) {
 }
 
 config::Config with_keys(config::Config config, const std::vector<Assignment>& set,
-                         const std::string& origin) {
-  for (const Assignment& a : set) set_key(config, a.path + "=" + to_text(a.value), origin);
-  config::validate(config, origin);
+                         const config::Origins& origins) {
+  for (const Assignment& a : set) set_key(config, a.path + "=" + to_text(a.value), origins.file());
+  config::validate(config, origins);
   return config;
 }
 

@@ -7,6 +7,7 @@
 
 #include "ablate/sweep.h"
 #include "config/config.h"
+#include "config/origins.h"
 
 namespace strait::ablate {
 
@@ -28,9 +29,10 @@ struct ExpandOptions {
 /// variant and the key.
 std::vector<Variant> expand(const Sweep& sweep, const ExpandOptions& options);
 
-/// The config with keys set over its own, checked. Throws InputError "origin: ...".
+/// The config with keys set over its own, checked. `origins` of its own ones; those that are set go
+/// by the file of it. Throws InputError "origin: ...".
 config::Config with_keys(config::Config config, const std::vector<Assignment>& set,
-                         const std::string& origin);
+                         const config::Origins& origins);
 
 /// A config's value at a path; a path that is no key is an InputError with the nearest one.
 JsonTree value_at(const config::Config& config, const std::string& path, const std::string& origin);

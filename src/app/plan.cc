@@ -47,9 +47,9 @@ int take_ranks(Request& request) {
                            " ranks, --ranks " + std::to_string(request.ranks) +
                            "; leave one of them out");
   }
-  std::vector<std::string> mesh = layout.overrides();
-  if (layout.ring) mesh.push_back("parallel.cp_exchange=ring");
-  request.source.overrides.insert(request.source.overrides.begin(), mesh.begin(), mesh.end());
+  config::Preset& preset = request.source.preset;
+  preset = {.origin = "--layout " + request.layout, .assignments = layout.overrides()};
+  if (layout.ring) preset.assignments.push_back("parallel.cp_exchange=ring");
   return static_cast<int>(layout.ranks());
 }
 

@@ -46,6 +46,21 @@ Text read_config(const fs::path& path) {
   return {core::read_file(path), path.string()};
 }
 
+void override_keys(Config& config, const std::vector<std::string>& overrides, Origins* origins) {
+  for (const std::string& assignment : overrides) {
+    const std::vector<std::string> keys = parse_override(config, assignment);
+    if (origins) origins->set(keys, origin_of_override(assignment));
+  }
+}
+
+/// A preset without an origin leaves its keys to the file.
+void preset_keys(Config& config, const Preset& preset, Origins* origins) {
+  for (const std::string& assignment : preset.assignments) {
+    const std::vector<std::string> keys = parse_override(config, assignment);
+    if (origins) origins->set(keys, preset.origin.empty() ? origins->file() : preset.origin);
+  }
+}
+
 Text find_base(const std::string& name, const std::string& origin) {
   return read_config(find_config(name, fs::path(origin).parent_path(), origin + ": extends"));
 }
@@ -76,30 +91,34 @@ std::string origin_of(const Source& source) {
 }
 
 Config read_text(const std::string& json, const std::string& origin,
-                 const std::vector<std::string>& overrides) {
+                 const std::vector<std::string>& overrides, Origins* origins) {
   Config config;
-  parse_into(config, {json, origin}, find_base);
-  for (const std::string& assignment : overrides) parse_override(config, assignment);
+  parse_into(config, {json, origin}, find_base, origins);
+  override_keys(config, overrides, origins);
   return config;
 }
 
-Config read(const Source& source) {
+Config read(const Source& source, Origins* origins) {
   const Text text = read_config(origin_of(source));
-  return read_text(text.json, text.origin, source.overrides);
+  Config config = read_text(text.json, text.origin, {}, origins);
+  preset_keys(config, source.preset, origins);
+  override_keys(config, source.overrides, origins);
+  return config;
 }
 
 Config load_text(const std::string& json, const std::string& origin,
                  const std::vector<std::string>& overrides, std::int64_t ranks) {
-  const Config config = read_text(json, origin, overrides);
-  validate(config, origin);
-  return resolve(config, {.ranks = ranks}, origin);
+  Origins origins = origin;
+  const Config config = read_text(json, origin, overrides, &origins);
+  validate(config, origins);
+  return resolve(config, {.ranks = ranks}, origins);
 }
 
 Config load(const Source& source, std::int64_t ranks) {
-  const std::string origin = origin_of(source);
-  const Config config = read(source);
-  validate(config, origin);
-  return resolve(config, {.ranks = ranks}, origin);
+  Origins origins = origin_of(source);
+  const Config config = read(source, &origins);
+  validate(config, origins);
+  return resolve(config, {.ranks = ranks}, origins);
 }
 
 fs::path locate(const std::string& path) {

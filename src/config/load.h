@@ -14,22 +14,31 @@
 // was expected and the nearest valid key.
 namespace strait::config {
 
+/// What an option of a program other than --set says about the configuration.
+struct Preset {
+  std::string origin = {};                    // as messages name it: "--layout dp2tp4"
+  std::vector<std::string> assignments = {};  // as those of --set
+};
+
 /// What a program's command line says about the configuration.
 struct Source {
   std::string name = {};  // --config: a path, or a bare name looked up in configs/
+  Preset preset = {};     // comes before the overrides
   std::vector<std::string> overrides = {};  // --set a.b=c, in order; c is JSON, else a string
 };
 
 /// The three stages for programs that act in between: with init.from the caller fills
 /// config.model from the checkpoint after read() and before validate() (declared in validate.h).
 ///
-///   const std::string origin = origin_of(source);
-///   Config config = read(source);
-///   validate(config, origin);
-///   config = resolve(config, {.ranks = ranks}, origin);
-Config read(const Source& source);
+/// The origins, if given, learn which keys are not from the file.
+///
+///   Origins origins = origin_of(source);
+///   Config config = read(source, &origins);
+///   validate(config, origins);
+///   config = resolve(config, {.ranks = ranks}, origins);
+Config read(const Source& source, Origins* origins = nullptr);
 Config read_text(const std::string& json, const std::string& origin,
-                 const std::vector<std::string>& overrides);
+                 const std::vector<std::string>& overrides, Origins* origins = nullptr);
 
 /// The path of the file that `source` names, as messages say it. Throws InputError when there is
 /// none: the name, where it was looked for, and the nearest config there is.

@@ -35,6 +35,13 @@ std::optional<Value> whole_number(const json& value) {
   return Value(static_cast<std::int64_t>(number));
 }
 
+/// What a document is read into.
+struct Target {
+  Config& config;
+  const std::string& origin;           // of the document, for messages
+  std::vector<std::string> keys = {};  // that were set
+};
+
 /// The value as the key's type, or nothing when it is of another one.
 std::optional<Value> convert(const Key& key, const json& value) {
   switch (key.type) {
@@ -54,34 +61,36 @@ std::optional<Value> convert(const Key& key, const json& value) {
   return std::nullopt;
 }
 
-void set_word(Config& config, const Key& key, const std::string& text, const std::string& origin) {
+void set_word(Target& target, const Key& key, const std::string& text) {
   for (std::string_view word : key.words) {
-    if (word == text) return key.set(config, text);
+    if (word == text) return key.set(target.config, text);
   }
   reject(
-      origin, key.path, show(text),
+      target.origin, key.path, show(text),
       "expected " + expected(key) + "; nearest is " + std::string(nearest_word(text, key.words)));
 }
 
-void set_key(Config& config, const Key& key, const json& value, const std::string& origin) {
+void set_key(Target& target, const Key& key, const json& value) {
+  target.keys.push_back(key.path);
   const std::optional<Value> converted = convert(key, value);
   if (!converted) {
     const bool is_near = key.type == Type::integer && value.is_number();
-    reject(origin, key.path, show_json(value),
+    reject(target.origin, key.path, show_json(value),
            "expected " + expected(key) + " (" + std::string(key.meaning) + "); got " +
                (is_near ? "another number" : value.type_name()));
   }
   if (key.type == Type::word) {
-    return set_word(config, key, std::get<std::string>(*converted), origin);
+    return set_word(target, key, std::get<std::string>(*converted));
   }
   if (key.type == Type::text && std::get<std::string>(*converted).find('\0') != std::string::npos) {
-    reject(origin, key.path, show(*converted), "text may not hold a NUL character; remove it");
+    reject(target.origin, key.path, show(*converted),
+           "text may not hold a NUL character; remove it");
   }
   if (!accepts(key, *converted)) {
-    reject(origin, key.path, show(*converted),
+    reject(target.origin, key.path, show(*converted),
            "out of range; expected " + expected(key) + " (" + std::string(key.meaning) + ")");
   }
-  key.set(config, *converted);
+  key.set(target.config, *converted);
 }
 
 [[noreturn]] void reject_unknown(const std::string& path, const std::string& origin) {
@@ -96,13 +105,11 @@ bool is_section(const std::string& path) {
   return false;
 }
 
-void set_path(Config& config, const std::string& path, const json& value,
-              const std::string& origin);
+void set_path(Target& target, const std::string& path, const json& value);
 
-void set_section(Config& config, const std::string& section, const json& object,
-                 const std::string& origin) {
+void set_section(Target& target, const std::string& section, const json& object) {
   if (!object.is_object()) {
-    reject(origin, section.empty() ? "the whole" : section, show_json(object),
+    reject(target.origin, section.empty() ? "the whole" : section, show_json(object),
            "expected an object of keys, such as {\"train\": {\"steps\": 100}}; got " +
                std::string(object.type_name()));
   }
@@ -111,20 +118,19 @@ void set_section(Config& config, const std::string& section, const json& object,
     if (section.empty() && name == kExtends) continue;
     const std::string path = prefix + name;
     if (name.find('.') != std::string::npos) {
-      reject(origin, printable(path) +
-                         ": unknown key; write each part as an object of its own; "
-                         "nearest is " +
-                         nearest_path(path));
+      reject(target.origin, printable(path) +
+                                ": unknown key; write each part as an object of its own; "
+                                "nearest is " +
+                                nearest_path(path));
     }
-    set_path(config, path, value, origin);
+    set_path(target, path, value);
   }
 }
 
-void set_path(Config& config, const std::string& path, const json& value,
-              const std::string& origin) {
-  if (const Key* key = find_key(path)) return set_key(config, *key, value, origin);
-  if (is_section(path)) return set_section(config, path, value, origin);
-  reject_unknown(path, origin);
+void set_path(Target& target, const std::string& path, const json& value) {
+  if (const Key* key = find_key(path)) return set_key(target, *key, value);
+  if (is_section(path)) return set_section(target, path, value);
+  reject_unknown(path, target.origin);
 }
 
 /// What "extends" names; nothing when the document has none.
@@ -150,7 +156,7 @@ json override_value(const std::string& path, const std::string& text, const std:
 
 }  // namespace
 
-void parse_into(Config& config, const Text& text, const FindBase& find_base) {
+void parse_into(Config& config, const Text& text, const FindBase& find_base, Origins* origins) {
   const json document = read_json(text.json, text.origin);
   if (const auto name = base_of(document, text.origin)) {
     const Text base = find_base(*name, text.origin);
@@ -160,13 +166,21 @@ void parse_into(Config& config, const Text& text, const FindBase& find_base) {
              "is itself the base of " + text.origin +
                  "; only one level is allowed: extend that one, or copy its keys");
     }
-    set_section(config, "", base_document, base.origin);
+    Target target{config, base.origin};
+    set_section(target, "", base_document);
+    if (origins) origins->set(target.keys, base.origin);
   }
-  set_section(config, "", document, text.origin);
+  Target target{config, text.origin};
+  set_section(target, "", document);
+  if (origins) origins->set(target.keys, text.origin);
 }
 
-void parse_override(Config& config, const std::string& assignment) {
-  const std::string origin = "--set " + printable(assignment);
+std::string origin_of_override(const std::string& assignment) {
+  return "--set " + printable(assignment);
+}
+
+std::vector<std::string> parse_override(Config& config, const std::string& assignment) {
+  const std::string origin = origin_of_override(assignment);
   const auto equals = assignment.find('=');
   if (equals == std::string::npos || equals == 0) {
     reject(origin, "expected section.key=value, such as --set train.steps=100");
@@ -181,7 +195,9 @@ void parse_override(Config& config, const std::string& assignment) {
   } catch (const json::exception&) {
     reject(origin, printable(path) + ": value is not valid UTF-8; write it in UTF-8");
   }
-  set_path(config, path, value, origin);
+  Target target{config, origin};
+  set_path(target, path, value);
+  return std::move(target.keys);
 }
 
 }  // namespace strait::config

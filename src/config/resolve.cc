@@ -123,9 +123,9 @@ void resolve_ranks(Config& config, const Rules& rules, const World& world) {
 
 }  // namespace
 
-Config resolve(Config config, const World& world, const std::string& origin) {
-  const Rules rules(config, origin);
-  if (config.run.name.empty()) config.run.name = fs::path(origin).stem().string();
+Config resolve(Config config, const World& world, const Origins& origins) {
+  const Rules rules(config, origins);
+  if (config.run.name.empty()) config.run.name = fs::path(origins.file()).stem().string();
   resolve_device(rules, world);
   resolve_model(config, rules, world);
   resolve_init(config.init.from, rules);

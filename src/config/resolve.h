@@ -5,6 +5,7 @@
 #include <string>
 
 #include "config/config.h"
+#include "config/origins.h"
 
 namespace strait::config {
 
@@ -24,7 +25,7 @@ inline constexpr std::int64_t kByteTokens = 257;
 /// micro_batch, dp), replaces input paths by what locate() finds, and checks the rules that the
 /// world takes part in: files, ranks, device, vocabulary. The model is left alone where validate()
 /// leaves it alone. Throws InputError as validate() does. resolve(resolve(c)) == resolve(c).
-Config resolve(Config config, const World& world, const std::string& origin);
+Config resolve(Config config, const World& world, const Origins& origins);
 
 /// Key/value heads, also where n_kv_heads = 0 stands for n_heads.
 std::int64_t kv_heads(const Attention& attention);

@@ -6,7 +6,7 @@
 namespace strait::config {
 
 void Rules::fail(std::string_view path, const std::string& message) const {
-  reject(origin_, path, show(key_at(path).get(config_)), message);
+  reject(origins_.of(path), path, show(key_at(path).get(config_)), message);
 }
 
 void Rules::expect_unused(std::string_view section, std::string_view cause) const {
@@ -22,7 +22,10 @@ std::string Rules::quote(std::string_view path) const {
   const Value value = key_at(path).get(config_);
   const auto* text = std::get_if<std::string>(&value);
   const bool is_word = key_at(path).type == Type::word;
-  return std::string(path) + " = " + (is_word ? *text : show(value));
+  const std::string& origin = origins_.of(path);
+  const std::string option = origin.starts_with("--") ? origin.substr(0, origin.find(' ')) : "";
+  return std::string(path) + " = " + (is_word ? *text : show(value)) +
+         (option.empty() ? "" : " (" + option + ")");
 }
 
 bool awaits_import(const Config& config) {

@@ -4,14 +4,15 @@
 #include <string_view>
 
 #include "config/config.h"
+#include "config/origins.h"
 
 // What the rules of validate and resolve share; only their .cc files include this.
 namespace strait::config {
 
-/// A config under test and the name it goes by. Both must outlive this.
+/// A config under test and where its values come from. Both must outlive this.
 class Rules {
  public:
-  Rules(const Config& config, const std::string& origin) : config_(config), origin_(origin) {}
+  Rules(const Config& config, const Origins& origins) : config_(config), origins_(origins) {}
 
   const Config& config() const { return config_; }
 
@@ -22,12 +23,13 @@ class Rules {
   /// because of `cause`, which is a key too.
   void expect_unused(std::string_view section, std::string_view cause) const;
 
-  /// "path = value" of a key, for messages about another one.
+  /// "path = value" of a key, for messages about another one; " (--set)" follows where that says
+  /// so.
   std::string quote(std::string_view path) const;
 
  private:
   const Config& config_;
-  const std::string& origin_;
+  const Origins& origins_;
 };
 
 /// init.from names a checkpoint and nothing says what the model is: the checkpoint will.

@@ -23,14 +23,14 @@ void validate_ranges(const Rules& rules) {
   }
 }
 
-void validate_presence(const Rules& rules, const std::string& origin) {
+void validate_presence(const Rules& rules, const Origins& origins) {
   const bool model_comes_later = awaits_import(rules.config());
   for (const Key& key : schema()) {
     if (!key.required || key.get(rules.config()) != default_of(key)) continue;
     if (model_comes_later && is_model_key(key)) continue;
-    reject(origin, key.path + ": missing; expected " + expected(key) + " (" +
-                       std::string(key.meaning) + "), for example --set " + key.path +
-                       (key.type == Type::text ? "=data/sample.txt" : "=4"));
+    reject(origins.of(key.path), key.path + ": missing; expected " + expected(key) + " (" +
+                                     std::string(key.meaning) + "), for example --set " + key.path +
+                                     (key.type == Type::text ? "=data/sample.txt" : "=4"));
   }
 }
 
@@ -126,10 +126,10 @@ void validate_eval(const Rules& rules) {
 
 }  // namespace
 
-void validate(const Config& config, const std::string& origin) {
-  const Rules rules(config, origin);
+void validate(const Config& config, const Origins& origins) {
+  const Rules rules(config, origins);
   validate_ranges(rules);
-  validate_presence(rules, origin);
+  validate_presence(rules, origins);
   validate_run(rules);
   if (!awaits_import(config)) {
     validate_attention(rules);

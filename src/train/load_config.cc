@@ -7,19 +7,19 @@
 namespace strait::train {
 
 config::Config load_config(const config::Source& source, std::int64_t ranks, bool cuda) {
-  const std::string origin = config::origin_of(source);
-  config::Config config = config::read(source);
+  config::Origins origins = config::origin_of(source);
+  config::Config config = config::read(source, &origins);
   if (!config.init.from.empty() && config.model.d_model == 0) {
     config.model = io::model_from_hf(config::locate(config.init.from));
   }
-  config::validate(config, origin);
+  config::validate(config, origins);
   return config::resolve(
       std::move(config),
       {.ranks = ranks,
        .cuda = cuda,
        .vocab_of =
            [](const std::string& name) { return input::make_tokenizer(name)->vocab_size(); }},
-      origin);
+      origins);
 }
 
 bool finds_gpu() {

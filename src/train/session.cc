@@ -43,7 +43,7 @@ config::Source source_of(const TrainOptions& options) {
     throw core::InputError(source.name + ": is missing; name the run's config with --config");
   }
   // The stored config is resolved for the ranks of its time; this job may have others.
-  source.overrides.insert(source.overrides.begin(), "parallel.dp=0");
+  source.preset.assignments = {"parallel.dp=0"};
   return source;
 }
 

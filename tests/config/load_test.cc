@@ -132,6 +132,44 @@ TEST(Extends, MistakesNameTheFileTheyAreIn) {
   EXPECT_TRUE(contains(message, "bad_base.json: train.stebs: unknown key")) << message;
 }
 
+TEST(Extends, ValuesThatOthersForbidNameTheFileTheyAreIn) {
+  const std::string json = valid_json();
+  write_temporary("wide_base.json", json);
+  const std::string path =
+      write_temporary("narrow.json", R"({"extends": "wide_base", "train": {"micro_batch": 3}})");
+  const std::string message = message_of([&] { load({.name = path}, 1); });
+  EXPECT_TRUE(contains(message, "wide_base.json: train.batch_size = 8: must be")) << message;
+}
+
+TEST(Overrides, AreNamedWhereTheirValueIsWrongAndTheFileWhereItsOwnIs) {
+  const std::string path = write_temporary("overridden.json", valid_json());
+  const auto refuse = [&](const std::vector<std::string>& overrides) {
+    return message_of([&] { load({.name = path, .overrides = overrides}, 1); });
+  };
+  EXPECT_EQ(refuse({"data.train=no/such.txt"}).find("--set data.train=no/such.txt: data.train = "),
+            0u);
+  EXPECT_EQ(refuse({"data={\"val\":\"no.txt\"}"}).find("--set data={"), 0u);
+  EXPECT_EQ(refuse({"data.train=no/such.txt", "data.train=nor.txt"}).find("--set data.train=nor"),
+            0u);
+  const std::string message = refuse({"train.micro_batch=3"});
+  EXPECT_TRUE(contains(message, "overridden.json: train.batch_size = 8: ")) << message;
+  EXPECT_TRUE(contains(message, "divisible by train.micro_batch = 3 (--set);")) << message;
+}
+
+TEST(Overrides, LeaveTheNameOfTheRunToTheFile) {
+  const std::string path = write_temporary("named.json", valid_json());
+  EXPECT_EQ(load({.name = path, .overrides = {"run.seed=3"}}, 1).run.name, "named");
+}
+
+TEST(Presets, GoByTheirOptionAndComeBeforeOverrides) {
+  const std::string path = write_temporary("preset.json", valid_json());
+  Source source{.name = path,
+                .preset = {.origin = "--layout tp3", .assignments = {"parallel.tp=3"}}};
+  EXPECT_EQ(message_of([&] { load(source, 3); }).find("--layout tp3: parallel.tp = 3: must"), 0u);
+  source.overrides = {"parallel.tp=2"};
+  EXPECT_EQ(load(source, 2).parallel.tp, 2);
+}
+
 TEST(Extends, OfTheWrongTypeOrWithoutFileIsRefused) {
   const auto refuse = [](const std::string& json) {
     return message_of([&] { read_text(json, "origin", {}); });
