@@ -32,10 +32,31 @@ bool adds_words(std::string_view a, std::string_view b) {
   return longer.starts_with(shorter + "_") || longer.ends_with("_" + shorter);
 }
 
+std::vector<std::string_view> words_of(std::string_view name) {
+  std::vector<std::string_view> words;
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::size_t end = std::min(name.find('_', at), name.size());
+    words.push_back(name.substr(at, end - at));
+    at = end + 1;
+  }
+  return words;
+}
+
+/// Both have a word of some length: "grad_clip" and "clip_norm".
+bool share_a_word(std::string_view a, std::string_view b) {
+  constexpr std::size_t kLong = 4;
+  const std::vector<std::string_view> others = words_of(b);
+  return std::ranges::any_of(words_of(a), [&](std::string_view word) {
+    return word.size() >= kLong && std::ranges::find(others, word) != others.end();
+  });
+}
+
 std::size_t leaf_distance(std::string_view a, std::string_view b) {
-  // Words left out or added: farther than a slip, which the whole name may have.
-  constexpr std::size_t kWords = 2;
-  return adds_words(a, b) ? std::min(kWords, edit_distance(a, b)) : edit_distance(a, b);
+  // Farther than a slip, which the whole name may have.
+  constexpr std::size_t kWordsAdded = 2, kWordShared = 3;
+  const std::size_t edits = edit_distance(a, b);
+  if (adds_words(a, b)) return std::min(kWordsAdded, edits);
+  return share_a_word(a, b) ? std::min(kWordShared, edits) : edits;
 }
 
 std::size_t path_distance(std::string_view path, std::string_view candidate) {

@@ -91,6 +91,7 @@ TEST(Nearest, IsTheKeyOfWhichSomeWordsAreLeftOutOrAdded) {
   EXPECT_EQ(nearest_path("train.max_steps"), "train.steps");
   EXPECT_EQ(nearest_path("model.vocab"), "model.vocab_size");
   EXPECT_EQ(nearest_path("optim.warmup"), "optim.warmup_steps");
+  EXPECT_EQ(nearest_path("optim.grad_clip"), "optim.clip_norm");
   EXPECT_EQ(nearest_path("train.seq_len"), "data.seq_len");
 }
 
