@@ -19,28 +19,46 @@ std::string reason() {
   return std::strerror(errno);
 }
 
+[[noreturn]] void fail_to(const std::string& act, const fs::path& path, int error) {
+  throw RuntimeFault(path.string() + ": cannot " + act + ": " + std::strerror(error) + "; " +
+                     write_remedy(error));
+}
+
 }  // namespace
+
+std::string write_remedy(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return "free space or choose another folder";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return "choose a folder you may write to";
+    case ENOENT:
+    case ENOTDIR:
+      return "see whether its folder is still there";
+    default:
+      return "see to the disk or choose another folder";
+  }
+}
 
 void sync_path(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY);
-  if (fd < 0) throw RuntimeFault(path.string() + ": cannot open to flush: " + reason());
-  const int failed = ::fsync(fd);
-  const std::string why = failed ? reason() : "";
+  if (fd < 0) fail_to("open to flush", path, errno);
+  const int failed = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
-  if (failed) throw RuntimeFault(path.string() + ": cannot flush to disk: " + why);
+  if (failed) fail_to("flush to disk", path, failed);
 }
 
 void write_file_atomically(const fs::path& path, const std::function<void(std::ostream&)>& write) {
   const fs::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
   try {
     std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    if (!out) throw RuntimeFault(temporary.string() + ": cannot create: " + reason());
+    if (!out) fail_to("create", temporary, errno);
     write(out);
     out.close();
-    if (!out) {
-      throw RuntimeFault(temporary.string() + ": cannot write: " + reason() +
-                         "; free space or choose another folder");
-    }
+    if (!out) fail_to("write", temporary, errno);
     sync_path(temporary);
     publish(temporary, path);
   } catch (...) {
@@ -55,7 +73,7 @@ void publish(const fs::path& from, const fs::path& to) {
   fs::rename(from, to, failed);
   if (failed) {
     throw RuntimeFault(to.string() + ": cannot rename " + from.string() +
-                       " to it: " + failed.message());
+                       " to it: " + failed.message() + "; " + write_remedy(failed.value()));
   }
   const fs::path parent = to.parent_path();
   sync_path(parent.empty() ? fs::path(".") : parent);

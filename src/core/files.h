@@ -7,8 +7,11 @@
 
 namespace strait::core {
 
+/// "free space or choose another folder": what helps against an errno of a write.
+std::string write_remedy(int error);
+
 /// Writes a file whole or not at all: temporary name, fsync, rename, fsync of the folder.
-/// Throws RuntimeFault with path and reason; the old file stays.
+/// Throws RuntimeFault with path, reason and remedy; the old file stays.
 void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(std::ostream&)>& write);
 

@@ -99,7 +99,7 @@ void TokenShardWriter::finish() {
   out_.flush();
   if (!out_) {
     throw core::RuntimeFault(temporary_.string() + ": cannot write: " + std::strerror(errno) +
-                             "; free space or choose another folder");
+                             "; " + core::write_remedy(errno));
   }
   core::sync_path(temporary_);
   core::publish(temporary_, path_);

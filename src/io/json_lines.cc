@@ -36,7 +36,9 @@ std::string number(double value) {
 }
 
 [[noreturn]] void fail(const std::string& path, const std::string& what) {
-  throw core::RuntimeFault(path + ": cannot " + what + ": " + std::strerror(errno));
+  const int error = errno;
+  throw core::RuntimeFault(path + ": cannot " + what + ": " + std::strerror(error) + "; " +
+                           core::write_remedy(error));
 }
 
 }  // namespace

@@ -312,11 +312,12 @@ void Loop::finish_save(bool required) {
   const io::SaveOutcome outcome = saver_.finish();
   if (!outcome.left.empty()) log_.warn("old checkpoints could not be removed: " + outcome.left);
   if (outcome.failure.empty()) return log_.info("saved " + outcome.folder.string());
-  const std::string text = outcome.folder.string() + ": not saved: " + outcome.failure +
-                           "; the checkpoints before it stay; free space, or see to the folder";
-  if (required) throw core::RuntimeFault(text);
-  log_.warn(text);
-  record("checkpoint_failed", outcome.step, outcome.failure);
+  const std::string text =
+      outcome.folder.string() + ": not saved, the checkpoints before it stay: " + outcome.failure;
+  parallel::together(engine_.ctx().groups.world(), [&] {
+    if (required && chief()) throw core::RuntimeFault(text);
+  });
+  record("checkpoint_failed", outcome.step, text);
 }
 
 /// What a resumed run reads beside the checkpoint: its metrics must not be younger on the disk, and
@@ -332,9 +333,10 @@ void Loop::keep_beside() {
 }
 
 void Loop::record(const std::string& name, std::int64_t step, const std::string& detail) {
-  log_.warn("step " + std::to_string(step) + ": " + name + ", " + detail);
   metrics_.event(name, step, detail);
-  if (chief()) add_provenance_event(folder_, name, step, detail);
+  if (!chief()) return;
+  log_.warn("step " + std::to_string(step) + ": " + name + ", " + detail);
+  add_provenance_event(folder_, name, step, detail);
 }
 
 void Loop::show_sample() {

@@ -110,7 +110,11 @@ RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume)
   if (resume.asked) {
     const fs::path path = resumed_path(run, resume.dir);
     if (!path.empty() && holds_run(path)) return {path, true};
-    if (resume.dir != "auto") refuse_resume(path.empty() ? run.name : path.string());
+    if (resume.dir != "auto" && path.empty()) {
+      throw core::InputError("--resume: names no run, run.dir is empty and runs/ holds none of \"" +
+                             run.name + "\"; name a folder, or use --resume auto to start one");
+    }
+    if (resume.dir != "auto") refuse_resume(path.string());
   }
   if (run.dir.empty()) return {fresh_path(run.name), false};
   require_no_run(run.dir);
@@ -125,12 +129,8 @@ void make_run_folder(const RunFolder& folder) {
 void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
                         const kernels::DeviceInfo& device) {
   if (!folder.resumes) require_no_run(folder.path);
-  try {
-    keep_config(folder, config_json);
-    write_provenance(folder, ranks, device);
-  } catch (const core::RuntimeFault& fault) {
-    refuse_folder(folder, fault.what());
-  }
+  keep_config(folder, config_json);
+  write_provenance(folder, ranks, device);
 }
 
 void keep_config(const RunFolder& folder, const std::string& config_json) {

@@ -34,8 +34,8 @@ RunFolder choose_run_folder(const config::Run& run, const ResumeRequest& resume)
 void make_run_folder(const RunFolder& folder);
 
 /// Writes config.json and provenance.json into a folder that was made and locked (RunLock); a
-/// resumed run keeps both and adds provenance-<UTC time>.json. Called by rank 0. Throws InputError
-/// when they cannot be written, or when another run came first.
+/// resumed run keeps both and adds provenance-<UTC time>.json. Called by rank 0. Throws
+/// RuntimeFault when they cannot be written, InputError when another run came first.
 void prepare_run_folder(const RunFolder& folder, const std::string& config_json, int ranks,
                         const kernels::DeviceInfo& device);
 

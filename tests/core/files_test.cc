@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
 #include <stdexcept>
 
 #include "core/error.h"
@@ -53,6 +55,12 @@ TEST(Files, ReportsAStreamThatFailed) {
   });
   EXPECT_NE(error.find("cannot write"), std::string::npos) << error;
   EXPECT_FALSE(fs::exists(path));
+}
+
+TEST(Files, SaysWhatHelpsAgainstAFailedWrite) {
+  EXPECT_EQ(write_remedy(ENOSPC), "free space or choose another folder");
+  EXPECT_EQ(write_remedy(EROFS), "choose a folder you may write to");
+  EXPECT_EQ(write_remedy(ENOENT), "see whether its folder is still there");
 }
 
 TEST(Files, NamesTheFolderThatIsNotThere) {
