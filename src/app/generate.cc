@@ -1,5 +1,6 @@
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <sstream>
 
 #include "app/support/program.h"
@@ -11,10 +12,13 @@ namespace {
 
 using namespace strait;
 
+constexpr const char* kLineBreak = "\n";
+constexpr std::int64_t kMostTokens = 1 << 24;  // as long as a sequence may be
+
 struct Request {
   train::ModelSource source;
-  std::string prompt = "\n";
-  std::string prompt_tokens;
+  std::optional<std::string> prompt;         // else a line break
+  std::optional<std::string> prompt_tokens;  // instead of it
   std::string device = "auto";
   train::SampleOptions sample{.tokens = 200, .rule = {}, .seed = 1, .stop = -1};
 };
@@ -27,7 +31,7 @@ std::vector<app::Option> options_of(Request& request) {
       app::text("--prompt", "TEXT", "text to continue (default: a line break)", request.prompt),
       app::text("--prompt-tokens", "1,2,..", "the prompt as token numbers; prints numbers",
                 request.prompt_tokens),
-      app::count("--tokens", "N", "tokens to generate (200)", sample.tokens, 1),
+      app::count("--tokens", "N", "tokens to generate (200)", sample.tokens, 1, kMostTokens),
       app::number("--temperature", "X", "0: most likely token (0.8)", sample.rule.temperature, 0),
       app::count("--top-k", "N", "of the N likeliest tokens; 0: of all (0)", sample.rule.top_k, 0),
       app::number("--top-p", "X", "of the fewest tokens that hold X of the probability (1)",
@@ -54,17 +58,21 @@ std::vector<std::int32_t> numbers_of(const std::string& list) {
 }
 
 std::vector<std::int32_t> prompt_of(const Request& request, const train::OpenModel& model) {
-  if (!request.prompt_tokens.empty()) return numbers_of(request.prompt_tokens);
+  if (request.prompt_tokens) return numbers_of(*request.prompt_tokens);
   if (!model.tokenizer) {
     throw core::InputError("--hf " + request.source.hf +
                            ": its tokenizer is not known here; give the prompt as numbers with "
                            "--prompt-tokens");
   }
-  return model.tokenizer->encode(request.prompt);
+  return model.tokenizer->encode(request.prompt.value_or(kLineBreak));
 }
 
-void require_tokens(const std::vector<std::int32_t>& prompt, std::int64_t vocab) {
-  if (prompt.empty()) throw core::InputError("--prompt: must not be empty");
+void require_tokens(const std::vector<std::int32_t>& prompt, const char* option,
+                    std::int64_t vocab) {
+  if (prompt.empty()) {
+    throw core::InputError(std::string(option) +
+                           ": must not be empty; leave it out to begin at a line break");
+  }
   for (const std::int32_t token : prompt) {
     if (token < vocab) continue;
     throw core::InputError("--prompt-tokens: " + std::to_string(token) + " is not below " +
@@ -74,12 +82,7 @@ void require_tokens(const std::vector<std::int32_t>& prompt, std::int64_t vocab)
 
 /// Text as it comes, or numbers at the end.
 void print(const train::OpenModel& model, bool numbers, std::int32_t token) {
-  if (numbers) {
-    std::printf("%d ", token);
-  } else {
-    std::fputs(model.tokenizer->decode(std::span(&token, 1)).c_str(), stdout);
-  }
-  std::fflush(stdout);
+  app::print(numbers ? std::to_string(token) + " " : model.tokenizer->decode(std::span(&token, 1)));
 }
 
 /// Of a run the length it was trained on is known.
@@ -95,25 +98,26 @@ void warn_of_length(const Request& request, const config::Config& config, std::s
 }
 
 void run(Request& request) {
+  if (request.prompt && request.prompt_tokens) {
+    throw core::InputError("--prompt and --prompt-tokens: both name a prompt; leave one out");
+  }
   const Device device = device_of(request.device);
   // The room a text needs is known once its prompt is, and that takes the tokenizer alone.
-  std::int64_t room = static_cast<std::int64_t>(request.prompt.size()) + request.sample.tokens;
-  if (!request.prompt_tokens.empty()) {
-    room = static_cast<std::int64_t>(request.prompt_tokens.size()) + request.sample.tokens;
-  }
+  const bool numbers = request.prompt_tokens.has_value();
+  const std::string given = numbers ? *request.prompt_tokens : request.prompt.value_or(kLineBreak);
+  const std::int64_t room = static_cast<std::int64_t>(given.size()) + request.sample.tokens;
   train::OpenModel model = train::open_model(request.source, room + 1, device);
   const std::vector<std::int32_t> prompt = prompt_of(request, model);
-  require_tokens(prompt, model.decoder->vocab_size());
+  require_tokens(prompt, numbers ? "--prompt-tokens" : "--prompt", model.decoder->vocab_size());
   warn_of_length(request, model.config, prompt.size());
-  const bool numbers = !request.prompt_tokens.empty();
   if (model.tokenizer && !numbers) request.sample.stop = model.tokenizer->eod();
-  if (!numbers) std::fputs(request.prompt.c_str(), stdout);
+  if (!numbers) app::print(given);
   using Clock = std::chrono::steady_clock;
   const Clock::time_point begin = Clock::now();
   const auto tokens = train::generate(*model.decoder, prompt, request.sample,
                                       [&](std::int32_t token) { print(model, numbers, token); });
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  std::printf("\n");
+  app::print("\n");
   std::fprintf(stderr, "%zu tokens after %zu, %.1f tok/s; cache %lld bytes per token + %lld\n",
                tokens.size(), prompt.size(), static_cast<double>(tokens.size()) / seconds,
                static_cast<long long>(model.decoder->cache_bytes_per_token()),

@@ -61,6 +61,12 @@ std::optional<io::Rates> take_rates(const Request& request) {
     const std::string name = asked ? request.device : "h100";
     path = config::locate("tests/bench/results/rates-" + name + ".json");
   }
+  if (asked && !std::filesystem::exists(path)) {
+    throw core::InputError("--device " + request.device + ": no rates of this GPU, no " +
+                           path.string() +
+                           "; expected h100 or a file that "
+                           "scripts/gpu_rates.py wrote");
+  }
   if (!asked && !std::filesystem::exists(path)) return std::nullopt;
   return io::read_rates(path);
 }
@@ -84,7 +90,7 @@ void run(int argc, char** argv) {
   const config::Config config = train::load_config(request.source, ranks, true);
   const train::PlanReport report =
       train::make_plan_report(config, ranks, rates ? &*rates : nullptr);
-  std::fputs(written(report, request.format).c_str(), stdout);
+  app::print(written(report, request.format));
 }
 
 }  // namespace

@@ -118,6 +118,11 @@ void run(Request& request) {
   input::TokenizeOptions& options = request.options;
   if (request.inputs.empty()) throw core::InputError("--input is missing; name a file or folder");
   if (request.output.empty()) throw core::InputError("--output is missing; name what to write");
+  if (request.output.ends_with('/')) {
+    throw core::InputError("--output " + request.output +
+                           ": is a folder; expected a prefix, such as " + request.output +
+                           "corpus");
+  }
   for (const std::string& input : request.inputs) {
     for (const auto& file : input::text_files(input)) options.inputs.push_back(file);
   }

@@ -59,7 +59,7 @@ void run(int argc, char** argv, parallel::Communicator& world) {
   });
   if (!goes_on) return;
   if (help_config) {
-    if (speaks) std::fputs(config::help_text().c_str(), stdout);
+    if (speaks) app::print(config::help_text());
     return;
   }
   together(world, [&] {

@@ -1,15 +1,18 @@
 #include "app/support/program.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <new>
 
 #include "config/nearest.h"
 #include "core/error.h"
 #include "core/exit_code.h"
+#include "core/files.h"
 #include "parallel/communicator.h"
 
 namespace strait::app {
@@ -21,7 +24,9 @@ int report(const std::string& program, const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const std::bad_alloc& full) {
-    message = std::string("out of memory (") + full.what() + "); --dry-run shows the plan";
+    message =
+        std::string("out of memory (") + full.what() +
+        "); use a smaller model, shorter texts or more memory: train --dry-run shows the plan";
   } catch (const std::exception& known) {
     message = known.what();
   }
@@ -43,7 +48,7 @@ const Option& find_option(const std::string& name, const std::vector<Option>& op
                          std::string(config::nearest_word(name, names)) + " (see --help)");
 }
 
-/// "usage: ..." with a line for each option.
+/// "usage: ..." with a line for each option, and the exit codes.
 std::string usage(const std::string& synopsis, const std::vector<Option>& options) {
   std::string text = "usage: " + synopsis + "\n";
   for (const Option& option : options) {
@@ -54,7 +59,8 @@ std::string usage(const std::string& synopsis, const std::vector<Option>& option
     left.resize(std::max<std::size_t>(left.size() + 2, 24), ' ');
     text += left + option.help + "\n";
   }
-  return text;
+  return text +
+         "exit codes: 0 well; 1 a check failed; 2 bad input or config; 3 a fault at run time\n";
 }
 
 }  // namespace
@@ -85,8 +91,16 @@ bool parse_arguments(int argc, char** argv, const std::string& synopsis,
     }
     option.take(value);
   }
-  if (help && speaks) std::fputs(usage(synopsis, options).c_str(), stdout);
+  if (help && speaks) print(usage(synopsis, options));
   return !help;
+}
+
+void print(const std::string& text) {
+  const bool taken = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  if (taken && std::fflush(stdout) == 0) return;
+  const int error = errno;
+  throw core::RuntimeFault(std::string("standard output: cannot write: ") + std::strerror(error) +
+                           "; " + core::write_remedy(error));
 }
 
 std::vector<Option> source_options(config::Source& source) {

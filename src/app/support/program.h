@@ -21,10 +21,14 @@ struct Option {
 };
 
 /// Reads argv by `options`, each of which may be given several times, and by --help. Returns
-/// whether to go on: not after --help, which prints, if `speaks`, "usage: `synopsis`" and a line
-/// for each option. Throws InputError naming the argument and the nearest known option.
+/// whether to go on: not after --help, which prints, if `speaks`, "usage: `synopsis`", a line for
+/// each option and the exit codes. Throws InputError naming the argument and the nearest known
+/// option.
 bool parse_arguments(int argc, char** argv, const std::string& synopsis,
                      std::vector<Option> options, bool speaks = true);
+
+/// Writes to standard output. Throws RuntimeFault when it does not take all of it.
+void print(const std::string& text);
 
 /// --config and --set.
 std::vector<Option> source_options(config::Source& source);
