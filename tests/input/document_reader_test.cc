@@ -88,7 +88,8 @@ TEST(DocumentReader, NamesWhatIsWrong) {
   EXPECT_TRUE(holds(complaint("a.jsonl", "{\"text\": \"a\"}\n{\"txt\": \"b\"}\n"),
                     {"a.jsonl:2", "\"text\"", "--text-key"}));
   EXPECT_TRUE(holds(complaint("a.jsonl", "{\"text\": 5}\n"), {"a.jsonl:1", "lacks"}));
-  EXPECT_TRUE(holds(complaint("a.jsonl", "{\"text\": \"a\n"), {"a.jsonl:1", "parse error"}));
+  EXPECT_TRUE(holds(complaint("a.jsonl", "{\"text\": \"a\n"),
+                    {"a.jsonl:1", "invalid JSON at byte 12", "mend"}));
   EXPECT_TRUE(holds(complaint("a.jsonl", "[\"text\"]\n"), {"a.jsonl:1"}));
   EXPECT_TRUE(holds(complaint("a.jsonl", "{\"text\": \"\xff\"}\n"), {"a.jsonl:1", "UTF-8"}));
   EXPECT_TRUE(holds(complaint("a.jsonl", std::string(100000, '[') + "\n"), {"a.jsonl:1"}));
@@ -103,6 +104,9 @@ TEST(DocumentReader, NamesWhatIsWrong) {
   std::string damaged = packed_xz;
   damaged[damaged.size() / 2] ^= 1;
   EXPECT_TRUE(holds(complaint("a.jsonl.xz", damaged), {"a.jsonl.xz", "damaged"}));
+  for (const char* name : {"a.txt.zst", "a.jsonl.xz"}) {
+    EXPECT_TRUE(holds(complaint(name, "plain\n"), {name, "not compressed as its name says"}));
+  }
   EXPECT_TRUE(holds(input_error([&] { read({scratch / "none.jsonl"}); }), {"none.jsonl"}));
 }
 

@@ -145,6 +145,10 @@ std::unique_ptr<ByteStream> open_bytes(const std::filesystem::path& path) {
 #endif
     refuse(path, "this is a build without zstd; decompress it, or install libzstd-dev");
   }
+  const std::string suffix = path.extension().string();
+  if (suffix == ".xz" || suffix == ".zst") {
+    refuse(path, "is not compressed as its name says, or damaged; rename or restore it");
+  }
   return std::make_unique<PlainStream>(path);
 }
 

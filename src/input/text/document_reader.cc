@@ -47,8 +47,11 @@ class KeyReader final : public nlohmann::json_sax<nlohmann::json> {
   bool start_array(std::size_t) override { return depth_ > 0 && ++depth_ < kDeepest; }
   bool end_object() override { return --depth_, value(); }
   bool end_array() override { return --depth_, value(); }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& e) override {
-    error = e.what();
+  bool parse_error(std::size_t at, const std::string&,
+                   const nlohmann::detail::exception& e) override {
+    const bool encoding = std::string_view(e.what()).find("UTF-8") != std::string_view::npos;
+    error = (encoding ? "got bytes that are no UTF-8 at byte " : "got invalid JSON at byte ") +
+            std::to_string(at);
     return false;
   }
 
@@ -73,9 +76,12 @@ std::string text_of(const RawDocument& raw, const std::string& key) {
   KeyReader reader(key);
   const bool read = nlohmann::json::sax_parse(raw.bytes, &reader);
   if (read && reader.found) return std::move(reader.result);
-  throw core::InputError(raw.place + ": expected a JSON object with a string \"" + key + "\", " +
-                         (read ? "which it lacks" : reader.error) +
-                         "; --text-key names another key");
+  const std::string expected =
+      raw.place + ": expected a JSON object with a string \"" + key + "\", ";
+  if (read) throw core::InputError(expected + "which it lacks; --text-key names another key");
+  throw core::InputError(
+      expected + (reader.error.empty() ? "got another value, or one too deep" : reader.error) +
+      "; mend or remove the line");
 }
 
 DocumentReader::DocumentReader(std::vector<fs::path> files)

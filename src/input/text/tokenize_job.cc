@@ -96,7 +96,7 @@ class Job {
 
   TokenizeManifest run() {
     if (manifest_.complete) return manifest_;
-    if (options_.output.has_parent_path()) fs::create_directories(options_.output.parent_path());
+    make_folder();
     DocumentReader reader(options_.inputs);
     const std::unique_ptr<DocumentBatches> batches = open_batches(reader);
     OrderedPipeline<std::vector<RawDocument>, std::vector<Encoded>> pipeline(
@@ -108,13 +108,26 @@ class Job {
       }
       report(reader, false);
     }
-    if (documents_ == 0) throw core::InputError("the input holds no document with text");
+    if (documents_ == 0)
+      throw core::InputError(options_.inputs[0].string() +
+                             (options_.inputs.size() > 1 ? " and the other inputs" : "") +
+                             ": no document with text; expected at least one");
     save(true);
     report(reader, true);
     return manifest_;
   }
 
  private:
+  void make_folder() const {
+    const fs::path folder = options_.output.parent_path();
+    std::error_code failed;
+    if (!folder.empty()) fs::create_directories(folder, failed);
+    if (!failed) return;
+    throw core::InputError("--output " + options_.output.string() +
+                           ": its folder cannot be made (" + failed.message() +
+                           "); choose a folder you may write to");
+  }
+
   std::unique_ptr<DocumentBatches> open_batches(DocumentReader& reader) const {
     const std::int64_t skip = manifest_.documents_done;
     if (!options_.mixpr) return std::make_unique<GivenOrder>(reader, skip);
