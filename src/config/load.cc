@@ -53,11 +53,10 @@ void override_keys(Config& config, const std::vector<std::string>& overrides, Or
   }
 }
 
-/// A preset without an origin leaves its keys to the file.
 void preset_keys(Config& config, const Preset& preset, Origins* origins) {
   for (const std::string& assignment : preset.assignments) {
     const std::vector<std::string> keys = parse_override(config, assignment);
-    if (origins) origins->set(keys, preset.origin.empty() ? origins->file() : preset.origin);
+    if (origins) origins->set(keys, preset.origin);
   }
 }
 

@@ -23,8 +23,9 @@ struct Preset {
 /// What a program's command line says about the configuration.
 struct Source {
   std::string name = {};  // --config: a path, or a bare name looked up in configs/
-  Preset preset = {};     // comes before the overrides
   std::vector<std::string> overrides = {};  // --set a.b=c, in order; c is JSON, else a string
+  Preset preset = {};                       // comes before the overrides
+  bool stored = false;  // the file is that of a run, resolved for the ranks of its time
 };
 
 /// The three stages for programs that act in between: with init.from the caller fills
