@@ -42,8 +42,7 @@ config::Source source_of(const TrainOptions& options) {
   if (!std::filesystem::exists(source.name)) {
     throw core::InputError(source.name + ": is missing; name the run's config with --config");
   }
-  // The stored config is resolved for the ranks of its time; this job may have others.
-  source.preset.assignments = {"parallel.dp=0"};
+  source.stored = true;
   return source;
 }
 
@@ -185,6 +184,9 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
     state = allocate_and_fill(engine, device, plan, checkpoint, data, log);
     require_profiled(profile, state.step, engine.config().train.steps);
     if (world.rank() != 0) return;
+    // From here on the folder holds a run: what is refused above leaves no trace in it.
+    prepare_run_folder(folder, config::to_json(engine.config()), world.size(),
+                       kernels::device_info(device));
     log.open_file(folder.log().string());
     writer =
         std::make_unique<io::JsonLinesWriter>(folder.metrics(), metrics_kept(state, folder, log));
@@ -217,10 +219,6 @@ void train_in_folder(Engine& engine, Device device, const StepPlan& plan, const 
   core::watch_stop_signals();
   const RunFolder folder = agree_on_folder(config, options, world);
   const RunLock lock(folder, world, patience(options, config), log);
-  together(world, [&] {
-    if (world.rank() != 0) return;
-    prepare_run_folder(folder, config::to_json(config), world.size(), kernels::device_info(device));
-  });
   run(engine, device, plan, data, folder, options.profile, log);
 }
 
