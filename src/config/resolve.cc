@@ -6,6 +6,7 @@
 #include "config/data_list.h"
 #include "config/load.h"
 #include "config/rules.h"
+#include "core/error.h"
 
 namespace strait::config {
 namespace {
@@ -28,7 +29,11 @@ void resolve_device(const Rules& rules, const World& world) {
 
 std::int64_t tokenizer_size(const Rules& rules, const World& world) {
   const std::string& name = rules.config().data.tokenizer;
-  if (world.vocab_of) return world.vocab_of(name);
+  try {
+    if (world.vocab_of) return world.vocab_of(name);
+  } catch (const core::InputError& error) {
+    rules.fail("data.tokenizer", error.what());
+  }
   if (name != "bytes") rules.fail("data.tokenizer", "unknown tokenizer; nearest is \"bytes\"");
   return kByteTokens;
 }

@@ -66,7 +66,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(std::string_view name) {
       return open_sentencepiece(path / "tokenizer.model");
     }
   }
-  throw core::InputError("data.tokenizer: unknown tokenizer \"" + std::string(name) +
+  throw core::InputError("unknown tokenizer \"" + std::string(name) +
                          "\"; known: " + std::string(ByteTokenizer::kName) +
                          ", a SentencePiece .model file, a tokenizer.json, a folder with one or "
                          "with vocab.json and merges.txt");

@@ -64,6 +64,10 @@ std::vector<ChoiceTask> open_choice_tasks(const config::Config& config,
       throw core::InputError("eval.tasks: unknown task \"" + name +
                              "\"; known: hellaswag, arc_easy, arc_challenge, piqa, winogrande");
     }
+    if (path.empty()) {
+      throw core::InputError("eval.tasks: \"" + name + "\" has no file; expected " + name +
+                             "=FILE of its items, such as " + name + "=valid.jsonl");
+    }
     ChoiceTask task{
         .name = name, .items = input::read_choice_items(name, config::locate(path)), .choices = {}};
     const std::int64_t most = config.eval.task_items;

@@ -142,7 +142,7 @@ TEST(HfTokenizer, NamesWhatIsWrongWithItsFiles) {
   EXPECT_TRUE(holds(complaint(R"({"model": {"vocab": {"a": 0}}})"),
                     {"ends documents", "<|endoftext|>", "tokenizer_config.json"}));
   EXPECT_TRUE(holds(input_error([&] { make_tokenizer((scratch / "none").string()); }),
-                    {"data.tokenizer", "none", "bytes", ".model"}));
+                    {"unknown tokenizer", "none", "bytes", ".model"}));
 }
 
 TEST(HfTokenizer, EncodesAsTheLibraryDoes) {

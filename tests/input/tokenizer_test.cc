@@ -38,7 +38,7 @@ TEST(ByteTokenizer, RejectsIdsOutsideTheVocabulary) {
 
 TEST(MakeTokenizer, UnknownNameListsTheKnown) {
   EXPECT_TRUE(test::holds(test::input_error([] { make_tokenizer("byte"); }),
-                          {"data.tokenizer", "\"byte\"", "known: bytes"}));
+                          {"unknown tokenizer", "\"byte\"", "known: bytes"}));
 }
 
 }  // namespace

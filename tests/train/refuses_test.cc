@@ -146,6 +146,37 @@ TEST(Refuses, ResumesThatCannotBe) {
                  {"optim.kind", "adamw", "muon"});
 }
 
+TEST(Refuses, ResumesWithoutATraceInTheFolder) {
+  const fs::path run = fresh_folder("refuses/trace") / "run";
+  ASSERT_EQ(run_train(kShort + " --set run.dir=" + run.string()).code, 0);
+  const auto entries = [&] {
+    return std::distance(fs::directory_iterator(run), fs::directory_iterator());
+  };
+  const auto before = entries();
+  const std::string log = read_text(run / "log.txt");
+  expect_refused("--resume " + run.string() + " --set run.seed=7 --set train.steps=4",
+                 {"run.seed"});
+  EXPECT_EQ(entries(), before);
+  EXPECT_EQ(read_text(run / "log.txt"), log);
+}
+
+TEST(Refuses, ImportsWithoutTakingTheFolder) {
+  const fs::path folder = fresh_folder("refuses/import"), run = folder / "run";
+  write_text(folder / "hf/config.json", "{}");
+  const std::string command = kShort + " --set run.dir=" + run.string();
+  expect_refused(command + " --set init.from=" + (folder / "hf").string(), {"model.safetensors"});
+  EXPECT_EQ(run_train(command).code, 0) << "the refused run is in the way";
+}
+
+TEST(Resumes, OnMoreRanksThanTheMicroBatchWasMadeFor) {
+  const fs::path run = fresh_folder("refuses/more_ranks") / "run";
+  ASSERT_EQ(run_train(kShort + " --set run.dir=" + run.string()).code, 0);
+  const std::string more = "--resume " + run.string() + " --set train.steps=4";
+  expect_refused(more + " --set train.micro_batch=4", {"--set train.micro_batch=4"}, 2);
+  const Outcome outcome = run_train(more, 2);
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+}
+
 TEST(Refuses, ProfilesOfStepsThatAreNotTrained) {
   const fs::path run = fresh_folder("refuses/profile") / "run";
   const std::string command = kShort + " --set run.dir=" + run.string();
@@ -170,6 +201,7 @@ TEST(Refuses, FoldersThatHoldNoModel) {
          "--run " + place + ": holds no run (no config.json); name a run folder");
   expect("generate", "--run " + place + " --prompt a", place + ": holds no run");
   expect("generate", "--hf " + place + " --prompt a", place + ": has no config.json");
+  expect("generate", "--hf " + place + " --prompt a --prompt-tokens 1", "leave one out");
 }
 
 TEST(Warns, OfTextLongerThanTheModelWasTrainedOn) {
@@ -191,10 +223,26 @@ TEST(Refuses, ModelsThatDoNotFit) {
                  {"GiB", "weights", "activations", "train.micro_batch"});
 }
 
+TEST(Refuses, ValuesOfOptionsByTheirName) {
+  expect_refused(kShort + " --set init.from=/no/such", {"--set init.from=/no/such: init.from"});
+  expect_refused("--config tiny_mha --set data.tokenizer=none.model",
+                 {"--set data.tokenizer=none.model: data.tokenizer = ", "known: bytes"});
+  expect_refused("--config tiny_mha --set eval.tasks=piqa", {"eval.tasks", "piqa=FILE"});
+  expect_refused("--config tiny_mha --resume --set run.name=none", {"--resume: names no run"});
+}
+
+TEST(Output, ThatIsNotTakenIsAFault) {
+  for (const char* arguments : {"--config tiny_mha > /dev/full", "--help > /dev/full"}) {
+    EXPECT_EQ(run_program("plan", arguments).code, 3) << arguments;
+  }
+  EXPECT_EQ(run_train("--help-config > /dev/full").code, 3);
+}
+
 TEST(Helps, WithUsageAndKeys) {
   const Outcome help = run_train("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* word : {"--config", "--set", "--resume", "--dry-run", "--help-config"}) {
+  for (const char* word :
+       {"--config", "--set", "--resume", "--dry-run", "--help-config", "exit codes: 0 well"}) {
     EXPECT_NE(help.output.find(word), std::string::npos) << word;
   }
   const Outcome keys = run_train("--help-config");
