@@ -90,6 +90,12 @@ std::vector<std::vector<std::size_t>> read_order(const Collected& sweep) {
 
 Collected collect(const fs::path& folder) {
   const std::string origin = (folder / "sweep.json").string();
+  std::error_code unseen;
+  if (!fs::exists(origin, unseen)) {
+    throw core::InputError(folder.string() +
+                           ": holds no sweep (no sweep.json); name the folder of one, such as "
+                           "ablations/<name>_<size>");
+  }
   Collected found;
   found.sweep = config::read_tree(core::read_file(origin), origin);
   for (const JsonTree& variant : member(found.sweep, "variants", Kind::array, origin).items()) {

@@ -65,15 +65,20 @@ std::vector<VariantSpec> all_specs(const Sweep& sweep) {
 }
 
 void fill_vocabulary(config::Config& config, const ExpandOptions& options,
-                     const std::string& origin) {
+                     const config::Origins& origins) {
   if (config.model.vocab_size > 0) return;
   const std::string& tokenizer = config.data.tokenizer;
   if (options.vocab_of) {
-    config.model.vocab_size = options.vocab_of(tokenizer);
+    try {
+      config.model.vocab_size = options.vocab_of(tokenizer);
+    } catch (const core::InputError& error) {
+      config::reject(origins.of("data.tokenizer"), "data.tokenizer", config::show(tokenizer),
+                     error.what());
+    }
   } else if (tokenizer == "bytes") {
     config.model.vocab_size = config::kByteTokens;
   } else {
-    config::reject(origin, "model.vocab_size", "0",
+    config::reject(origins.file(), "model.vocab_size", "0",
                    "expected the size of data.tokenizer " + config::show(tokenizer));
   }
 }
@@ -125,7 +130,7 @@ std::vector<Variant> expand(const Sweep& sweep, const ExpandOptions& options) {
       origins.set(config::parse_override(config, assignment),
                   config::origin_of_override(assignment));
     }
-    fill_vocabulary(config, options, origin);
+    fill_vocabulary(config, options, origins);
     variants.push_back({std::move(spec), with_keys(std::move(config), {}, origins)});
   }
   require_different_names(variants, sweep);

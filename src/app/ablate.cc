@@ -1,3 +1,7 @@
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 #include "ablate/machine.h"
@@ -108,6 +112,24 @@ std::vector<std::string> gpus_of(const std::string& list) {
   return gpus;
 }
 
+/// A program of a path must be there; a bare name is looked up by the system.
+void require_program(const std::string& path) {
+  if (path.find('/') == std::string::npos || ::access(path.c_str(), X_OK) == 0) return;
+  throw core::InputError("--train " + path + ": " + std::strerror(errno) +
+                         "; expected a program, such as build/bin/train");
+}
+
+/// run.device of every cell; by default that of the sweep.
+config::Device device_of(const std::string& word, config::Config config) {
+  if (word.empty()) return config.run.device;
+  try {
+    config::parse_override(config, "run.device=" + word);
+  } catch (const core::InputError&) {
+    throw core::InputError("--device " + word + ": expected auto, cpu or cuda");
+  }
+  return config.run.device;
+}
+
 /// Fills in what the command line leaves open. `device` is the cells' run.device.
 ablate::RunOptions complete(const Request& request, config::Device device) {
   ablate::RunOptions run = request.run;
@@ -123,6 +145,7 @@ ablate::RunOptions complete(const Request& request, config::Device device) {
     run.gpus = ablate::visible_gpus();
   }
   run.cores = ablate::usable_cores();
+  require_program(run.train);
   if (run.train.empty()) run.train = ablate::beside_this_program("train");
   run.report = report_of(request);
   const bool on_gpu = !run.gpus.empty() || device == config::Device::cuda;
@@ -150,12 +173,8 @@ void run(int argc, char** argv) {
       sweep, {.overrides = request.source.overrides, .vocab_of = [](const std::string& name) {
                 return std::int64_t{input::make_tokenizer(name)->vocab_size()};
               }});
-  // An unknown word is refused by the same table that configs are read with.
-  config::Config first = variants.front().config;
-  if (!request.run.device.empty()) {
-    config::parse_override(first, "run.device=" + request.run.device);
-  }
-  ablate::SweepRun sweep_run(sweep, std::move(variants), complete(request, first.run.device), log);
+  const config::Device device = device_of(request.run.device, variants.front().config);
+  ablate::SweepRun sweep_run(sweep, std::move(variants), complete(request, device), log);
   request.dry_run ? sweep_run.preview() : sweep_run.run();
 }
 

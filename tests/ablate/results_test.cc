@@ -117,7 +117,14 @@ TEST_F(Results, WritesJsonWithoutNansAndCsvOfOneRowACell) {
 }
 
 TEST_F(Results, RefusesAFolderWithoutSweepAndNamesWhatIsWrong) {
-  EXPECT_THROW(write_results(folder_ / "nothing"), core::InputError);
+  try {
+    write_results(folder_ / "nothing");
+    FAIL() << "a folder without a sweep was taken";
+  } catch (const core::InputError& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("nothing: holds no sweep (no sweep.json); name"), std::string::npos)
+        << text;
+  }
   put(folder_ / "cells/a/1m/seed1/cell.json", R"({"status": "done", "steps": 1, "tokens": 1})");
   try {
     write_results(folder_);
