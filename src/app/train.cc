@@ -1,4 +1,3 @@
-#include <cstdio>
 
 #include "app/support/program.h"
 #include "core/error.h"

@@ -202,6 +202,7 @@ TEST(Refuses, FoldersThatHoldNoModel) {
   expect("generate", "--run " + place + " --prompt a", place + ": holds no run");
   expect("generate", "--hf " + place + " --prompt a", place + ": has no config.json");
   expect("generate", "--hf " + place + " --prompt a --prompt-tokens 1", "leave one out");
+  expect("generate", "--hf " + place + " --tokens 99999999", "a whole number from 1 to 16777216");
 }
 
 TEST(Warns, OfTextLongerThanTheModelWasTrainedOn) {
