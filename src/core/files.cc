@@ -43,6 +43,20 @@ std::string write_remedy(int error) {
   }
 }
 
+void make_folder_of(const fs::path& path) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::error_code failed;
+  fs::create_directories(folder, failed);
+  if (failed) {
+    throw InputError(path.string() + ": its folder cannot be made: " + failed.message() +
+                     "; choose a folder you may write to");
+  }
+  if (::access(folder.c_str(), W_OK) == 0) return;
+  const int error = errno;
+  throw InputError(path.string() + ": its folder cannot be written to: " + std::strerror(error) +
+                   "; " + write_remedy(error));
+}
+
 void sync_path(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY);
   if (fd < 0) fail_to("open to flush", path, errno);

@@ -10,6 +10,10 @@ namespace strait::core {
 /// "free space or choose another folder": what helps against an errno of a write.
 std::string write_remedy(int error);
 
+/// Makes the folder that `path` is to be written to. Throws InputError when it cannot be made or
+/// written to.
+void make_folder_of(const std::filesystem::path& path);
+
 /// Writes a file whole or not at all: temporary name, fsync, rename, fsync of the folder.
 /// Throws RuntimeFault with path, reason and remedy; the old file stays.
 void write_file_atomically(const std::filesystem::path& path,

@@ -56,9 +56,14 @@ std::vector<StepFolder> list_step_folders(const fs::path& checkpoints) {
   std::vector<StepFolder> folders;
   std::error_code unseen;
   if (!fs::is_directory(checkpoints, unseen)) return folders;
-  for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints)) {
+  const fs::directory_iterator entries(checkpoints, unseen);
+  if (unseen) {
+    throw core::InputError(checkpoints.string() + ": cannot be read: " + unseen.message() +
+                           "; see its permissions");
+  }
+  for (const fs::directory_entry& entry : entries) {
     const auto step = step_of(entry.path().filename().string());
-    if (step && entry.is_directory()) folders.push_back({*step, entry.path()});
+    if (step && entry.is_directory(unseen)) folders.push_back({*step, entry.path()});
   }
   std::sort(folders.begin(), folders.end(),
             [](const StepFolder& a, const StepFolder& b) { return a.step > b.step; });

@@ -71,7 +71,8 @@ TEST(Tokenize, RefusesByName) {
     EXPECT_NE(outcome.output.find(word), std::string::npos) << outcome.output;
   };
   const std::string sample = "--input data/sample.txt --output /dev/null/x ";
-  refused(sample, "--output /dev/null/x: its folder cannot be made");
+  refused(sample, "/dev/null/x: its folder cannot be made");
+  refused(sample + "--train-sentencepiece 300", "/dev/null/x: its folder cannot be made");
   refused("--input data/sample.txt --output out/", "--output out/: is a folder");
   refused("", "--input is missing");
   refused("--input data/sample.txt", "--output is missing");

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "input/text/document_batches.h"
 #include "input/text/ordered_pipeline.h"
 #include "input/token_shard.h"
@@ -96,7 +97,7 @@ class Job {
 
   TokenizeManifest run() {
     if (manifest_.complete) return manifest_;
-    make_folder();
+    core::make_folder_of(options_.output);
     DocumentReader reader(options_.inputs);
     const std::unique_ptr<DocumentBatches> batches = open_batches(reader);
     OrderedPipeline<std::vector<RawDocument>, std::vector<Encoded>> pipeline(
@@ -118,16 +119,6 @@ class Job {
   }
 
  private:
-  void make_folder() const {
-    const fs::path folder = options_.output.parent_path();
-    std::error_code failed;
-    if (!folder.empty()) fs::create_directories(folder, failed);
-    if (!failed) return;
-    throw core::InputError("--output " + options_.output.string() +
-                           ": its folder cannot be made (" + failed.message() +
-                           "); choose a folder you may write to");
-  }
-
   std::unique_ptr<DocumentBatches> open_batches(DocumentReader& reader) const {
     const std::int64_t skip = manifest_.documents_done;
     if (!options_.mixpr) return std::make_unique<GivenOrder>(reader, skip);

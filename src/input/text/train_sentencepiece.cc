@@ -53,6 +53,7 @@ class Lines final : public sentencepiece::SentenceIterator {
 }  // namespace
 
 void train_sentencepiece(const SentencePieceOptions& options) {
+  core::make_folder_of(options.output);
   Lines lines(options);
   const std::string arguments =
       "--model_type=bpe --byte_fallback=true --normalization_rule_name=identity"
