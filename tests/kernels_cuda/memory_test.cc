@@ -3,7 +3,6 @@
 #include <numeric>
 
 #include "kernels/device_error.h"
-#include "kernels/gemm.h"
 #include "tests/kernels_cuda/device_test.h"
 
 namespace strait::kernels {
@@ -52,18 +51,6 @@ TEST_F(CudaMemory, AFailedCopyNamesItself) {
     EXPECT_NE(std::string(error.what()).find("copy_to_device of 4 bytes"), std::string::npos)
         << error.what();
   }
-}
-
-TEST_F(CudaMemory, WorkspacesAreCounted) {
-  Side side(Side::Kind::device, DType::bf16);
-  launch(Gemm{.a = side.input("a", {64, 64}),
-              .b = side.input("b", {64, 64}),
-              .c = side.output("c", {64, 64})},
-         side.stream());
-  side.collect();
-  const std::size_t held = workspace_bytes(Device::cuda);
-  EXPECT_GE(held, std::size_t{32} << 20);
-  EXPECT_EQ(workspace_bytes(Device::cpu), 0u);
 }
 
 }  // namespace
