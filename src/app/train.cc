@@ -69,6 +69,8 @@ void run(int argc, char** argv, parallel::Communicator& world) {
     }
   });
   train::train(options, world);
+  // What a dry run shows is all that it is for.
+  if (options.dry_run && world.rank() == 0) app::print("");
 }
 
 }  // namespace

@@ -237,6 +237,7 @@ TEST(Output, ThatIsNotTakenIsAFault) {
     EXPECT_EQ(run_program("plan", arguments).code, 3) << arguments;
   }
   EXPECT_EQ(run_train("--help-config > /dev/full").code, 3);
+  EXPECT_EQ(run_train("--config tiny_mha --dry-run > /dev/full").code, 3);
 }
 
 TEST(Helps, WithUsageAndKeys) {

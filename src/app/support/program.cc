@@ -97,8 +97,8 @@ bool parse_arguments(int argc, char** argv, const std::string& synopsis,
 
 void print(const std::string& text) {
   const bool taken = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-  if (taken && std::fflush(stdout) == 0) return;
-  const int error = errno;
+  if (taken && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  const int error = errno == 0 ? EIO : errno;
   throw core::RuntimeFault(std::string("standard output: cannot write: ") + std::strerror(error) +
                            "; " + core::write_remedy(error));
 }

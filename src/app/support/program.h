@@ -27,7 +27,8 @@ struct Option {
 bool parse_arguments(int argc, char** argv, const std::string& synopsis,
                      std::vector<Option> options, bool speaks = true);
 
-/// Writes to standard output. Throws RuntimeFault when it does not take all of it.
+/// Writes to standard output. Throws RuntimeFault when it does not take all of it, or did
+/// not before.
 void print(const std::string& text);
 
 /// --config and --set.
