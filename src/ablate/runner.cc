@@ -8,6 +8,7 @@
 #include <fstream>
 #include <thread>
 
+#include "config/data_list.h"
 #include "config/load.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -52,6 +53,20 @@ std::string outcome(const CellResult& result) {
   std::snprintf(text, sizeof text, "%.4f nats, %.4f bits per byte, %.0f tok/s, %.0f s",
                 result.val_loss, result.val_bpb, result.tok_s, result.wall_s);
   return text;
+}
+
+/// Without its data every cell would fail, one after the other.
+void require_data(const Cell& cell) {
+  const config::Data& data = cell.config.data;
+  for (const auto& [key, list] : {std::pair{"data.train", data.train}, {"data.val", data.val}}) {
+    if (list == config::kRandomTokens) continue;
+    for (const config::DataPart& part : config::data_parts(list)) {
+      if (!config::matching_files(part.path).empty()) continue;
+      throw core::InputError(cell.name() + ": " + key + ": no such file, " + part.path +
+                             "; prepare it (data/README.md), or name what there is with --set " +
+                             key + "=PATH");
+    }
+  }
 }
 
 }  // namespace
@@ -135,6 +150,7 @@ void Runner::run(const std::vector<Cell>& cells) {
   for (const Cell& cell : cells) {
     if (result(cell)) continue;
     require_device(cell);
+    require_data(cell);
     waiting.push_back({&cell, 1});
   }
   to_end_ = waiting.size();

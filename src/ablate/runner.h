@@ -32,7 +32,7 @@ class Runner {
 
   /// accept(), then runs the rest until all ended, the time limit forbids to begin another, or a
   /// stop signal came (core/stop_signal.h): then the processes are asked to save and end. Throws
-  /// InputError, before it begins any, when they want a GPU that is not to be had.
+  /// InputError, before it begins any, when they want a GPU or data that are not to be had.
   void run(const std::vector<Cell>& cells);
 
   /// Of a cell that is done or has failed; null otherwise.

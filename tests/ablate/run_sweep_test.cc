@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "ablate/json_lines.h"
 #include "core/files.h"
@@ -105,6 +106,23 @@ TEST_F(SweepRunTest, CellsThatWantAGpuWhereThereIsNoneAreRefusedBeforeAnyBegins)
   // What is finished needs no GPU.
   options_.device = "cuda";
   run(small);
+}
+
+TEST_F(SweepRunTest, CellsWithoutTheirDataAreRefusedBeforeAnyBegins) {
+  const Sweep small = sweep(R"("budget": {"tokens": 1000})");
+  const std::filesystem::path text = folder_ / "corpus.txt";
+  const auto run_on_text = [&] {
+    SweepRun(small, expand(small, {.overrides = {"data.val=" + text.string()}}), options_, log_)
+        .run();
+  };
+  const std::string said = refusal(run_on_text);
+  EXPECT_NE(said.find("data.val: no such file, " + text.string()), std::string::npos) << said;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "starts"));
+  std::ofstream(text) << "Call me Ishmael.";
+  run_on_text();
+  // What is finished needs no data.
+  std::filesystem::remove(text);
+  run_on_text();
 }
 
 TEST_F(SweepRunTest, AReportThatFailsIsAFault) {
