@@ -27,8 +27,8 @@ struct Option {
 bool parse_arguments(int argc, char** argv, const std::string& synopsis,
                      std::vector<Option> options, bool speaks = true);
 
-/// Writes to standard output. Throws RuntimeFault when it does not take all of it, or did
-/// not before.
+/// Writes to standard output. Throws RuntimeFault when it does not take all of it, or did not
+/// before.
 void print(const std::string& text);
 
 /// --config and --set.
@@ -44,9 +44,8 @@ double number(const std::string& name, const std::string& value, double low,
 std::int64_t count(const std::string& name, const std::string& value, std::int64_t low,
                    std::int64_t high = kMostCounts);
 
-/// Options that store what they are given: that they are there, a text, all
-/// texts, a number, a whole one.
-/// `into` must outlive them.
+/// Options that store what they are given: that they are there, a text, all texts, a number, a
+/// whole one. `into` must outlive them.
 Option flag(std::string name, std::string help, bool& into);
 
 template <class Text>
