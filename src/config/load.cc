@@ -46,17 +46,12 @@ Text read_config(const fs::path& path) {
   return {core::read_file(path), path.string()};
 }
 
-void override_keys(Config& config, const std::vector<std::string>& overrides, Origins* origins) {
-  for (const std::string& assignment : overrides) {
+/// Sets keys of the config. They come from `origin`; where it is empty, each from a --set.
+void override_keys(Config& config, const std::vector<std::string>& assignments,
+                   const std::string& origin, Origins* origins) {
+  for (const std::string& assignment : assignments) {
     const std::vector<std::string> keys = parse_override(config, assignment);
-    if (origins) origins->set(keys, origin_of_override(assignment));
-  }
-}
-
-void preset_keys(Config& config, const Preset& preset, Origins* origins) {
-  for (const std::string& assignment : preset.assignments) {
-    const std::vector<std::string> keys = parse_override(config, assignment);
-    if (origins) origins->set(keys, preset.origin);
+    if (origins) origins->set(keys, origin.empty() ? origin_of_override(assignment) : origin);
   }
 }
 
@@ -93,15 +88,15 @@ Config read_text(const std::string& json, const std::string& origin,
                  const std::vector<std::string>& overrides, Origins* origins) {
   Config config;
   parse_into(config, {json, origin}, find_base, origins);
-  override_keys(config, overrides, origins);
+  override_keys(config, overrides, "", origins);
   return config;
 }
 
 Config read(const Source& source, Origins* origins) {
   const Text text = read_config(origin_of(source));
   Config config = read_text(text.json, text.origin, {}, origins);
-  preset_keys(config, source.preset, origins);
-  override_keys(config, source.overrides, origins);
+  override_keys(config, source.preset.assignments, source.preset.origin, origins);
+  override_keys(config, source.overrides, "", origins);
   return config;
 }
 
