@@ -64,25 +64,6 @@ std::vector<VariantSpec> all_specs(const Sweep& sweep) {
   return specs;
 }
 
-void fill_vocabulary(config::Config& config, const ExpandOptions& options,
-                     const config::Origins& origins) {
-  if (config.model.vocab_size > 0) return;
-  const std::string& tokenizer = config.data.tokenizer;
-  if (options.vocab_of) {
-    try {
-      config.model.vocab_size = options.vocab_of(tokenizer);
-    } catch (const core::InputError& error) {
-      config::reject(origins.of("data.tokenizer"), "data.tokenizer", config::show(tokenizer),
-                     error.what());
-    }
-  } else if (tokenizer == "bytes") {
-    config.model.vocab_size = config::kByteTokens;
-  } else {
-    config::reject(origins.file(), "model.vocab_size", "0",
-                   "expected the size of data.tokenizer " + config::show(tokenizer));
-  }
-}
-
 void set_key(config::Config& config, const std::string& assignment, const std::string& origin) {
   try {
     config::parse_override(config, assignment);
@@ -130,7 +111,9 @@ std::vector<Variant> expand(const Sweep& sweep, const ExpandOptions& options) {
       origins.set(config::parse_override(config, assignment),
                   config::origin_of_override(assignment));
     }
-    fill_vocabulary(config, options, origins);
+    if (config.model.vocab_size == 0) {
+      config.model.vocab_size = config::tokenizer_size(config, options.vocab_of, origins);
+    }
     variants.push_back({std::move(spec), with_keys(std::move(config), {}, origins)});
   }
   require_different_names(variants, sweep);

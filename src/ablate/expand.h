@@ -1,13 +1,10 @@
 #pragma once
 
-#include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "ablate/sweep.h"
-#include "config/config.h"
-#include "config/origins.h"
+#include "config/resolve.h"
 
 namespace strait::ablate {
 
@@ -20,9 +17,7 @@ struct Variant {
 
 struct ExpandOptions {
   std::vector<std::string> overrides = {};  // --set a.b=c, over all variants
-  /// Vocabulary of a data.tokenizer; null: only "bytes" is known, so that every other needs
-  /// model.vocab_size.
-  std::function<std::int64_t(const std::string&)> vocab_of = {};
+  config::VocabOf vocab_of = {};            // asked where model.vocab_size is left out
 };
 
 /// The variants in order, grids multiplied out. Throws InputError that names the sweep's file, the

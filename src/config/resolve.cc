@@ -27,19 +27,7 @@ void resolve_device(const Rules& rules, const World& world) {
   }
 }
 
-std::int64_t tokenizer_size(const Rules& rules, const World& world) {
-  const std::string& name = rules.config().data.tokenizer;
-  try {
-    if (world.vocab_of) return world.vocab_of(name);
-  } catch (const core::InputError& error) {
-    rules.fail("data.tokenizer", error.what());
-  }
-  if (name != "bytes") rules.fail("data.tokenizer", "unknown tokenizer; nearest is \"bytes\"");
-  return kByteTokens;
-}
-
-void resolve_model(Config& config, const Rules& rules, const World& world) {
-  const std::int64_t tokens = tokenizer_size(rules, world);
+void resolve_model(Config& config, const Rules& rules, std::int64_t tokens) {
   if (awaits_import(config)) return;
   Model& model = config.model;
   if (model.vocab_size == 0) model.vocab_size = tokens;
@@ -128,11 +116,23 @@ void resolve_ranks(Config& config, const Rules& rules, const World& world) {
 
 }  // namespace
 
+std::int64_t tokenizer_size(const Config& config, const VocabOf& vocab_of, const Origins& origins) {
+  const Rules rules(config, origins);
+  const std::string& name = config.data.tokenizer;
+  try {
+    if (vocab_of) return vocab_of(name);
+  } catch (const core::InputError& error) {
+    rules.fail("data.tokenizer", error.what());
+  }
+  if (name != "bytes") rules.fail("data.tokenizer", "unknown tokenizer; nearest is \"bytes\"");
+  return kByteTokens;
+}
+
 Config resolve(Config config, const World& world, const Origins& origins) {
   const Rules rules(config, origins);
   if (config.run.name.empty()) config.run.name = fs::path(origins.file()).stem().string();
   resolve_device(rules, world);
-  resolve_model(config, rules, world);
+  resolve_model(config, rules, tokenizer_size(config, world.vocab_of, origins));
   resolve_init(config.init.from, rules);
   if (config.data.train != kRandomTokens) resolve_files(config.data.train, "data.train", rules);
   resolve_files(config.data.val, "data.val", rules);

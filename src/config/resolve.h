@@ -9,13 +9,15 @@
 
 namespace strait::config {
 
+/// Number of tokens of the tokenizer that data.tokenizer names; throws InputError for a name it
+/// does not know. Empty: only "bytes" is known.
+using VocabOf = std::function<std::int64_t(const std::string& tokenizer)>;
+
 /// What a config cannot know by itself.
 struct World {
   std::int64_t ranks = 1;  // MPI ranks of the run
   bool cuda = false;       // the build has the CUDA backend
-  /// Number of tokens of the tokenizer that data.tokenizer names; throws InputError for a name it
-  /// does not know. Empty: only "bytes" is known.
-  std::function<std::int64_t(const std::string& tokenizer)> vocab_of = {};
+  VocabOf vocab_of = {};
 };
 
 /// Tokens of the built-in tokenizer: the 256 bytes and the end of a document.
@@ -26,6 +28,9 @@ inline constexpr std::int64_t kByteTokens = 257;
 /// world takes part in: files, ranks, device, vocabulary. The model is left alone where validate()
 /// leaves it alone. Throws InputError as validate() does. resolve(resolve(c)) == resolve(c).
 Config resolve(Config config, const World& world, const Origins& origins);
+
+/// Tokens of data.tokenizer. Throws InputError as validate() does.
+std::int64_t tokenizer_size(const Config& config, const VocabOf& vocab_of, const Origins& origins);
 
 /// Key/value heads, also where n_kv_heads = 0 stands for n_heads.
 std::int64_t kv_heads(const Attention& attention);
