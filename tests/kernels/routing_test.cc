@@ -55,16 +55,16 @@ struct Routing {
     }
   }
 
-  void forward() {
-    launch(RouteFwd{.logits = logits,
-                    .bias = bias,
-                    .scores = scores,
-                    .expert = expert,
-                    .weight = weight,
-                    .counts = counts,
-                    .rule = rule},
-           Stream{});
+  RouteFwd forward_op() const {
+    return {.logits = logits,
+            .bias = bias,
+            .scores = scores,
+            .expert = expert,
+            .weight = weight,
+            .counts = counts,
+            .rule = rule};
   }
+  void forward() { launch(forward_op(), Stream{}); }
   void losses() {
     set(aux, 0, 0);
     set(z, 0, 0);
@@ -431,17 +431,9 @@ TEST(RouteFwd, MakesItsLogitsFirst) {
   const Tensor x = b.normal(DType::f64, {6, 5}), w = b.normal(DType::f64, {4, 5}),
                parts = b.poisoned(DType::f64, {4, 5});
   Routing apart(b, c, DType::f64), together(b, c, DType::f64);
-  const auto op_of = [&](const Routing& r) {
-    return RouteFwd{.logits = r.logits,
-                    .scores = r.scores,
-                    .expert = r.expert,
-                    .weight = r.weight,
-                    .counts = r.counts,
-                    .rule = c.rule};
-  };
   launch(WideLinearFwd{.x = x, .w = w, .y = apart.logits}, Stream{});
-  launch(op_of(apart), Stream{});
-  RouteFwd op = op_of(together);
+  apart.forward();
+  RouteFwd op = together.forward_op();
   op.product = {.x = x, .w = w, .y = together.logits, .parts = parts};
   launch(op, Stream{});
   EXPECT_EQ(values(together.logits), values(apart.logits));
@@ -453,12 +445,7 @@ TEST(RouteFwd, MakesItsLogitsFirst) {
 std::string complaint(const Case& c, void (*spoil)(RouteFwd&) = nullptr) {
   Buffers b;
   Routing r(b, c, DType::f64);
-  RouteFwd op{.logits = r.logits,
-              .scores = r.scores,
-              .expert = r.expert,
-              .weight = r.weight,
-              .counts = r.counts,
-              .rule = r.rule};
+  RouteFwd op = r.forward_op();
   if (spoil) spoil(op);
   try {
     launch(op, Stream{.device = Device::plan});
