@@ -1,4 +1,3 @@
-
 #include "app/support/program.h"
 #include "core/error.h"
 #include "parallel/comm_mpi.h"

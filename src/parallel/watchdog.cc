@@ -93,6 +93,9 @@ struct Watchdog::Board {
     seen.assign(hosts.size(), Clock::now());
   }
   ~Board() { ::munmap(slots, sizeof(Slot) * hosts.size()); }
+  Board(const Board&) = delete;
+  Board& operator=(const Board&) = delete;
+
   /// All ranks as they show themselves at `now`; a beat that is new counts from there.
   std::vector<RankView> views(Clock::time_point now) {
     std::vector<RankView> found(hosts.size());
@@ -110,9 +113,6 @@ struct Watchdog::Board {
     }
     return found;
   }
-
-  Board(const Board&) = delete;
-  Board& operator=(const Board&) = delete;
 };
 
 Watchdog::Watchdog(Communicator& world, Seconds limit, const HostIdentity& host)

@@ -109,10 +109,11 @@ class Job {
       }
       report(reader, false);
     }
-    if (documents_ == 0)
+    if (documents_ == 0) {
       throw core::InputError(options_.inputs[0].string() +
                              (options_.inputs.size() > 1 ? " and the other inputs" : "") +
                              ": no document with text; expected at least one");
+    }
     save(true);
     report(reader, true);
     return manifest_;
