@@ -9,6 +9,7 @@
 #include "ablate/read_sweep.h"
 #include "config/load.h"
 #include "core/error.h"
+#include "tests/support/message_of.h"
 #include "tests/support/temp_folder.h"
 
 namespace strait::test {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "tests/support/message_of.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -17,17 +18,6 @@ namespace {
 
 std::uintptr_t address(const Tensor& tensor) {
   return reinterpret_cast<std::uintptr_t>(tensor.data);
-}
-
-/// The error of `action`, or "" when there is none.
-template <class Error, class Action>
-std::string error_of(Action&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 TEST(Arena, PlansTheHighestMarkAndAllocatesThat) {
@@ -95,7 +85,7 @@ TEST(Arena, TakingMoreThanPlannedNamesTheArena) {
   arena.take(DType::f32, {64});
   arena.allocate(Device::cpu);
   arena.take(DType::f32, {64});
-  const std::string error = error_of<RuntimeFault>([&] { arena.take(DType::f32, {1}); });
+  const std::string error = test::message_of<RuntimeFault>([&] { arena.take(DType::f32, {1}); });
   EXPECT_NE(error.find("step state"), std::string::npos) << error;
   EXPECT_NE(error.find("512"), std::string::npos) << error;
   EXPECT_NE(error.find("256"), std::string::npos) << error;
@@ -105,7 +95,7 @@ TEST(Arena, TakingMoreThanPlannedNamesTheArena) {
 TEST(Arena, RefusesPlansBeyondAnyMachine) {
   Arena arena("activations");
   const std::string error =
-      error_of<InputError>([&] { arena.take(DType::f64, {std::int64_t{1} << 40}); });
+      test::message_of<InputError>([&] { arena.take(DType::f64, {std::int64_t{1} << 40}); });
   EXPECT_NE(error.find("activations needs more than 4 TiB"), std::string::npos) << error;
 }
 

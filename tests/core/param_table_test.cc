@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "tests/support/message_of.h"
 #include "tests/support/tensors.h"
 
 namespace strait::core {
@@ -38,12 +39,7 @@ std::map<std::string, std::vector<double>> parts_of(ParamTable& table, std::uint
 std::string refusal(ParamSpec spec) {
   ParamTable table(DType::f32);
   table.add({.name = "taken", .shape = {1}});
-  try {
-    table.add(std::move(spec));
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "";
+  return test::message_of<InputError>([&] { table.add(std::move(spec)); });
 }
 
 TEST(ParamTable, RefusesImpossibleParameters) {

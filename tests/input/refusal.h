@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "tests/support/message_of.h"
 #include "tests/support/temp_folder.h"
 
 namespace strait::test {

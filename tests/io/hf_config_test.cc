@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "io/hf_import.h"
+#include "tests/support/message_of.h"
 #include "tests/support/temp_folder.h"
 
 namespace strait::io {

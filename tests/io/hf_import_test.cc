@@ -10,6 +10,7 @@
 #include "io/safetensors.h"
 #include "io/safetensors_writer.h"
 #include "tests/io/toy_table.h"
+#include "tests/support/message_of.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tensors.h"
 

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "tests/support/message_of.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tensors.h"
 

@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "io/hf_import.h"
 #include "io/safetensors.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/message_of.h"
 
 namespace strait::io {
 namespace {

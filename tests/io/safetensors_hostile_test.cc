@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "io/safetensors.h"
+#include "tests/support/message_of.h"
 #include "tests/support/temp_folder.h"
 
 // Files that lie. Each must end in an InputError that says what is wrong, never in a crash.

@@ -4,6 +4,7 @@
 
 #include "kernels/memory.h"
 #include "tests/kernels/op_test.h"
+#include "tests/support/message_of.h"
 
 namespace strait::kernels {
 namespace {
@@ -12,12 +13,7 @@ using test::Buffers;
 
 template <class Body>
 std::string error_of(Body&& body) {
-  try {
-    body();
-  } catch (const OpError& error) {
-    return error.what();
-  }
-  return "";
+  return strait::test::message_of<OpError>(body);
 }
 
 TEST(Checker, ShapeNamesOpFieldExpectedAndGot) {

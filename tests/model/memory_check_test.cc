@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "tests/model/model_run.h"
+#include "tests/support/message_of.h"
 
 namespace strait::test {
 namespace {
@@ -16,12 +17,9 @@ std::string refusal(std::size_t available, int ranks = 1) {
   parallel::Groups groups;
   train::Engine engine(config, mesh, groups);
   const train::StepPlan plan = train::plan_step(engine);
-  try {
+  return message_of<core::InputError>([&] {
     train::require_memory(plan, {"a small device", available, ranks}, config, mesh, groups);
-  } catch (const core::InputError& error) {
-    return error.what();
-  }
-  return "";
+  });
 }
 
 std::size_t needed() {

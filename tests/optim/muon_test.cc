@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "kernels/optimizer.h"
 #include "optim/update.h"
+#include "tests/support/message_of.h"
 #include "tests/support/tensors.h"
 
 namespace strait::optim {
@@ -205,12 +206,7 @@ std::string refusal(core::ParamSpec spec) {
   core::ParamTable table(DType::f32);
   table.add(std::move(spec));
   table.allocate(Device::plan);
-  try {
-    const Muon muon(table, original());
-  } catch (const core::InputError& error) {
-    return error.what();
-  }
-  return "";
+  return test::message_of<core::InputError>([&] { const Muon muon(table, original()); });
 }
 
 TEST(Muon, RefusesWhatItCannotGather) {

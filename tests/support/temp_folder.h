@@ -38,15 +38,4 @@ inline void write_text(const std::filesystem::path& path, const std::string& tex
   std::ofstream(path, std::ios::binary) << text;
 }
 
-/// The message of the exception that `call` throws, or "" when it throws none of that type.
-template <class Exception, class Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const Exception& error) {
-    return error.what();
-  }
-  return "";
-}
-
 }  // namespace strait::test
