@@ -38,6 +38,7 @@ class GpuPool:
             "MASTER_PORT": str(29511 + mine[0]),
             # Of each rank; one rank a GPU.
             "OMP_NUM_THREADS": str(max(1, self.cores // self.gpus)),
+            "OMPI_MCA_hwloc_base_binding_policy": "none",  # not a core for each rank
         }
         with job.log.open("w") as log:
             return subprocess.Popen([str(part) for part in job.command], env=environment,

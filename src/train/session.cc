@@ -1,7 +1,5 @@
 #include "train/session.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +14,7 @@
 #include "kernels/host_threads.h"
 #include "parallel/agreement.h"
 #include "parallel/comm_nccl.h"
+#include "parallel/core_share.h"
 #include "parallel/device_share.h"
 #include "parallel/watchdog.h"
 #include "train/evaluate_all.h"
@@ -46,17 +45,12 @@ config::Source source_of(const TrainOptions& options) {
   return source;
 }
 
-/// Gives each rank its share of the cores it may use: those are divided among the ranks of this
-/// machine that may use the same ones. Leaves OMP_NUM_THREADS to the user.
-void share_cores(Communicator& world) {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  ::sched_getaffinity(0, sizeof allowed, &allowed);
-  std::string mine = core::host_name();
-  for (int core = 0; core < CPU_SETSIZE; ++core) mine += CPU_ISSET(core, &allowed) ? '1' : '0';
-  const auto sharers = std::ranges::count(world.gather_all(mine), mine);
-  if (std::getenv("OMP_NUM_THREADS")) return;
-  kernels::set_host_threads(CPU_COUNT(&allowed) / static_cast<int>(sharers));
+/// Gives each rank its share of the cores it may use. Leaves OMP_NUM_THREADS to the user.
+void share_cores(Communicator& world, core::Log& log) {
+  const parallel::CoreShare share = parallel::share_cores(world);
+  const std::string bound = parallel::bound_too_tightly(share);
+  if (!bound.empty()) log.warn(bound);
+  if (!std::getenv("OMP_NUM_THREADS")) kernels::set_host_threads(share.cores / share.sharers);
 }
 
 /// Refuses ranks of another build or config than rank 0's.
@@ -307,7 +301,7 @@ void train(const TrainOptions& options, Communicator& world) {
   parallel::Groups groups(mesh, world, {share.own_gpus, config.parallel.overlap});
   std::unique_ptr<Engine> engine;
   StepPlan plan;
-  share_cores(world);
+  share_cores(world, log);
   together(world, [&] {
     engine = std::make_unique<Engine>(config, mesh, groups);
     plan = plan_step(*engine);
