@@ -8,12 +8,10 @@
 namespace strait::kernels::test {
 namespace {
 
-/// Rounds to `dtype` and back.
+/// To the float `dtype` and back.
 double rounded(double value, DType dtype) {
-  double memory = 0;
-  const Tensor cell(&memory, dtype, {1});
-  set(cell, 0, value);
-  return get(cell, 0);
+  if (dtype == DType::bf16) return strait::test::from_bf16(strait::test::to_bf16(value));
+  return dtype == DType::f32 ? static_cast<float>(value) : value;
 }
 
 /// The relative error of one rounding at most. Doubles are sums over many rows on both sides, in
@@ -69,7 +67,8 @@ struct Side::Slot {
   }
 };
 
-Side::Side(Kind kind, DType storage, int draw) : kind_(kind), storage_(storage), draw_(draw) {}
+Side::Side(Kind kind, DType storage, int draw, Drawn* drawn)
+    : kind_(kind), storage_(storage), draw_(draw), drawn_(drawn ? drawn : &own_) {}
 Side::~Side() = default;
 
 DType Side::dtype_on(Kind kind, const Make& make) const {
@@ -116,17 +115,25 @@ Tensor Side::input(const std::string& name, std::initializer_list<std::int64_t> 
   return t;
 }
 
+const std::vector<double>& Side::random(const std::string& name, std::int64_t count, DType storage,
+                                        const Make& make) {
+  const auto [at, missing] =
+      drawn_->try_emplace({name, count, make.scale, make.mean, make.grid, storage});
+  if (!missing) return at->second;
+  strait::test::Buffers buffers(seed_of(name, draw_));
+  at->second = strait::test::values(buffers.normal(DType::f64, {count}, make.scale));
+  for (double& value : at->second) {
+    value += make.mean;
+    if (make.grid > 0) value = make.grid * std::round(value / make.grid);
+    value = rounded(value, storage);
+  }
+  return at->second;
+}
+
 Tensor Side::in_out(const std::string& name, std::initializer_list<std::int64_t> shape, Make make) {
   const DType storage = dtype_on(Kind::device, make);
-  return add(name, shape, dtype_on(kind_, make), storage, make, true, [&](const Tensor& view) {
-    strait::test::Buffers random(seed_of(name, draw_));
-    const Tensor flat = random.normal(DType::f64, {view.numel()}, make.scale);
-    for (std::int64_t i = 0; i < view.numel(); ++i) {
-      const double value = get(flat, i) + make.mean;
-      const double kept = make.grid > 0 ? make.grid * std::round(value / make.grid) : value;
-      set(view, i, rounded(kept, storage));
-    }
-  });
+  return add(name, shape, dtype_on(kind_, make), storage, make, true,
+             [&](const Tensor& view) { assign(view, random(name, view.numel(), storage, make)); });
 }
 
 Tensor Side::output(const std::string& name, std::initializer_list<std::int64_t> shape, Make make) {
@@ -139,15 +146,16 @@ Tensor Side::values(const std::string& name, const std::vector<double>& values,
   const DType storage = dtype_on(Kind::device, make);
   return add(name, shape, dtype_on(kind_, make), storage, make, make.written,
              [&](const Tensor& view) {
-               for (std::int64_t i = 0; i < view.numel(); ++i)
-                 set(view, i, rounded(values[i], storage));
+               std::vector<double> kept = values;
+               for (double& value : kept) value = rounded(value, storage);
+               assign(view, kept);
              });
 }
 
 Tensor Side::ints(const std::string& name, const std::vector<std::int32_t>& values,
                   std::initializer_list<std::int64_t> shape) {
   return add(name, shape, DType::i32, DType::i32, {}, false, [&](const Tensor& view) {
-    for (std::int64_t i = 0; i < view.numel(); ++i) set(view, i, values[i]);
+    assign(view, {values.begin(), values.end()});
   });
 }
 

@@ -4,8 +4,10 @@
 
 #include <functional>
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -33,6 +35,7 @@
 //   });
 namespace strait::kernels::test {
 
+using strait::test::assign;
 using strait::test::bit_equal;
 using strait::test::get;
 using strait::test::set;
@@ -61,13 +64,19 @@ struct Make {
 inline constexpr Make kOddRows{.pad_left = 3, .pad_right = 2};
 inline constexpr Make kPaddedRows{.pad_left = 8, .pad_right = 16};
 
+/// Random values of one draw, made by the first side that asks: by name, count, what Make says of
+/// scale, mean and grid, and the dtype that holds them exactly.
+using Drawn = std::map<std::tuple<std::string, std::int64_t, double, double, double, DType>,
+                       std::vector<double>>;
+
 /// Makes and keeps the tensors of one evaluation. Calls with the same name give the same values on
 /// every side of a draw.
 class Side {
  public:
   enum class Kind { wide, naive, device };
 
-  Side(Kind kind, DType storage, int draw = 0);
+  /// Sides that build the same op may share `drawn`, which outlives them, to make its values once.
+  Side(Kind kind, DType storage, int draw = 0, Drawn* drawn = nullptr);
   ~Side();
   Side(const Side&) = delete;
   Side& operator=(const Side&) = delete;
@@ -106,6 +115,8 @@ class Side {
   struct Slot;
   Device device() const { return kind_ == Kind::device ? Device::cuda : Device::cpu; }
   DType dtype_on(Kind kind, const Make& make) const;
+  const std::vector<double>& random(const std::string& name, std::int64_t count, DType storage,
+                                    const Make& make);
   Tensor add(const std::string& name, std::initializer_list<std::int64_t> shape, DType dtype,
              DType storage, const Make& make, bool written,
              const std::function<void(const Tensor&)>& fill);
@@ -113,6 +124,8 @@ class Side {
   Kind kind_;
   DType storage_;
   int draw_;
+  Drawn own_;
+  Drawn* drawn_;
   std::vector<std::unique_ptr<Slot>> slots_;
 };
 
@@ -170,12 +183,14 @@ void compare_op(DType storage, Build&& build, const Tolerance& tolerance, Prepar
   using Op = decltype(build(std::declval<Side&>()));
   SCOPED_TRACE(std::string(Op::kName) + " in " + name_of(storage));
   const auto evaluate_draw = [&](int number) {
-    Side wide(Side::Kind::wide, storage, number), naive(Side::Kind::naive, storage, number);
-    Side device(Side::Kind::device, storage, number);
+    Drawn drawn;
+    Side wide(Side::Kind::wide, storage, number, &drawn);
+    Side naive(Side::Kind::naive, storage, number, &drawn);
+    Side device(Side::Kind::device, storage, number, &drawn);
     Draw draw{evaluate(wide, build), evaluate(naive, build), evaluate(device, build)};
     expect_intact(draw.device);
     if (number == 0) {
-      Side again(Side::Kind::device, storage);
+      Side again(Side::Kind::device, storage, number, &drawn);
       expect_same_bits(draw.device, evaluate(again, build));
     }
     prepare(draw);

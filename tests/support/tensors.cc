@@ -50,11 +50,13 @@ Tensor Buffers::allocate(DType dtype, std::initializer_list<std::int64_t> shape)
 }
 
 Tensor Buffers::normal(DType dtype, std::initializer_list<std::int64_t> shape, double scale) {
-  Tensor t = allocate(dtype, shape);
-  for (std::int64_t i = 0; i < t.numel(); ++i) {
+  const Tensor t = allocate(dtype, shape);
+  std::vector<double> values(static_cast<std::size_t>(t.numel()));
+  for (double& value : values) {
     const double radius = std::sqrt(-2.0 * std::log(uniform()));
-    set(t, i, scale * radius * std::cos(2.0 * M_PI * uniform()));
+    value = scale * radius * std::cos(2.0 * M_PI * uniform());
   }
+  assign(t, values);
   return t;
 }
 
@@ -91,8 +93,9 @@ Tensor Buffers::converted(ConstTensor x, DType dtype) {
   return out;
 }
 
-double get(const ConstTensor& x, std::int64_t index) {
-  const std::int64_t at = offset_of(x, index);
+namespace {
+
+double get_at(const ConstTensor& x, std::int64_t at) {
   switch (x.dtype) {
     case DType::f64:
       return x.as<double>()[at];
@@ -109,8 +112,7 @@ double get(const ConstTensor& x, std::int64_t index) {
   }
 }
 
-void set(const Tensor& x, std::int64_t index, double value) {
-  const std::int64_t at = offset_of(x, index);
+void set_at(const Tensor& x, std::int64_t at, double value) {
   if (x.dtype == DType::f64) x.as<double>()[at] = value;
   if (x.dtype == DType::f32) x.as<float>()[at] = static_cast<float>(value);
   if (x.dtype == DType::bf16) x.as<std::uint16_t>()[at] = to_bf16(value);
@@ -118,10 +120,34 @@ void set(const Tensor& x, std::int64_t index, double value) {
   if (x.dtype == DType::i32) x.as<std::int32_t>()[at] = static_cast<std::int32_t>(value);
 }
 
+/// visit(index, offset) for every element, row by row of the last dimension.
+template <class Visit>
+void for_elements(const ConstTensor& x, Visit&& visit) {
+  const int last = x.rank - 1;
+  for (std::int64_t row = 0, count = x.numel(); row < count; row += x.shape[last]) {
+    const std::int64_t first = offset_of(x, row);
+    for (std::int64_t i = 0; i < x.shape[last]; ++i) visit(row + i, first + i * x.stride[last]);
+  }
+}
+
+}  // namespace
+
+double get(const ConstTensor& x, std::int64_t index) {
+  return get_at(x, offset_of(x, index));
+}
+
+void set(const Tensor& x, std::int64_t index, double value) {
+  set_at(x, offset_of(x, index), value);
+}
+
 std::vector<double> values(const ConstTensor& x) {
   std::vector<double> out(static_cast<std::size_t>(x.numel()));
-  for (std::int64_t i = 0; i < x.numel(); ++i) out[i] = get(x, i);
+  for_elements(x, [&](std::int64_t i, std::int64_t at) { out[i] = get_at(x, at); });
   return out;
+}
+
+void assign(const Tensor& x, const std::vector<double>& values) {
+  for_elements(x, [&](std::int64_t i, std::int64_t at) { set_at(x, at, values[i]); });
 }
 
 double dot(const ConstTensor& a, const ConstTensor& b) {

@@ -40,7 +40,9 @@ class Buffers {
 /// Element `index` (row-major over the shape, strides respected) as double.
 double get(const ConstTensor& x, std::int64_t index);
 void set(const Tensor& x, std::int64_t index, double value);
+/// Every element, row-major as for get(), and the other way round; there are numel() values.
 std::vector<double> values(const ConstTensor& x);
+void assign(const Tensor& x, const std::vector<double>& values);
 
 /// bf16 by its bits, written apart from the code under test: its value, and the nearest to the
 /// nearest float, ties to even. NaN stays NaN.
