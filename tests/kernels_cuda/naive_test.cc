@@ -97,5 +97,32 @@ TEST(Naive, ProductsAreThoseOfTheSpecification) {
   }
 }
 
+TEST(Naive, ManySumsAreThoseOneByOne) {
+  constexpr std::int64_t kLines = 37, kTerms = 70;
+  strait::test::Buffers random;
+  const Tensor lines = random.normal(DType::f32, {kLines, kTerms});
+  const Tensor x = random.normal(DType::f32, {kTerms});
+  const Panels panels({{lines.as<float>(), 1}, kTerms, kLines}, kTerms);
+  for (const Sum how : {Sum::plain, Sum::truncating}) {
+    for (const auto& [begin, end] : {std::pair{0, 37}, {5, 7}, {16, 32}, {30, 37}, {9, 9}}) {
+      std::vector<float> dots(static_cast<std::size_t>(end - begin));
+      panels.dots(x.as<float>(), begin, end, how, dots.data());
+      for (std::int64_t i = begin; i < end; ++i) {
+        const float one = naive_dot(x.as<float>(), lines.as<float>() + i * kTerms, kTerms, how);
+        EXPECT_EQ(dots[i - begin], one) << i;
+      }
+    }
+  }
+}
+
+TEST(Naive, TruncatedSumsLieTowardsZero) {
+  // 1 + 1.75 x 2^-24 lies nearer to the float above it than to 1.
+  const float a[] = {1, 0x1p-12f, 0x1p-13f}, b[] = {1, 0x1.8p-12f, 0x1p-13f};
+  EXPECT_EQ(naive_dot(a, b, 3, Sum::truncating), 1.0f);
+  EXPECT_EQ(naive_dot(a, b, 3, Sum::plain), 1.0f + 0x1p-23f);
+  const float minus[] = {-1, -0x1p-12f, -0x1p-13f};
+  EXPECT_EQ(naive_dot(minus, b, 3, Sum::truncating), -1.0f);
+}
+
 }  // namespace
 }  // namespace strait::kernels
