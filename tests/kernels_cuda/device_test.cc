@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -172,6 +173,10 @@ std::vector<Side::Result> Side::collect() {
     results.push_back({slot->name, slot->host, slot->storage, slot->written, slot->intact()});
   }
   return results;
+}
+
+bool launch_only() {
+  return std::getenv("STRAIT_LAUNCH_ONLY") != nullptr;
 }
 
 namespace {
