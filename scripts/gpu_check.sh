@@ -45,13 +45,16 @@ build() {
 }
 
 # Runs a command in N processes, each of which takes its share of the tests: most of their time goes
-# to the CPU side. A thread each, since all checks together have more processes than 16 cores.
+# to the CPU side. A thread each, since all checks together have more processes than 16 cores. They
+# keep freed memory: tensors come and go, and new pages cost as much time as what fills them. Tests
+# are dealt out in turn, and large ones follow one another by 2, 3 or 24: seven share them evenly.
 #   sharded N NAME COMMAND ...
 sharded() {
   local n=$1 name=$2 shard code=0 processes=()
   shift 2
   for ((shard = 0; shard < n; ++shard)); do
-    GTEST_TOTAL_SHARDS=$n GTEST_SHARD_INDEX=$shard OMP_NUM_THREADS=1 "$@" \
+    GTEST_TOTAL_SHARDS=$n GTEST_SHARD_INDEX=$shard OMP_NUM_THREADS=1 \
+      MALLOC_MMAP_THRESHOLD_=$((1 << 30)) MALLOC_TRIM_THRESHOLD_=$((4 << 30)) "$@" \
       >"$out/${name}_$shard.log" 2>&1 &
     processes+=($!)
   done
@@ -62,7 +65,7 @@ sharded() {
 
 kernel_tests() {
   local code=0
-  sharded 6 kernel_tests $kBuild/tests/kernels_cuda_test --gtest_brief=1 || code=1
+  sharded 7 kernel_tests $kBuild/tests/kernels_cuda_test --gtest_brief=1 || code=1
   if grep -q SKIPPED "$out"/kernel_tests_?.log; then
     echo "tests were skipped: is the GPU visible, and STRAIT_LAUNCH_ONLY not set?"
     code=1
@@ -105,7 +108,7 @@ sanitized() {
 
 # All but the largest sizes.
 memcheck() {
-  sanitized 6 memcheck '*:-*/t799*:*/t1023*:*/t4097*:*/deepseek'
+  sanitized 7 memcheck '*:-*/t799*:*/t1023*:*/t4097*:*/deepseek'
 }
 
 # racecheck slows a kernel down a hundredfold: small cases that together launch every kernel.
