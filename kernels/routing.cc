@@ -64,6 +64,23 @@ void check_sequences(const Checker& c, const ConstTensor& fraction, const ConstT
          " rows");
 }
 
+/// Forced choices go by the place of each token in its sequence.
+void check_forced(const Checker& c, const RouteFwd& op) {
+  const std::int64_t tokens = op.logits.shape[0], experts = op.logits.shape[1];
+  const std::int64_t forced = op.rule.forced, chosen = op.expert.shape[1];
+  c.optional_shape("place", op.place, {tokens});
+  c.dtype("place", op.place, DType::i32);
+  c.that(forced >= 0 && forced <= experts, "rule.forced must be in 0..E (", experts, "), got ",
+         forced);
+  c.that(forced == 0 || forced >= chosen, "rule.forced must be 0 or at least K (", chosen,
+         "), got ", forced);
+  if (forced == 0 || op.place.defined()) return;
+  c.that(!op.sequence.defined(), "place is needed with rule.forced beside sequence");
+  c.that(op.length >= 1 && tokens % op.length == 0,
+         "length must be the tokens of a sequence, dividing ", tokens,
+         " tokens, with rule.forced and without place, got ", op.length);
+}
+
 void check_sum(const Checker& c, const char* field, const ConstTensor& t) {
   c.shape(field, t, {1});
   c.dtype(field, t, DType::f64);
@@ -84,10 +101,7 @@ void check(const RouteFwd& op) {
   check_rule(c, op.rule, experts, chosen);
   c.optional_shape("sequence", op.sequence, {tokens});
   c.dtype("sequence", op.sequence, DType::i32);
-  c.that(op.rule.forced >= 0 && op.rule.forced <= experts, "rule.forced must be in 0..E (", experts,
-         "), got ", op.rule.forced);
-  c.that(op.rule.forced == 0 || op.rule.forced >= chosen, "rule.forced must be 0 or at least K (",
-         chosen, "), got ", op.rule.forced);
+  check_forced(c, op);
   c.disjoint("scores", op.scores, "logits", op.logits);
   c.disjoint("weight", op.weight, "scores", op.scores);
   if (!op.product.x.defined()) return;

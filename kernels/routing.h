@@ -8,6 +8,7 @@
 // Dims: T tokens, E experts, K chosen per token, R sequences. Where ranks share sequences out, the
 // tokens at hand are pieces of them: `sequence` says which, -1 for padding that nothing counts, and
 // `length` is the tokens of a whole sequence. Without `sequence` the rows are R whole ones.
+// A token's place is how many tokens of its sequence are before it.
 namespace strait::kernels {
 
 enum class RouterScore : std::uint8_t { softmax, sigmoid };
@@ -19,7 +20,8 @@ struct RouterRule {
   std::int64_t groups = 1;      // experts form this many equal groups; 1: no grouping
   std::int64_t top_groups = 1;  // groups kept; a group's score is the sum of its two best choices
   double scale = 1.0;           // multiplies the weights at the end
-  std::int64_t forced = 0;  // > 0: token t takes experts (t K + k) % forced, whatever its scores
+  std::int64_t forced = 0;  // > 0: whatever its scores, the token at place s of its sequence takes
+                            // experts (s K + k) % forced
 };
 
 /// scores = softmax or sigmoid of logits; choice = scores + bias (selection only); the K best of
@@ -34,6 +36,8 @@ struct RouteFwd {
   Tensor weight;               // [T, K] stat dtype
   Tensor counts;               // [E] i64, accumulated: choices that fell on each expert
   ConstTensor sequence = {};   // [T] i32
+  ConstTensor place = {};      // [T] i32, >= 0 in padding too; with rule.forced alone
+  std::int64_t length = 0;     // needed with rule.forced, unless `place` is there
   WideLinearFwd product = {};  // makes the logits, its y, first; or absent (without x)
   RouterRule rule;
 };

@@ -102,9 +102,11 @@ class Selector {
   std::vector<char> kept_;
 };
 
-void force(std::int64_t experts, std::int64_t token, std::int64_t chosen, std::int32_t* expert) {
+void force(const RouteFwd& op, std::int64_t token, std::int64_t chosen, std::int32_t* expert) {
+  const std::int64_t place =
+      op.place.defined() ? op.place.as<std::int32_t>()[token] : token % op.length;
   for (std::int64_t k = 0; k < chosen; ++k) {
-    expert[k] = static_cast<std::int32_t>((token * chosen + k) % experts);
+    expert[k] = static_cast<std::int32_t>((place * chosen + k) % op.rule.forced);
   }
 }
 
@@ -133,7 +135,7 @@ void route(const RouteFwd& op) {
       Real* scores = op.scores.as<Real>() + t * experts;
       score(op.rule.score, op.logits.as<Real>() + t * experts, experts, scores);
       if (op.rule.forced > 0) {
-        force(op.rule.forced, t, chosen, expert + t * chosen);
+        force(op, t, chosen, expert + t * chosen);
       } else {
         selector.select(scores, bias, chosen, expert + t * chosen);
       }

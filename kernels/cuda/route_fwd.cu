@@ -19,7 +19,8 @@ struct Args {
   float* weight;
   unsigned long long* counts;
   const int* sequence;  // or null
-  int tokens, experts, chosen, groups, top_groups, forced;
+  const int* place;     // or null: rows are sequences of `length`
+  int tokens, experts, chosen, groups, top_groups, forced, length;
   float scale;
   bool softmax, renormalise;
 };
@@ -93,7 +94,8 @@ __device__ __forceinline__ void exclude_groups(const Args& args, const Scratch& 
 }
 
 __device__ __forceinline__ int forced_expert(const Args& args, int token, int k) {
-  return static_cast<int>((static_cast<std::int64_t>(token) * args.chosen + k) % args.forced);
+  const int place = args.place ? args.place[token] : token % args.length;
+  return static_cast<int>((static_cast<std::int64_t>(place) * args.chosen + k) % args.forced);
 }
 
 template <int kPerLane>
@@ -186,12 +188,14 @@ void run(const RouteFwd& op, const Stream& stream) {
                   .weight = op.weight.as<float>(),
                   .counts = static_cast<unsigned long long*>(op.counts.data),
                   .sequence = op.sequence.as<std::int32_t>(),
+                  .place = op.place.as<std::int32_t>(),
                   .tokens = static_cast<int>(op.logits.shape[0]),
                   .experts = static_cast<int>(op.logits.shape[1]),
                   .chosen = static_cast<int>(op.expert.shape[1]),
                   .groups = static_cast<int>(op.rule.groups),
                   .top_groups = static_cast<int>(op.rule.top_groups),
                   .forced = static_cast<int>(op.rule.forced),
+                  .length = static_cast<int>(op.length),
                   .scale = static_cast<float>(op.rule.scale),
                   .softmax = op.rule.score == RouterScore::softmax,
                   .renormalise = op.rule.renormalise};

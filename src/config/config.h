@@ -109,7 +109,7 @@ struct Moe {
   bool selection_bias = false;  // a bias per expert that only selects
   double bias_rate = 0.0;       // loss-free balancing: step per optimizer step
   BiasRule bias_rule = BiasRule::sign;
-  bool forced_balance = false;  // for benchmarks: experts in turn, whatever the scores
+  bool forced_balance = false;  // for benchmarks: experts take places of a sequence in turn
   double aux_coef = 0.0;        // balance loss per sequence
   double z_coef = 0.0;
 };

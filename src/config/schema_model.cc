@@ -192,7 +192,8 @@ void append_routing(std::vector<Key>& keys) {
   keys.push_back(moe<&Moe::bias_rule>(
       "bias_rule", {"", "sign: steps of bias_rate; adamw: by the surplus of tokens (ZAYA1)"}));
   keys.push_back(moe<&Moe::forced_balance>(
-      "forced_balance", {"", "experts take tokens in turn, whatever the scores; for benchmarks"}));
+      "forced_balance",
+      {"", "experts take the places of a sequence in turn, whatever the scores; for benchmarks"}));
   keys.push_back(moe<&Moe::aux_coef>(
       "aux_coef", {"factor", "weight of the balance loss per sequence; 0: none", between(0, 1e3)}));
   keys.push_back(moe<&Moe::z_coef>(

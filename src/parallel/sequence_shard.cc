@@ -50,7 +50,10 @@ void SequenceShard::lay_out() {
   take(rows_.k_begin, key_blocks());
   take(rows_.k_end, key_blocks());
   if (rule_.sliding_window > 0) take(rows_.sliding, key_blocks());
-  if (cut_.cuts()) take(rows_.sequence, 1);
+  if (cut_.cuts()) {
+    take(rows_.sequence, 1);
+    take(rows_.place, 1);
+  }
   if (cut_.cp > 1 && !cut_.ring) {
     take(rows_.key_order, cut_.cp);
     take(rows_.rank_order, cut_.cp);
@@ -89,7 +92,11 @@ void SequenceShard::shape_batch(std::int64_t sequences) {
   if (rows_.sliding >= 0) batch_.sliding = spans(rows_.sliding, rows_.k_end, tokens);
   if (rows_.sequence >= 0) {
     const std::int64_t rows = batch_.rows();
-    batch_.sequence = vector(rows_.sequence, tokens).slice(0, cut_.tp_rank * rows, rows);
+    const auto own = [&](int field) {
+      return vector(field, tokens).slice(0, cut_.tp_rank * rows, rows);
+    };
+    batch_.sequence = own(rows_.sequence);
+    batch_.place = own(rows_.place);
   }
   if (rows_.key_order >= 0) {
     batch_.key_order = vector(rows_.key_order, cut_.cp * tokens);
@@ -177,8 +184,9 @@ void SequenceShard::fill(std::span<const std::int32_t> ids, std::span<const std:
       const auto global = static_cast<std::int32_t>(p);
       block[rows_.positions * row + at] = rule_.positions_from_document ? seen.doc_pos[p] : global;
       if (rows_.sequence >= 0) {
-        block[rows_.sequence * row + stripes.by_rank(at)] =
-            data ? static_cast<std::int32_t>(b) : -1;
+        const std::int64_t to = stripes.by_rank(at);
+        block[rows_.sequence * row + to] = data ? static_cast<std::int32_t>(b) : -1;
+        block[rows_.place * row + to] = global;
       }
     }
     fill_spans(b, seen, block);

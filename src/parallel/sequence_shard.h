@@ -33,6 +33,8 @@ struct TokenBatch {
   Spans sliding;      // of layers with a window of their own; undefined without such layers
   Tensor sequence;    // [rows] i32 sequence of each row, -1 for padding; undefined when rows() are
                       // whole sequences
+  Tensor place;       // [rows] i32 tokens of the sequence before each row; padding comes last.
+                      // Undefined when rows() are whole sequences
   Tensor key_order;   // [cp T] i32: row of all ranks' keys, rank by rank, at each place of the
                       // sequences; undefined unless keys are gathered
   Tensor rank_order;  // its inverse
@@ -82,7 +84,8 @@ class SequenceShard {
   /// Where each field begins in a block, in rows of max_tokens(); -1: not there.
   struct Rows {
     int ids = 0, labels = 1, doc_pos = 2, positions = 3;
-    int k_begin = 4, k_end = 5, sliding = -1, sequence = -1, key_order = -1, rank_order = -1;
+    int k_begin = 4, k_end = 5, sliding = -1, sequence = -1, place = -1;
+    int key_order = -1, rank_order = -1;
     int count = 6;
   };
   /// Of one padded sequence: the document position of each token, and the interval it sees.

@@ -89,7 +89,7 @@ void Decoder::fill_inputs(std::span<const std::int32_t> tokens) {
   batch_.length = batch_.seq_len = batch_.chunk = n;
   batch_.ids = device_row(0);
   batch_.labels = device_row(1);
-  batch_.positions = batch_.doc_pos = device_row(2);
+  batch_.positions = batch_.doc_pos = batch_.place = device_row(2);
   batch_.spans.k_begin = device_row(3);
   batch_.sliding.k_begin = device_row(4);
   batch_.spans.k_end = batch_.sliding.k_end = device_row(5);

@@ -406,23 +406,27 @@ TEST(RouterBiasAdamW, FollowsTheFormula) {
   EXPECT_EQ(get(steps, 0), 3);
 }
 
-TEST(RouteFwd, ForcedExpertsTakeTurns) {
+TEST(RouteFwd, ForcedExpertsTakeThePlacesOfASequence) {
   Buffers b;
-  const Tensor logits = b.normal(DType::f64, {5, 4}), scores = b.poisoned(DType::f64, {5, 4}),
-               weight = b.poisoned(DType::f64, {5, 2}), expert = b.zeros(DType::i32, {5, 2}),
-               counts = b.zeros(DType::i64, {4});
-  launch(RouteFwd{.logits = logits,
-                  .scores = scores,
-                  .expert = expert,
-                  .weight = weight,
-                  .counts = counts,
-                  .rule = {.forced = 3}},
-         Stream{});
-  for (int c = 0; c < 10; ++c) {
-    EXPECT_EQ(get(expert, c), c % 3);
-    EXPECT_EQ(get(weight, c), get(scores, c / 2 * 4 + c % 3));
-  }
-  EXPECT_EQ(values(counts), (std::vector<double>{4, 3, 3, 0}));
+  Routing r(b, {"", 6, 2, 4, 2, {.forced = 3}}, DType::f64);
+  RouteFwd op = r.forward_op();
+  op.length = 3;
+  const auto expect = [&](const std::vector<double>& expert) {
+    launch(op, Stream{});
+    EXPECT_EQ(values(r.expert), expert);
+    for (int c = 0; c < 12; ++c) {
+      EXPECT_EQ(get(r.weight, c), get(r.scores, c / 2 * 4 + static_cast<int>(expert[c])));
+    }
+  };
+  // Two sequences of three.
+  expect({0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2});
+  EXPECT_EQ(values(r.counts), (std::vector<double>{4, 4, 4, 0}));
+  // Pieces of sequences of eight, padding at the end.
+  op.length = 8;
+  op.sequence = b.ints({0, 0, 0, 1, 1, -1}, {6});
+  op.place = b.ints({0, 1, 7, 6, 7, 8}, {6});
+  expect({0, 1, 2, 0, 2, 0, 0, 1, 2, 0, 1, 2});
+  EXPECT_EQ(values(r.counts), (std::vector<double>{9, 6, 7, 0}));
 }
 
 TEST(RouteFwd, MakesItsLogitsFirst) {
@@ -468,6 +472,18 @@ TEST(RouteCheck, NamesWhatIsWrong) {
   const Case fine{"", 2, 1, 4, 2, {}};
   EXPECT_EQ(has(complaint(fine, [](RouteFwd& op) { op.scores = {}; }), "scores"), "");
   EXPECT_EQ(has(complaint(fine, [](RouteFwd& op) { op.counts.dtype = DType::i32; }), "counts"), "");
+  const Case forced{"", 2, 1, 4, 2, {.forced = 4}};
+  EXPECT_EQ(has(complaint(forced, [](RouteFwd& op) { op.length = 2; }), "accepted"), "");
+  EXPECT_EQ(has(complaint(forced), "length must be the tokens of a sequence, dividing 2"), "");
+  EXPECT_EQ(has(complaint(forced, [](RouteFwd& op) { op.length = 3; }), "dividing 2"), "");
+  EXPECT_EQ(has(complaint(forced, [](RouteFwd& op) { op.rule.forced = 1; }), "at least K (2)"), "");
+  const auto without_place = [](RouteFwd& op) {
+    op.length = 2;
+    op.sequence = Tensor(&op, DType::i32, {2});
+  };
+  EXPECT_EQ(has(complaint(forced, without_place), "place is needed"), "");
+  const auto short_place = [](RouteFwd& op) { op.place = Tensor(&op, DType::i32, {1}); };
+  EXPECT_EQ(has(complaint(forced, short_place), "place"), "");
   const auto other_logits = [](RouteFwd& op) {
     op.product = {.x = op.weight, .w = Tensor(&op, DType::f64, {4, 2}), .y = op.scores};
   };

@@ -240,6 +240,20 @@ TEST_F(CudaRouteOfTokens, MakesTheSameLogitsItself) {
   }
 }
 
+TEST_F(CudaRouting, ForcedExpertsTakeThePlacesOfASequence) {
+  const Case c{"", 60, 3, 33, 4, {.renormalise = true, .forced = 30}};
+  std::vector<std::int32_t> place;
+  for (std::int32_t t = 0; t < 60; ++t) place.push_back(7 * t % 50);
+  for (const bool given : {false, true}) {
+    compare_op(DType::f32, [&](Side& s) {
+      RouteFwd op = forward(s, c);
+      op.length = c.tokens / c.sequences;
+      if (given) op.place = s.ints("place", place, {c.tokens});
+      return op;
+    });
+  }
+}
+
 TEST_F(CudaRouting, TiesGoToTheLowerExpertAndGroup) {
   EXPECT_EQ(choices(std::vector<double>(8, 1.5), 3, {.groups = 4, .top_groups = 2}),
             (std::vector<double>{0, 1, 2}));

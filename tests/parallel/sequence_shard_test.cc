@@ -16,8 +16,8 @@ const std::vector<std::int32_t> kDocPos = {0, 1, 2, 0, 1, 0, 0, 1, 2, 3};
 /// A shard with memory of its own.
 class Loaded {
  public:
-  Loaded(const MaskRule& rule, std::int64_t max_sequences, std::int64_t seq_len)
-      : shard_(rule, max_sequences, seq_len) {
+  Loaded(const MaskRule& rule, std::int64_t max_sequences, const auto& cut)
+      : shard_(rule, max_sequences, cut) {
     shard_.bind(arena_);
     arena_.allocate(Device::cpu);
     shard_.bind(arena_);
@@ -115,6 +115,26 @@ TEST(SequenceShard, BlankBatchesHaveTheFullShape) {
                           batch.spans.k_begin, batch.spans.k_end}) {
     EXPECT_EQ(t.shape_string(), "[21] i32");
   }
+}
+
+TEST(SequenceShard, SharedRowsSayTheirSequenceAndPlace) {
+  const auto expect = [](int cp_rank, int tp_rank, const Ints& sequence, const Ints& place) {
+    SequenceCut cut;
+    cut.length = 5;
+    cut.cp = cut.tp = 2;
+    cut.cp_rank = cp_rank;
+    cut.tp_rank = tp_rank;
+    Loaded shard({}, 2, cut);
+    const TokenBatch& batch = shard.load(kDocPos);
+    EXPECT_EQ(values(batch.sequence), sequence);
+    EXPECT_EQ(values(batch.place), place);
+  };
+  // Context ranks hold the first and last of four chunks of two, or the others; tensor ranks two
+  // rows in turn.
+  expect(0, 0, {0, 0, 1, 1}, {0, 1, 0, 1});
+  expect(0, 1, {-1, -1, -1, -1}, {6, 7, 6, 7});
+  expect(1, 0, {0, 0, 1, 1}, {2, 3, 2, 3});
+  expect(1, 1, {0, -1, 1, -1}, {4, 5, 4, 5});
 }
 
 TEST(RowStripes, EveryRankHoldsItsShareOfEveryStripe) {

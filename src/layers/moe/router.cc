@@ -84,6 +84,8 @@ Routing Router::forward(Ctx& ctx, ConstTensor x) {
                            .weight = routing.weight,
                            .counts = counts,
                            .sequence = ctx.tokens->sequence,
+                           .place = ctx.tokens->place,
+                           .length = ctx.tokens->length,
                            .product = product,
                            .rule = rule_},
          ctx.stream);
