@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <vector>
 
 #include "core/host_name.h"
@@ -19,14 +20,24 @@ cpu_set_t cores_of(pid_t process) {
   return cores;
 }
 
+/// Cores of the mpirun that started this process. Others' say nothing: a shell knows nothing of
+/// taskset, and srun's daemon may use cores that the job was not given.
+int cores_of_mpirun() {
+  if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return 0;
+  const cpu_set_t cores = cores_of(::getppid());
+  return CPU_COUNT(&cores);
+}
+
 }  // namespace
 
 CoreShare share_cores(Communicator& world) {
-  const cpu_set_t mine = cores_of(0), given = cores_of(::getppid());
+  const cpu_set_t mine = cores_of(0);
   CoreShare share{.host = core::host_name(),
                   .cores = std::max(1, CPU_COUNT(&mine)),
-                  .given = CPU_COUNT(&given)};
+                  .given = cores_of_mpirun()};
   const std::vector<std::string> hosts = world.gather_all(share.host);
+  share.place =
+      static_cast<int>(std::count(hosts.begin(), hosts.begin() + world.rank(), share.host));
   share.ranks = static_cast<int>(std::ranges::count(hosts, share.host));
   std::string where = share.host + " ";
   for (int core = 0; core < CPU_SETSIZE; ++core) where += CPU_ISSET(core, &mine) ? '1' : '0';
@@ -35,6 +46,7 @@ CoreShare share_cores(Communicator& world) {
 }
 
 std::string bound_too_tightly(const CoreShare& share) {
+  if (share.place > 0) return "";
   if (2 * share.cores * share.ranks > share.given || share.cores >= share.given) return "";
   return "ranks of " + share.host + " are bound to " + std::to_string(share.cores) + " of " +
          std::to_string(share.given) +

@@ -10,16 +10,17 @@ namespace strait::parallel {
 struct CoreShare {
   std::string host;
   int ranks = 1;    // on this host
+  int place = 0;    // of this rank among them
   int cores = 1;    // that this rank may run on
   int sharers = 1;  // ranks of this host that may run on the same ones, itself among them
-  int given = 1;    // cores of the process that started this rank, mpirun say
+  int given = 0;    // cores of the mpirun, or of its daemon, that started this rank; 0: another did
 };
 
 /// Collective.
 CoreShare share_cores(Communicator& world);
 
-/// What to tell of ranks that mpirun bound to half of their share of its own cores or less; ""
-/// where it did not.
+/// What a host's first rank is to tell where mpirun bound ranks to half of their share of its own
+/// cores or less; "" where it did not, and on the other ranks.
 std::string bound_too_tightly(const CoreShare& share);
 
 }  // namespace strait::parallel

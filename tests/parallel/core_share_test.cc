@@ -22,7 +22,12 @@ TEST(CoreShare, SaysNothingOfRanksThatHaveTheirShare) {
   EXPECT_EQ(told(16, 1, 16), "");  // a core each is all there is
   EXPECT_EQ(told(9, 1, 16), "");   // more than half of 16 / 9
   EXPECT_EQ(told(4, 1, 1), "");    // one core for all
-  EXPECT_EQ(told(2, 8, 0), "");    // nobody knows who started them
+  EXPECT_EQ(told(2, 8, 0), "");    // not started by mpirun
+}
+
+TEST(CoreShare, TellsOncePerHost) {
+  EXPECT_EQ(bound_too_tightly({.host = "node1", .ranks = 2, .place = 1, .cores = 1, .given = 32}),
+            "");
 }
 
 }  // namespace
