@@ -36,7 +36,7 @@ struct RouteFwd {
   Tensor weight;               // [T, K] stat dtype
   Tensor counts;               // [E] i64, accumulated: choices that fell on each expert
   ConstTensor sequence = {};   // [T] i32
-  ConstTensor place = {};      // [T] i32, >= 0 in padding too; with rule.forced alone
+  ConstTensor place = {};      // [T] i32, >= 0 in padding too; for rule.forced, else not read
   std::int64_t length = 0;     // needed with rule.forced, unless `place` is there
   WideLinearFwd product = {};  // makes the logits, its y, first; or absent (without x)
   RouterRule rule;

@@ -138,7 +138,7 @@ class Checker {
     for (const Layout& layout : layouts) config_for(request_, layout);
     const std::vector<Layout> one = parse_layouts("dp1");
     if (ffn().moe.forced_balance) {
-      std::printf("experts take tokens in turn (model.ffn.moe.forced_balance)\n");
+      std::printf("experts take the places of a sequence in turn (model.ffn.moe.forced_balance)\n");
     }
     reference_ = ranks_of(one, narrow() ? "f32" : request_.dtype).front().front();
     if (narrow()) {
