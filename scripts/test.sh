@@ -35,6 +35,7 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 
+unset STRAIT_LAUNCH_ONLY  # tests here compare what they launch
 # Threads of tests that run side by side must not spin while they wait for each other.
 export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 
