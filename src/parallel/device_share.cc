@@ -11,11 +11,12 @@ namespace strait::parallel {
 DeviceShare share_devices(Device device, Communicator& world) {
   DeviceShare share{.host = core::host_name()};
   const std::vector<std::string> hosts = world.gather_all(share.host);
-  const auto place = std::count(hosts.begin(), hosts.begin() + world.rank(), share.host);
+  share.place =
+      static_cast<int>(std::count(hosts.begin(), hosts.begin() + world.rank(), share.host));
   share.ranks = static_cast<int>(std::ranges::count(hosts, share.host));
   const int found = kernels::device_count(device);
   share.devices = std::max(1, found);  // a plan may be for a device that is not here
-  const int index = static_cast<int>(place) % share.devices;
+  const int index = share.place % share.devices;
   share.sharers = (share.ranks - index - 1) / share.devices + 1;
   if (found > 0) kernels::use_device(device, index);
   const bool own = device == Device::cuda && share.ranks <= found && !nccl_version().empty();

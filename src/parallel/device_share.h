@@ -10,6 +10,7 @@ namespace strait::parallel {
 /// How the ranks of a job share the devices of this rank's host.
 struct DeviceShare {
   std::string host;
+  int place = 0;          // of this rank among those of its host
   int ranks = 1;          // on this host
   int devices = 1;        // of this host; one cpu
   int sharers = 1;        // ranks that compute on this rank's device, itself among them

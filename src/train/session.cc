@@ -62,10 +62,11 @@ void agree(const config::Config& config, Communicator& world) {
                          "give every rank the same files and options");
 }
 
-/// Says where ranks meet, and what to do where that is slow.
+/// Says where ranks meet and, once for a host, what to do where that is slow.
 void report_share(const parallel::DeviceShare& share, core::Log& log) {
   if (share.own_gpus) return log.info("ranks meet by NCCL " + parallel::nccl_version());
   log.info("ranks meet in host memory (MPI)");
+  if (share.place > 0) return;
   if (share.ranks > share.devices) {
     log.warn(std::to_string(share.ranks) + " ranks share " + std::to_string(share.devices) +
              " GPU" + (share.devices == 1 ? "" : "s") + " of " + share.host +
@@ -80,7 +81,7 @@ void report_share(const parallel::DeviceShare& share, core::Log& log) {
 /// Warns of a mesh that the hosts of its ranks do not suit.
 void report_mesh(const parallel::Mesh& mesh, Communicator& world, core::Log& log) {
   const std::string found = parallel::apart(mesh, world.gather_all(core::host_name()));
-  if (!found.empty()) log.warn(found);
+  if (!found.empty() && world.rank() == 0) log.warn(found);
 }
 
 /// The device that run.device asks for or, left to the program, the best one that can do it.
