@@ -52,6 +52,7 @@ build() {
 sharded() {
   local n=$1 name=$2 shard code=0 processes=()
   shift 2
+  rm -f "$out/${name}"_?.log
   for ((shard = 0; shard < n; ++shard)); do
     GTEST_TOTAL_SHARDS=$n GTEST_SHARD_INDEX=$shard OMP_NUM_THREADS=1 \
       MALLOC_MMAP_THRESHOLD_=$((1 << 30)) MALLOC_TRIM_THRESHOLD_=$((4 << 30)) "$@" \
