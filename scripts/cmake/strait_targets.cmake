@@ -9,34 +9,6 @@ function(strait_flags language)
   target_compile_options(strait_options INTERFACE "$<$<COMPILE_LANGUAGE:${language}>:${ARGN}>")
 endfunction()
 
-# Sets STRAIT_NATIVE_FLAGS: what tunes for this machine without wrong code. GCC 12.2 stores the
-# constant {4, 4, 4, 0} as {4, 4, 4, 4} where it moves 32 bytes at once.
-function(strait_find_native_flags)
-  include(CheckCXXSourceRuns)
-  foreach(moves "" " -mmove-max=128 -mstore-max=128")
-    set(CMAKE_REQUIRED_FLAGS "-O2 -march=native${moves}")
-    string(MAKE_C_IDENTIFIER "STRAIT_RIGHT_WITH_native${moves}" right)
-    check_cxx_source_runs("
-      #include <cstring>
-      __attribute__((noipa)) void fill(double* to) {
-        const double four[] = {4, 4, 4, 0};
-        std::memcpy(to, four, sizeof four);
-      }
-      int main() {
-        double got[4];
-        fill(got);
-        return got[3] != 0;
-      }" ${right})
-    if(${right})
-      separate_arguments(flags UNIX_COMMAND "-march=native${moves}")
-      set(STRAIT_NATIVE_FLAGS ${flags} PARENT_SCOPE)
-      return()
-    endif()
-  endforeach()
-  message(WARNING "this compiler makes wrong code with -march=native: built without it")
-  set(STRAIT_NATIVE_FLAGS "" PARENT_SCOPE)
-endfunction()
-
 strait_flags(CXX -Wall -Wextra -Wpedantic -fno-math-errno)
 # What nvcc hands to the host compiler is not pedantic. Diagnostic 554 overlooks the constraint of a
 # conversion operator.
@@ -46,8 +18,12 @@ if(STRAIT_WERROR)
   strait_flags(CUDA -Werror=all-warnings -Xcompiler=-Werror)
 endif()
 if(STRAIT_NATIVE)
-  strait_find_native_flags()
-  strait_flags(CXX ${STRAIT_NATIVE_FLAGS})
+  strait_flags(CXX -march=native)
+  # With AVX-512 GCC 12.2 makes wrong code: it stores the constant {4, 4, 4, 0} as {4, 4, 4, 4}.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13 AND
+     CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    strait_flags(CXX -mno-avx512f)
+  endif()
 endif()
 if(STRAIT_SANITIZE)
   strait_flags(CXX -fsanitize=${STRAIT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
