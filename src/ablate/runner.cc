@@ -61,8 +61,9 @@ void require_data(const Cell& cell) {
   for (const auto& [key, list] : {std::pair{"data.train", data.train}, {"data.val", data.val}}) {
     if (list == config::kRandomTokens) continue;
     for (const config::DataPart& part : config::data_parts(list)) {
-      if (!config::matching_files(part.path).empty()) continue;
-      throw core::InputError(cell.name() + ": " + key + ": no such file, " + part.path +
+      const std::string why = config::why_no_data(part.path);
+      if (why.empty()) continue;
+      throw core::InputError(cell.name() + ": " + key + " = \"" + part.path + "\": " + why +
                              "; prepare it (data/README.md), or name what there is with --set " +
                              key + "=PATH");
     }

@@ -84,4 +84,14 @@ std::vector<fs::path> matching_files(const std::string& path) {
   return found;
 }
 
+std::string why_no_data(const std::string& path) {
+  if (matching_files(path).empty()) {
+    return "no such file, neither from the current folder nor in the source tree; expected a .txt "
+           "file or a token shard, such as data/sample.txt";
+  }
+  std::error_code ignored;
+  if (!fs::is_directory(locate(path), ignored)) return {};
+  return "is a folder; expected a .txt file or token shards, such as " + path + "/*.tok";
+}
+
 }  // namespace strait::config

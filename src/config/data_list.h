@@ -29,4 +29,7 @@ bool is_pattern(const std::string& path);
 /// The files that a part's path stands for, located (load.h) and sorted by name; may be none.
 std::vector<std::filesystem::path> matching_files(const std::string& path);
 
+/// Why a part's path names no data, and what would; "" where it names some.
+std::string why_no_data(const std::string& path);
+
 }  // namespace strait::config

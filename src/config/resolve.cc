@@ -43,20 +43,11 @@ void resolve_model(Config& config, const Rules& rules, std::int64_t tokens) {
 void resolve_files(std::string& list, const char* path, const Rules& rules) {
   std::vector<DataPart> parts = data_parts(list);
   for (DataPart& part : parts) {
-    const fs::path found = locate(part.path);
-    std::error_code ignored;
-    if (matching_files(part.path).empty()) {
-      rules.fail(path,
-                 "no such file, neither from the current folder nor in the source tree; "
-                 "expected a .txt file or a token shard, such as data/sample.txt");
-    }
-    if (fs::is_directory(found, ignored)) {
-      rules.fail(path, "is a folder; expected a .txt file or token shards, such as " + part.path +
-                           "/*.tok");
-    }
+    const std::string why = why_no_data(part.path);
+    if (!why.empty()) rules.fail(path, why);
     part.path = is_pattern(part.path)
                     ? matching_files(part.path)[0].parent_path() / fs::path(part.path).filename()
-                    : found;
+                    : locate(part.path);
   }
   list = data_list(parts);
 }

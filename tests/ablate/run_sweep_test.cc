@@ -116,8 +116,12 @@ TEST_F(SweepRunTest, CellsWithoutTheirDataAreRefusedBeforeAnyBegins) {
         .run();
   };
   const std::string said = refusal(run_on_text);
-  EXPECT_NE(said.find("data.val: no such file, " + text.string()), std::string::npos) << said;
+  EXPECT_NE(said.find("data.val = \"" + text.string() + "\": no such file"), std::string::npos)
+      << said;
   EXPECT_FALSE(std::filesystem::exists(folder_ / "starts"));
+  std::filesystem::create_directory(text);
+  EXPECT_NE(refusal(run_on_text).find("is a folder"), std::string::npos);
+  std::filesystem::remove(text);
   std::ofstream(text) << "Call me Ishmael.";
   run_on_text();
   // What is finished needs no data.
