@@ -19,11 +19,6 @@ std::string reason() {
   return std::strerror(errno);
 }
 
-[[noreturn]] void fail_to(const std::string& act, const fs::path& path, int error) {
-  throw RuntimeFault(path.string() + ": cannot " + act + ": " + std::strerror(error) + "; " +
-                     write_remedy(error));
-}
-
 }  // namespace
 
 std::string write_remedy(int error) {
@@ -41,6 +36,11 @@ std::string write_remedy(int error) {
     default:
       return "see to the disk or choose another folder";
   }
+}
+
+void fail_to(const std::string& act, const fs::path& path, int error) {
+  throw RuntimeFault(path.string() + ": cannot " + act + ": " + std::strerror(error) + "; " +
+                     write_remedy(error));
 }
 
 void make_folder_of(const fs::path& path) {
@@ -85,10 +85,7 @@ void write_file_atomically(const fs::path& path, const std::function<void(std::o
 void publish(const fs::path& from, const fs::path& to) {
   std::error_code failed;
   fs::rename(from, to, failed);
-  if (failed) {
-    throw RuntimeFault(to.string() + ": cannot rename " + from.string() +
-                       " to it: " + failed.message() + "; " + write_remedy(failed.value()));
-  }
+  if (failed) fail_to("rename " + from.string() + " to it", to, failed.value());
   const fs::path parent = to.parent_path();
   sync_path(parent.empty() ? fs::path(".") : parent);
 }

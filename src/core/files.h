@@ -10,6 +10,10 @@ namespace strait::core {
 /// "free space or choose another folder": what helps against an errno of a write.
 std::string write_remedy(int error);
 
+/// Throws RuntimeFault "path: cannot `act`: reason; remedy" for the errno of what was to write
+/// there.
+[[noreturn]] void fail_to(const std::string& act, const std::filesystem::path& path, int error);
+
 /// Makes the folder that `path` is to be written to. Throws InputError when it cannot be made or
 /// written to.
 void make_folder_of(const std::filesystem::path& path);

@@ -97,10 +97,7 @@ void TokenShardWriter::finish() {
   out_.seekp(0);
   write_header();
   out_.flush();
-  if (!out_) {
-    throw core::RuntimeFault(temporary_.string() + ": cannot write: " + std::strerror(errno) +
-                             "; " + core::write_remedy(errno));
-  }
+  if (!out_) core::fail_to("write", temporary_, errno);
   core::sync_path(temporary_);
   core::publish(temporary_, path_);
   out_.close();

@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -33,12 +32,6 @@ std::string number(double value) {
   // Without a point readers take a whole number for an integer and lose the sign of -0.
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text;
-}
-
-[[noreturn]] void fail(const std::string& path, const std::string& what) {
-  const int error = errno;
-  throw core::RuntimeFault(path + ": cannot " + what + ": " + std::strerror(error) + "; " +
-                           core::write_remedy(error));
 }
 
 }  // namespace
@@ -77,7 +70,7 @@ JsonLine& JsonLine::add(std::string_view key, const std::vector<JsonLine>& objec
 JsonLinesWriter::JsonLinesWriter(const std::filesystem::path& path, std::int64_t keep_bytes)
     : path_(path.string()), offset_(keep_bytes) {
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail(path_, "open");
+  if (fd_ < 0) core::fail_to("open", path_, errno);
   struct stat status {};
   const bool known = ::fstat(fd_, &status) == 0;
   const bool enough = known && keep_bytes >= 0 && status.st_size >= keep_bytes;
@@ -87,7 +80,7 @@ JsonLinesWriter::JsonLinesWriter(const std::filesystem::path& path, std::int64_t
   const int error = errno;
   ::close(fd_);
   errno = error;
-  if (!known || enough) fail(path_, "position");
+  if (!known || enough) core::fail_to("position", path_, errno);
   throw core::InputError(path_ + ": has " + std::to_string(status.st_size) +
                          " bytes, the checkpoint was made when it had " +
                          std::to_string(keep_bytes) + "; restore the file or start a new run");
@@ -108,7 +101,7 @@ void JsonLinesWriter::write(const JsonLine& line) {
       // Half a line would spoil the file for its readers.
       if (::ftruncate(fd_, offset_) == 0) ::lseek(fd_, offset_, SEEK_SET);
       errno = error;
-      fail(path_, "write");
+      core::fail_to("write", path_, errno);
     }
     done += static_cast<std::size_t>(count);
   }
@@ -116,7 +109,7 @@ void JsonLinesWriter::write(const JsonLine& line) {
 }
 
 void JsonLinesWriter::sync() const {
-  if (::fsync(fd_) != 0) fail(path_, "flush");
+  if (::fsync(fd_) != 0) core::fail_to("flush", path_, errno);
   struct stat status {};
   if (::fstat(fd_, &status) == 0 && status.st_nlink > 0) return;
   throw core::RuntimeFault(path_ + ": was removed");

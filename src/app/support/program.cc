@@ -5,7 +5,6 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <new>
 
@@ -98,9 +97,7 @@ bool parse_arguments(int argc, char** argv, const std::string& synopsis,
 void print(const std::string& text) {
   const bool taken = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   if (taken && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
-  const int error = errno == 0 ? EIO : errno;
-  throw core::RuntimeFault(std::string("standard output: cannot write: ") + std::strerror(error) +
-                           "; " + core::write_remedy(error));
+  core::fail_to("write", "standard output", errno == 0 ? EIO : errno);
 }
 
 std::vector<Option> source_options(config::Source& source) {
