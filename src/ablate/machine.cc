@@ -1,12 +1,11 @@
 #include "ablate/machine.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
 #include "config/data_list.h"
+#include "core/cores.h"
 
 namespace strait::ablate {
 
@@ -23,10 +22,7 @@ std::vector<std::string> visible_gpus() {
 }
 
 std::int64_t usable_cores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
-  return std::max(CPU_COUNT(&allowed), 1);
+  return std::max<std::int64_t>(static_cast<std::int64_t>(core::cores_of().count()), 1);
 }
 
 std::string beside_this_program(const std::string& name) {

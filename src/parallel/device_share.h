@@ -1,17 +1,13 @@
 #pragma once
 
-#include <string>
-
 #include "kernels/memory.h"
-#include "parallel/communicator.h"
+#include "parallel/host_ranks.h"
 
 namespace strait::parallel {
 
 /// How the ranks of a job share the devices of this rank's host.
 struct DeviceShare {
-  std::string host;
-  int place = 0;          // of this rank among those of its host
-  int ranks = 1;          // on this host
+  HostRanks here;
   int devices = 1;        // of this host; one cpu
   int sharers = 1;        // ranks that compute on this rank's device, itself among them
   bool own_gpus = false;  // every rank of the job has a GPU of its own and finds NCCL

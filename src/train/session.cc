@@ -46,8 +46,8 @@ config::Source source_of(const TrainOptions& options) {
 }
 
 /// Gives each rank its share of the cores it may use. Leaves OMP_NUM_THREADS to the user.
-void share_cores(Communicator& world, core::Log& log) {
-  const parallel::CoreShare share = parallel::share_cores(world);
+void share_cores(const parallel::HostRanks& here, Communicator& world, core::Log& log) {
+  const parallel::CoreShare share = parallel::share_cores(here, world);
   const std::string bound = parallel::bound_too_tightly(share);
   if (!bound.empty()) log.warn(bound);
   if (!std::getenv("OMP_NUM_THREADS")) kernels::set_host_threads(share.cores / share.sharers);
@@ -66,22 +66,23 @@ void agree(const config::Config& config, Communicator& world) {
 void report_share(const parallel::DeviceShare& share, core::Log& log) {
   if (share.own_gpus) return log.info("ranks meet by NCCL " + parallel::nccl_version());
   log.info("ranks meet in host memory (MPI)");
-  if (share.place > 0) return;
-  if (share.ranks > share.devices) {
-    log.warn(std::to_string(share.ranks) + " ranks share " + std::to_string(share.devices) +
-             " GPU" + (share.devices == 1 ? "" : "s") + " of " + share.host +
+  if (share.here.place > 0) return;
+  if (share.here.ranks > share.devices) {
+    log.warn(std::to_string(share.here.ranks) + " ranks share " + std::to_string(share.devices) +
+             " GPU" + (share.devices == 1 ? "" : "s") + " of " + share.here.host +
              " and meet in host memory, which is slow; for a rank a GPU: mpirun -n " +
              std::to_string(share.devices) + " ./train ...");
   } else if (parallel::nccl_version().empty()) {
-    log.warn("libnccl.so.2 is not found on " + share.host +
+    log.warn("libnccl.so.2 is not found on " + share.here.host +
              ", host memory is slow; install NCCL or name its folder in LD_LIBRARY_PATH");
   }
 }
 
 /// Warns of a mesh that the hosts of its ranks do not suit.
-void report_mesh(const parallel::Mesh& mesh, Communicator& world, core::Log& log) {
-  const std::string found = parallel::apart(mesh, world.gather_all(core::host_name()));
-  if (!found.empty() && world.rank() == 0) log.warn(found);
+void report_mesh(const parallel::Mesh& mesh, const parallel::HostRanks& here, int rank,
+                 core::Log& log) {
+  const std::string found = parallel::apart(mesh, here.hosts);
+  if (!found.empty() && rank == 0) log.warn(found);
 }
 
 /// The device that run.device asks for or, left to the program, the best one that can do it.
@@ -298,11 +299,11 @@ void train(const TrainOptions& options, Communicator& world) {
   const parallel::Watchdog watchdog(
       world, std::chrono::duration<double>(config.parallel.watchdog_seconds));
   const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
-  report_mesh(mesh, world, log);
+  report_mesh(mesh, share.here, world.rank(), log);
   parallel::Groups groups(mesh, world, {share.own_gpus, config.parallel.overlap});
   std::unique_ptr<Engine> engine;
   StepPlan plan;
-  share_cores(world, log);
+  share_cores(share.here, world, log);
   together(world, [&] {
     engine = std::make_unique<Engine>(config, mesh, groups);
     plan = plan_step(*engine);

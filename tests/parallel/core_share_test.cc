@@ -5,8 +5,10 @@
 namespace strait::parallel {
 namespace {
 
-std::string told(int ranks, int cores, int given) {
-  return bound_too_tightly({.host = "node1", .ranks = ranks, .cores = cores, .given = given});
+std::string told(int ranks, int cores, int given, int place = 0) {
+  return bound_too_tightly({.here = {.hosts = {}, .host = "node1", .ranks = ranks, .place = place},
+                            .cores = cores,
+                            .given = given});
 }
 
 TEST(CoreShare, TellsOfRanksBoundToHalfOfTheirShareOrLess) {
@@ -26,8 +28,7 @@ TEST(CoreShare, SaysNothingOfRanksThatHaveTheirShare) {
 }
 
 TEST(CoreShare, TellsOncePerHost) {
-  EXPECT_EQ(bound_too_tightly({.host = "node1", .ranks = 2, .place = 1, .cores = 1, .given = 32}),
-            "");
+  EXPECT_EQ(told(2, 1, 32, 1), "");
 }
 
 }  // namespace
