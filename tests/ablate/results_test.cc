@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "core/error.h"
 #include "core/files.h"
+#include "tests/ablate/helpers.h"
 
 namespace strait::ablate {
 namespace {
@@ -117,22 +117,11 @@ TEST_F(Results, WritesJsonWithoutNansAndCsvOfOneRowACell) {
 }
 
 TEST_F(Results, RefusesAFolderWithoutSweepAndNamesWhatIsWrong) {
-  try {
-    write_results(folder_ / "nothing");
-    FAIL() << "a folder without a sweep was taken";
-  } catch (const core::InputError& error) {
-    const std::string text = error.what();
-    EXPECT_NE(text.find("nothing: holds no sweep (no sweep.json); name"), std::string::npos)
-        << text;
-  }
+  std::string text = test::refusal([&] { write_results(folder_ / "nothing"); });
+  EXPECT_NE(text.find("nothing: holds no sweep (no sweep.json); name"), std::string::npos) << text;
   put(folder_ / "cells/a/1m/seed1/cell.json", R"({"status": "done", "steps": 1, "tokens": 1})");
-  try {
-    write_results(folder_);
-    FAIL() << "a finished cell without loss was taken";
-  } catch (const core::InputError& error) {
-    const std::string text = error.what();
-    EXPECT_NE(text.find("seed1/cell.json: val_loss is missing"), std::string::npos) << text;
-  }
+  text = test::refusal([&] { write_results(folder_); });
+  EXPECT_NE(text.find("seed1/cell.json: val_loss is missing"), std::string::npos) << text;
 }
 
 /// Two budgets, of which the last lacks a cell; "b" is expected to be first.
