@@ -108,6 +108,12 @@ void LmHead::run(Ctx& ctx, ConstTensor rows_x, const LossOut& out, Tensor rows_d
   const core::Frame frame(ctx.scratch);
   const ConstTensor x = parallel::whole_rows(ctx, rows_x);
   const Tensor dx = rows_dx.defined() ? parallel::terms_of(ctx, rows_dx) : rows_dx;
+  run_chunks(ctx, x, out, dx);
+  if (dx.defined()) parallel::summed_rows(ctx, dx, rows_dx);
+}
+
+void LmHead::run_chunks(Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const {
+  const core::Frame frame(ctx.scratch);
   const std::int64_t tokens = x.shape[0], rows = chunk_rows(tokens);
   const Tensor chunk = ctx.scratch.take(x.dtype, {rows, vocab_});
   for (std::int64_t begin = 0; begin < tokens; begin += rows) {
@@ -132,7 +138,6 @@ void LmHead::run(Ctx& ctx, ConstTensor rows_x, const LossOut& out, Tensor rows_d
                          .accumulate = weight_.adds_gradient()},
            ctx.stream);
   }
-  if (dx.defined()) parallel::summed_rows(ctx, dx, rows_dx);
 }
 
 }  // namespace strait::model

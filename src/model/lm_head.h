@@ -38,6 +38,7 @@ class LmHead {
 
  private:
   void run(layers::Ctx& ctx, ConstTensor rows_x, const LossOut& out, Tensor rows_dx) const;
+  void run_chunks(layers::Ctx& ctx, ConstTensor x, const LossOut& out, Tensor dx) const;
   Tensor add_losses(layers::Ctx& ctx, ConstTensor logits, ConstTensor labels,
                     const LossOut& out) const;
   void differentiate(layers::Ctx& ctx, Tensor logits, ConstTensor labels, const LossOut& out) const;

@@ -221,6 +221,13 @@ void CcaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
   const Tensor dq = heads(heads_), dk = heads(kv_heads_), dv = heads(kv_heads_);
   core_.backward(ctx, dout.split_last(heads_, head_dim_), dq, dk, dv);
   const Projection dproj = parts_of(ctx.scratch.take(dy.dtype, {tokens, proj_.out()}));
+  mix_backward(ctx, dq, dk, dv, dproj);
+  proj_.backward_to_rows(ctx, x, dproj.whole, dx);
+}
+
+void CcaAttention::mix_backward(Ctx& ctx, ConstTensor dq, ConstTensor dk, ConstTensor dv,
+                                const Projection& dproj) {
+  const core::Frame frame(ctx.scratch);
   const parallel::Halo dhalo = parallel::halo_gradients(ctx, saved_.halo);
   kernels::launch(kernels::CcaMixBwd{.dq = dq,
                                      .dk = dk,
@@ -249,7 +256,6 @@ void CcaAttention::backward(Ctx& ctx, ConstTensor dy, Tensor dx) {
                                      .rope = rope_},
                   ctx.stream);
   parallel::return_halo(ctx, dhalo, dproj.z, dproj.v_del);
-  proj_.backward_to_rows(ctx, x, dproj.whole, dx);
 }
 
 }  // namespace strait::layers

@@ -37,6 +37,9 @@ class CcaAttention final : public Layer {
     Tensor whole, z, v_cur, v_del;
   };
   Projection parts_of(Tensor projection) const;
+  /// Of the mix: to the parts of dproj, and the gradients of its parameters.
+  void mix_backward(Ctx& ctx, ConstTensor dq, ConstTensor dk, ConstTensor dv,
+                    const Projection& dproj);
   /// What decoding keeps of the tokens before: inputs of the convolutions, delayed values.
   parallel::Halo halo_of(parallel::DecodeCache& cache, DType dtype) const;
   void remember(Ctx& ctx) const;
