@@ -2,6 +2,7 @@
 #include "kernels/cuda/async.h"
 #include "kernels/cuda/device_info.h"
 #include "kernels/cuda/memory.h"
+#include "kernels/cuda/peer.h"
 #include "kernels/cuda/profile.h"
 
 // Stands in for the CUDA backend in a build without it, where no stream is on cuda: what a program
@@ -84,6 +85,18 @@ void* capture_graph(const Stream&, const std::function<void()>&) {
 void launch_graph(void*, const Stream&) {}
 
 void destroy_graph(void*) noexcept {}
+
+std::string export_block(void*) noexcept {
+  return {};
+}
+
+void* open_block(const std::string&) noexcept {
+  return nullptr;
+}
+
+void close_block(void*) noexcept {}
+
+void await_flag(void*, const Stream&) {}
 
 DeviceInfo device_info() {
   return {};
