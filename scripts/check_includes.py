@@ -65,6 +65,7 @@ for folder, below in BELOW.items():
     ROWS.append((f"src/{folder}/", own, libraries))
 ROWS.append(("tests/bench/attention/",
              ["kernels/", "tests/bench/", "core/", "config/", "parallel/", "layers/"], [STD, JSON]))
+ROWS.append(("tests/bench/parallel/", ["kernels/", "core/", "config/", "parallel/"], [STD, CUDA]))
 ROWS.append(("tests/bench/", ["kernels/", "tests/bench/", "core/", "config/", "input/"],
              [STD, JSON, CUDA]))
 ROWS.append(("tests/", ["kernels/", "tests/", *[f"{name}/" for name in FOLDERS]],

@@ -45,11 +45,10 @@ void Linear::forward_to_rows(Ctx& ctx, ConstTensor x, Tensor y) const {
 
 void Linear::backward_of_rows(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {
   const core::Frame frame(ctx.scratch);
-  const ConstTensor all =
-      parallel::with_whole_rows(ctx, dy, [&](ConstTensor rows, std::int64_t first) {
-        input_gradient(ctx, rows, dx.slice(0, first, rows.shape[0]));
-      });
-  weight_gradient(ctx, x, all);
+  parallel::with_whole_rows(ctx, dy, [&](ConstTensor rows, std::int64_t first) {
+    input_gradient(ctx, rows, dx.slice(0, first, rows.shape[0]));
+    weight_gradient(ctx, x.slice(0, first, rows.shape[0]), rows);
+  });
 }
 
 void Linear::backward_to_rows(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const {

@@ -31,8 +31,8 @@ class Linear {
   void backward_add(Ctx& ctx, ConstTensor x, ConstTensor dy, Tensor dx) const;
 
   /// forward of a layer whose columns tensor ranks divide, and of one whose inputs they divide. x
-  /// of the first and y of the second are this rank's rows (parallel/tensor_split.h), of which one
-  /// stripe moves beside the product of another.
+  /// of the first and y of the second are this rank's rows (parallel/tensor_split.h); rows of other
+  /// ranks move beside the products of its own.
   void forward_of_rows(Ctx& ctx, ConstTensor x, Tensor y) const;
   void forward_to_rows(Ctx& ctx, ConstTensor x, Tensor y) const;
   /// backward of the second: dy, this rank's rows, arrives in the same way.

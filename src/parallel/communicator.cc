@@ -158,6 +158,11 @@ void Communicator::exchange(std::span<const Message> sends, std::span<const Mess
   Counted(*traffic_, what, bytes).run(stream, [&] { deliver(sends, receives, stream); });
 }
 
+void Communicator::count(const char* what, std::int64_t bytes) {
+  traffic_->enter(what, bytes);
+  traffic_->leave();
+}
+
 std::unique_ptr<Communicator> make_single() {
   return std::make_unique<SingleCommunicator>();
 }

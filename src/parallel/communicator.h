@@ -56,6 +56,8 @@ class Communicator {
   /// sent is the k-th received, of one size. A rank may send to itself.
   void exchange(std::span<const Message> sends, std::span<const Message> receives,
                 const Stream& stream, const char* what);
+  /// Counts a collective that goes another way (peers.h), of which `bytes` leave this rank.
+  void count(const char* what, std::int64_t bytes);
 
   /// Same text on every rank as on rank `root`.
   virtual std::string broadcast(const std::string& text, int root) = 0;

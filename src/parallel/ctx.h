@@ -5,6 +5,7 @@
 #include "parallel/decode_cache.h"
 #include "parallel/lane.h"
 #include "parallel/mesh.h"
+#include "parallel/peers.h"
 #include "parallel/phase_clock.h"
 #include "parallel/probe.h"
 #include "parallel/sequence_shard.h"
@@ -51,6 +52,7 @@ struct Ctx {
   Probe* probe = nullptr;        // while a run is measured: attention layers show what they compute
   PhaseClock clock = {};
   Lane* lane = nullptr;      // for collectives beside the model, see beside.h
+  Peers* peers = nullptr;    // where tensor ranks write to each other; with a lane alone
   GradSync* sync = nullptr;  // in a step: learns where the model is
 };
 

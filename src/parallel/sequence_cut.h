@@ -37,33 +37,4 @@ struct SequenceCut {
   std::int64_t before(int rank, std::int64_t position) const;
 };
 
-/// How tensor ranks share out `rows` rows: in stripes of neighbouring rows, of each of which every
-/// rank holds as many, so that one stripe moves while another is computed with.
-struct RowStripes {
-  std::int64_t count = 1;
-  std::int64_t each = 0;  // rows of a stripe that a rank holds
-  int ranks = 1;
-
-  RowStripes(std::int64_t rows, int tensor_ranks)
-      : count(tensor_ranks > 1 && rows % (2 * tensor_ranks) == 0 ? 2 : 1),
-        each(rows / (count * tensor_ranks)),
-        ranks(tensor_ranks) {}
-  /// Of stripe i: its first row, its rows of `x`, which has a rank's, and those of `whole`, which
-  /// has all ranks'.
-  std::int64_t first(std::int64_t i) const { return i * each * ranks; }
-  template <class Rows>
-  Rows own(const Rows& x, std::int64_t i) const {
-    return x.slice(0, i * each, each);
-  }
-  template <class Rows>
-  Rows all(const Rows& whole, std::int64_t i) const {
-    return whole.slice(0, first(i), each * ranks);
-  }
-  /// Where `row` is when the rows of all ranks lie one rank after the other.
-  std::int64_t by_rank(std::int64_t row) const {
-    const std::int64_t stripe = row / (each * ranks), inside = row % (each * ranks);
-    return inside / each * count * each + stripe * each + inside % each;
-  }
-};
-
 }  // namespace strait::parallel

@@ -170,7 +170,6 @@ void SequenceShard::fill(std::span<const std::int32_t> ids, std::span<const std:
                          std::span<const std::int32_t> doc_pos, std::int32_t* block) const {
   const std::int64_t local = cut_.local(), row = max_tokens(), length = cut_.length;
   const auto sequences = static_cast<std::int64_t>(ids.size()) / length;
-  const RowStripes stripes(sequences * local, cut_.tp);
   for (std::int64_t b = 0; b < sequences; ++b) {
     const auto first = static_cast<std::size_t>(b * length),
                size = static_cast<std::size_t>(length);
@@ -184,9 +183,8 @@ void SequenceShard::fill(std::span<const std::int32_t> ids, std::span<const std:
       const auto global = static_cast<std::int32_t>(p);
       block[rows_.positions * row + at] = rule_.positions_from_document ? seen.doc_pos[p] : global;
       if (rows_.sequence >= 0) {
-        const std::int64_t to = stripes.by_rank(at);
-        block[rows_.sequence * row + to] = data ? static_cast<std::int32_t>(b) : -1;
-        block[rows_.place * row + to] = global;
+        block[rows_.sequence * row + at] = data ? static_cast<std::int32_t>(b) : -1;
+        block[rows_.place * row + at] = global;
       }
     }
     fill_spans(b, seen, block);

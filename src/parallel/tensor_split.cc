@@ -1,22 +1,16 @@
 #include "parallel/tensor_split.h"
 
+#include <vector>
+
+#include "kernels/elementwise.h"
+#include "kernels/launch.h"
+#include "kernels/memory.h"
+
 namespace strait::parallel {
 namespace {
 
-void gather(Communicator& group, const ConstTensor& x, const Tensor& whole, const Stream& stream,
-            const char* what) {
-  const RowStripes stripes(whole.shape[0], group.size());
-  for (std::int64_t i = 0; i < stripes.count; ++i) {
-    group.all_gather(stripes.own(x, i), stripes.all(whole, i), stream, what);
-  }
-}
-
-void sum(Communicator& group, const Tensor& terms, const Tensor& y, const Stream& stream,
-         const char* what) {
-  const RowStripes stripes(terms.shape[0], group.size());
-  for (std::int64_t i = 0; i < stripes.count; ++i) {
-    group.reduce_scatter_sum(stripes.all(terms, i), stripes.own(y, i), stream, what);
-  }
+Communicator& tensor_group(Ctx& ctx) {
+  return ctx.groups.axis(core::Axis::tp);
 }
 
 }  // namespace
@@ -27,39 +21,99 @@ Tensor taller(Ctx& ctx, const ConstTensor& x, std::int64_t ranks) {
 }
 
 ConstTensor whole_rows(Ctx& ctx, ConstTensor x, const char* what) {
-  Communicator& group = ctx.groups.axis(core::Axis::tp);
-  if (group.alone()) return x;
-  const Tensor whole = taller(ctx, x, group.size());
-  gather(group, x, whole, ctx.stream, what);
+  if (tensor_group(ctx).alone()) return x;
+  const Tensor whole = taller(ctx, x, tensor_group(ctx).size());
+  gather_rows(ctx, x, whole, what);
   return whole;
 }
 
 void gather_rows(Ctx& ctx, ConstTensor x, const Tensor& whole, const char* what) {
-  gather(ctx.groups.axis(core::Axis::tp), x, whole, ctx.stream, what);
+  if (!ctx.peers) return tensor_group(ctx).all_gather(x, whole, ctx.stream, what);
+  RowExchange(ctx, whole, what).gather(x);
+  await_beside(ctx);
 }
 
 Tensor terms_of(Ctx& ctx, const Tensor& y) {
-  const Communicator& group = ctx.groups.axis(core::Axis::tp);
-  return group.alone() ? y : taller(ctx, y, group.size());
+  return tensor_group(ctx).alone() ? y : taller(ctx, y, tensor_group(ctx).size());
 }
 
 void summed_rows(Ctx& ctx, const Tensor& terms, const Tensor& y, const char* what) {
-  Communicator& group = ctx.groups.axis(core::Axis::tp);
-  if (!group.alone()) sum(group, terms, y, ctx.stream, what);
+  if (tensor_group(ctx).alone()) return;
+  const Tensor received = taller(ctx, y, tensor_group(ctx).size());
+  if (!ctx.peers) return tensor_group(ctx).reduce_scatter_sum(terms, y, ctx.stream, what);
+  RowExchange(ctx, received, what).sum(terms, y);
+  await_beside(ctx);
 }
 
 ConstTensor whole_rows_beside(Ctx& ctx, ConstTensor x, const char* what) {
-  Communicator& group = ctx.groups.axis(core::Axis::tp);
+  Communicator& group = tensor_group(ctx);
   if (group.alone()) return x;
   const Tensor whole = taller(ctx, x, group.size());
-  beside(ctx, [&](const Stream& stream) { gather(group, x, whole, stream, what); });
+  if (ctx.peers) {
+    RowExchange(ctx, whole, what).gather(x);
+  } else {
+    beside(ctx, [&](const Stream& stream) { group.all_gather(x, whole, stream, what); });
+  }
   return whole;
 }
 
 void summed_rows_beside(Ctx& ctx, const Tensor& terms, const Tensor& y, const char* what) {
-  Communicator& group = ctx.groups.axis(core::Axis::tp);
+  Communicator& group = tensor_group(ctx);
   if (group.alone()) return;
-  beside(ctx, [&](const Stream& stream) { sum(group, terms, y, stream, what); });
+  const Tensor received = taller(ctx, y, tensor_group(ctx).size());
+  if (ctx.peers) return RowExchange(ctx, received, what).sum(terms, y);
+  beside(ctx, [&](const Stream& stream) { group.reduce_scatter_sum(terms, y, stream, what); });
+}
+
+RowExchange::RowExchange(Ctx& ctx, const Tensor& target, const char* what)
+    : ctx_(ctx),
+      group_(tensor_group(ctx)),
+      target_(target),
+      each_(target.shape[0] / group_.size()) {
+  const auto bytes = static_cast<std::int64_t>(target.bytes());
+  group_.count(what, bytes / group_.size() * peers());
+  beside(ctx_, [&](const Stream& stream) { ctx_.peers->allow(target_, stream); });
+}
+
+void RowExchange::send(int peer, const ConstTensor& x) {
+  beside(ctx_, [&](const Stream& stream) { ctx_.peers->send(peer, x, stream); });
+}
+
+void RowExchange::await(int peer) {
+  const CommClock& clock = ctx_.groups.traffic().clock();
+  clock.enter(ctx_.stream);
+  ctx_.peers->await(peer, ctx_.stream);
+  clock.leave(ctx_.stream);
+}
+
+void RowExchange::gather(const ConstTensor& x) {
+  beside(ctx_, [&](const Stream& stream) {
+    for (int i = 0; i < peers(); ++i) ctx_.peers->send(receiver(i), x, stream);
+    kernels::copy_on_device(rows_of(target_, own()).data, x.data, x.bytes(), stream);
+    for (int i = 0; i < peers(); ++i) ctx_.peers->await(sender(i), stream);
+  });
+}
+
+void RowExchange::sum(const Tensor& terms, const Tensor& y) {
+  beside(ctx_, [&](const Stream& stream) {
+    for (int i = 0; i < peers(); ++i) {
+      const int peer = receiver(i);
+      ctx_.peers->send(peer, rows_of(terms, peer), stream);
+    }
+    for (int i = 0; i < peers(); ++i) ctx_.peers->await(sender(i), stream);
+    add_up(rows_of(terms, own()), y, stream);
+  });
+}
+
+void RowExchange::add_up(const ConstTensor& own_terms, const Tensor& y,
+                         const Stream& stream) const {
+  const auto term = [&](int rank) -> ConstTensor {
+    return rank == own() ? own_terms : rows_of(target_, rank);
+  };
+  kernels::launch(kernels::Add{.a = term(0), .b = term(1), .y = y}, stream);
+  for (int rank = 2; rank < group_.size(); ++rank) {
+    kernels::launch(kernels::Add{.a = y, .b = term(rank), .y = y}, stream);
+  }
 }
 
 }  // namespace strait::parallel

@@ -2,12 +2,13 @@
 
 #include "parallel/beside.h"
 
-// The boundary between rows that tensor ranks share out (sequence_cut.h: RowStripes) and layers
-// that need all of a context rank's rows but split heads or widths. Two pairs:
+// The boundary between rows that tensor ranks share out (each has as many, in rank order) and
+// layers that need all of a context rank's rows but split heads or widths. Two pairs:
 //   forward                                 backward
 //   whole_rows: all-gather of rows          summed_rows: reduce-scatter of their gradients
 //   summed_rows: reduce-scatter of sums     whole_rows: all-gather of gradients
-// With one tensor rank nothing is copied: the views are the caller's own.
+// With one tensor rank nothing is copied: the views are the caller's own. Where ranks reach each
+// other's memory (Ctx::peers) rows go straight there; else by the group's collectives.
 namespace strait::parallel {
 
 /// As x, with `ranks` times its rows, in ctx.scratch.
@@ -22,7 +23,8 @@ void gather_rows(Ctx& ctx, ConstTensor x, const Tensor& whole, const char* what)
 /// Where a layer writes its terms [T, ..] of the sum that ends in y [T / tp, ..].
 Tensor terms_of(Ctx& ctx, const Tensor& y);
 
-/// y = this rank's rows of the sum of `terms` over tensor ranks.
+/// y = this rank's rows of the sum of `terms` over tensor ranks. Takes scratch of the caller's
+/// frame.
 void summed_rows(Ctx& ctx, const Tensor& terms, const Tensor& y, const char* what = "tp sums");
 
 /// The same beside what the stream does next, until await_beside (beside.h). Backward so hides rows
@@ -32,46 +34,90 @@ ConstTensor whole_rows_beside(Ctx& ctx, ConstTensor x, const char* what = "tp ro
 void summed_rows_beside(Ctx& ctx, const Tensor& terms, const Tensor& y,
                         const char* what = "tp sums");
 
-/// x as by whole_rows, stripe by stripe: calls each(rows, first) with rows [n, ..] from `first` on
-/// while those of the next stripe are on their way.
+/// One exchange of rows between tensor ranks that write to each other (Ctx::peers), on the lane
+/// beside the model: what it takes to run a rank's rows while those of the others move.
+class RowExchange {
+ public:
+  /// `target`: [T, ..] here and at the peers, written by them.
+  RowExchange(Ctx& ctx, const Tensor& target, const char* what);
+
+  int own() const { return group_.rank(); }
+  /// Ranks but this one: in the order that it sends to, and that it receives from.
+  int peers() const { return group_.size() - 1; }
+  int receiver(int i) const { return (own() + 1 + i) % group_.size(); }
+  int sender(int i) const { return (own() + peers() - i) % group_.size(); }
+  /// Rows of `rank`, and the first of them.
+  template <class Rows>
+  Rows rows_of(const Rows& whole, int rank) const {
+    return whole.slice(0, first(rank), each_);
+  }
+  std::int64_t first(int rank) const { return rank * each_; }
+
+  /// Sends x, this rank's rows; what the stream holds so far comes first.
+  void send(int peer, const ConstTensor& x);
+  /// The stream goes on when the rows of `peer` are there.
+  void await(int peer);
+  /// Sends x to all, copies it to its place here and waits for theirs, all beside the stream.
+  void gather(const ConstTensor& x);
+  /// Sends to each its rows of `terms`; y = own ones + those in `target`, all beside the stream.
+  void sum(const Tensor& terms, const Tensor& y);
+  /// y = this rank's terms + those in `target`, in rank order.
+  void add_up(const ConstTensor& own_terms, const Tensor& y, const Stream& stream) const;
+
+ private:
+  Ctx& ctx_;
+  Communicator& group_;
+  Tensor target_;
+  std::int64_t each_;
+};
+
+/// x as by whole_rows, rank by rank: calls each(rows, first) with rows [n, ..] from `first` on,
+/// this rank's while those of the others are on their way.
 template <class Each>
-ConstTensor with_whole_rows(Ctx& ctx, ConstTensor x, const Each& each) {
+void with_whole_rows(Ctx& ctx, ConstTensor x, const Each& each) {
   Communicator& group = ctx.groups.axis(core::Axis::tp);
-  if (group.alone()) {
-    each(x, 0);
-    return x;
-  }
+  if (group.alone()) return each(x, 0);
   const Tensor whole = taller(ctx, x, group.size());
-  const RowStripes stripes(whole.shape[0], group.size());
-  const auto gather = [&](std::int64_t i) {
-    beside(ctx, [&](const Stream& stream) {
-      group.all_gather(stripes.own(x, i), stripes.all(whole, i), stream, "tp rows");
-    });
-  };
-  gather(0);
-  for (std::int64_t i = 0; i < stripes.count; ++i) {
-    await_beside(ctx);
-    if (i + 1 < stripes.count) gather(i + 1);
-    each(stripes.all(whole, i), stripes.first(i));
+  if (!ctx.peers) {
+    group.all_gather(x, whole, ctx.stream, "tp rows");
+    return each(whole, 0);
   }
-  return whole;
+  RowExchange exchange(ctx, whole, "tp rows");
+  for (int i = 0; i < exchange.peers(); ++i) exchange.send(exchange.receiver(i), x);
+  each(x, exchange.first(exchange.own()));
+  for (int i = 0; i < exchange.peers(); ++i) {
+    const int peer = exchange.sender(i);
+    exchange.await(peer);
+    each(exchange.rows_of(whole, peer), exchange.first(peer));
+  }
+  await_beside(ctx);
 }
 
 /// y = this rank's rows of the sum of terms over tensor ranks: calls each(terms, first) to have the
-/// terms [n, ..] of rows from `first` on written, while those of the stripe before are summed.
+/// terms [n, ..] of rows from `first` on written, its own while those for the others move.
 template <class Each>
 void with_summed_rows(Ctx& ctx, const Tensor& y, const Each& each) {
   Communicator& group = ctx.groups.axis(core::Axis::tp);
   if (group.alone()) return each(y, 0);
   const Tensor terms = taller(ctx, y, group.size());
-  const RowStripes stripes(terms.shape[0], group.size());
-  for (std::int64_t i = 0; i < stripes.count; ++i) {
-    const Tensor part = stripes.all(terms, i);
-    each(part, stripes.first(i));
-    beside(ctx, [&](const Stream& stream) {
-      group.reduce_scatter_sum(part, stripes.own(y, i), stream, "tp sums");
-    });
+  const Tensor received = taller(ctx, y, group.size());
+  if (!ctx.peers) {
+    each(terms, 0);
+    return group.reduce_scatter_sum(terms, y, ctx.stream, "tp sums");
   }
+  RowExchange exchange(ctx, received, "tp sums");
+  const auto write = [&](int rank) {
+    const Tensor rows = exchange.rows_of(terms, rank);
+    each(rows, exchange.first(rank));
+    return rows;
+  };
+  for (int i = 0; i < exchange.peers(); ++i) {
+    const int peer = exchange.receiver(i);
+    exchange.send(peer, write(peer));
+  }
+  const Tensor own = write(exchange.own());
+  for (int i = 0; i < exchange.peers(); ++i) exchange.await(exchange.sender(i));
+  exchange.add_up(own, y, ctx.stream);
   await_beside(ctx);
 }
 

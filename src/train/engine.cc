@@ -92,6 +92,13 @@ void Engine::allocate(Device device) {
   table_.initialise(static_cast<std::uint64_t>(config_.run.seed), ctx_.stream);
 }
 
+void Engine::connect() {
+  if (!ctx_.lane || ctx_.stream.device != Device::cuda || mesh_.tp == 1) return;
+  peers_ = parallel::connect_peers(ctx_.groups.axis(core::Axis::tp),
+                                   {arenas_.saved.block(), arenas_.scratch.block()});
+  ctx_.peers = peers_.get();
+}
+
 std::vector<const core::Arena*> Engine::arenas() const {
   return {&arenas_.saved, &arenas_.scratch, &arenas_.state, &arenas_.inputs};
 }

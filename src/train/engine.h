@@ -23,6 +23,9 @@ class Engine {
 
   /// Ends planning: allocates every arena at its measured size and fills the weights from run.seed.
   void allocate(Device device);
+  /// Lets tensor ranks write into each other's memory, where they can. Collective; once every rank
+  /// has allocated.
+  void connect();
 
   const config::Config& config() const { return config_; }
   const parallel::Mesh& mesh() const { return mesh_; }
@@ -58,6 +61,7 @@ class Engine {
   Tensor staging_;
   kernels::OwnedStream stream_{Device::plan};
   std::unique_ptr<parallel::Lane> lane_;
+  std::unique_ptr<parallel::Peers> peers_;
   parallel::Ctx ctx_;
 };
 

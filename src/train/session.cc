@@ -158,6 +158,11 @@ io::CheckpointState allocate_and_fill(Engine& engine, Device device, const StepP
   return start_state(engine, checkpoint, data, log);
 }
 
+void connect(Engine& engine, core::Log& log) {
+  engine.connect();
+  if (engine.ctx().peers) log.info("tensor ranks write into each other's memory");
+}
+
 /// What a run that goes on begins with.
 std::filesystem::path resumed_checkpoint(const RunFolder& folder, Communicator& world,
                                          core::Log& log) {
@@ -187,6 +192,7 @@ void run(Engine& engine, Device device, const StepPlan& plan, const Data& data,
     writer =
         std::make_unique<io::JsonLinesWriter>(folder.metrics(), metrics_kept(state, folder, log));
   });
+  connect(engine, log);
   log.info("run folder " + folder.path.string());
   const config::Config& config = engine.config();
   Metrics metrics(log, std::move(writer), config.train.steps, config.train.log_every);
@@ -260,6 +266,7 @@ void evaluate_only(Engine& engine, Device device, const StepPlan& plan, const Da
     std::filesystem::create_directories(folder.path);
     writer = std::make_unique<io::JsonLinesWriter>(folder.path / "eval.jsonl", 0);
   });
+  connect(engine, log);
   Metrics metrics(log, std::move(writer), engine.config().train.steps, 1);
   const auto results = evaluate_all(engine, data, state.step, metrics);
   if (world.rank() == 0) write_choices(folder.path, results, data.tasks);

@@ -49,6 +49,7 @@ std::vector<std::pair<std::string, std::string>> train_to(const VerifyParts& par
     kernels::reserve_workspace(engine.ctx().stream, plan.workspace);
     state = start_state(engine, checkpoint, parts.data, parts.log);
   });
+  engine.connect();
   Metrics metrics(parts.log, nullptr, last, config.train.log_every);
   Loop loop({.engine = engine,
              .data = parts.data,

@@ -27,6 +27,7 @@ struct Request {
   std::string layouts, device = "cpu", dtype = "f64", rank_of, out;
   double tolerance = 1e-10, weight_tolerance = 1e-9;
   std::int64_t draws = 0, steps = 10;
+  bool peers = false;
 };
 
 std::vector<app::Option> options_of(Request& request) {
@@ -49,6 +50,8 @@ std::vector<app::Option> options_of(Request& request) {
                  request.draws, 0),
       app::count("--steps", "N", "optimizer steps before weights are compared; 0: none (10)",
                  request.steps, 0),
+      app::flag("--peers", "on the CPU: tensor ranks write to each other, as GPUs of one host do",
+                request.peers),
       app::text("--rank-of", "LIST", "run as one rank under mpirun; used by the program itself",
                 request.rank_of),
       app::text("--out", "DIR", "where ranks leave their values; used by the program itself",
@@ -98,7 +101,8 @@ int run_as_rank(const Request& request, int argc, char** argv) {
         for (const Layout& layout : parse_layouts(request.rank_of)) {
           const config::Config config = config_for(request, layout);
           const RankValues values =
-              run_rank(config, mpi.world(), device, request.draws, request.steps);
+              run_rank(config, mpi.world(), device,
+                       {.draws = request.draws, .steps = request.steps, .peers = request.peers});
           write_values(values_file(request.out, layout, mpi.world().rank()), values);
         }
       },
@@ -177,6 +181,7 @@ class Checker {
     add("--dtype", dtype);
     add("--draws", std::to_string(request_.draws));
     add("--steps", std::to_string(dtype == "bf16" ? 0 : request_.steps));
+    if (request_.peers) command += " --peers";
     add("--rank-of", names);
     add("--out", out.path().string());
     const int status = std::system(command.c_str());

@@ -6,6 +6,7 @@
 #include "model/traffic.h"
 #include "parallel/device_share.h"
 #include "parallel/grad_sync.h"
+#include "tests/layouts/message_peers.h"
 #include "train/plan.h"
 #include "train/step.h"
 
@@ -44,13 +45,17 @@ input::Samples batch_of(const config::Config& config, std::int64_t step) {
 
 class Run {
  public:
-  Run(const config::Config& config, parallel::Communicator& world, Device device)
+  Run(const config::Config& config, parallel::Communicator& world, Device device, bool peers)
       : mesh_(parallel::Mesh::make(config.parallel, world.rank(), world.size())),
         groups_(mesh_, world,
                 {parallel::share_devices(device, world).own_gpus, config.parallel.overlap}),
         engine_(config, mesh_, groups_) {
     train::plan_step(engine_);
     engine_.allocate(device);
+    engine_.connect();
+    if (!peers || !engine_.ctx().lane) return;
+    peers_ = std::make_unique<MessagePeers>(groups_.axis(core::Axis::tp), engine_.arenas());
+    engine_.ctx().peers = peers_.get();
   }
 
   /// Of batch `draw` into `values`, the loss of the first too.
@@ -214,16 +219,17 @@ class Run {
   parallel::Mesh mesh_;
   parallel::Groups groups_;
   train::Engine engine_;
+  std::unique_ptr<MessagePeers> peers_;
 };
 
 }  // namespace
 
 RankValues run_rank(const config::Config& config, parallel::Communicator& world, Device device,
-                    std::int64_t draws, std::int64_t steps) {
-  Run run(config, world, device);
+                    const RunOptions& options) {
+  Run run(config, world, device, options.peers);
   RankValues values;
-  for (std::int64_t draw = 0; draw < draws; ++draw) run.gradients(draw, values);
-  if (steps > 0) values.weights = {run.weights(steps)};
+  for (std::int64_t draw = 0; draw < options.draws; ++draw) run.gradients(draw, values);
+  if (options.steps > 0) values.weights = {run.weights(options.steps)};
   return values;
 }
 

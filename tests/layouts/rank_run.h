@@ -6,9 +6,14 @@
 
 namespace strait::layouts {
 
-/// One rank's part of a run on synthetic tokens that depend on the seed alone: gradients of `draws`
-/// batches, then weights after `steps` optimizer steps. Collective.
+struct RunOptions {
+  std::int64_t draws = 1;  // batches whose gradients are taken
+  std::int64_t steps = 0;  // of the optimizer, before weights are
+  bool peers = false;      // tensor ranks of the CPU write to each other (message_peers.h)
+};
+
+/// One rank's part of a run on synthetic tokens that depend on the seed alone. Collective.
 RankValues run_rank(const config::Config& config, parallel::Communicator& world, Device device,
-                    std::int64_t draws, std::int64_t steps);
+                    const RunOptions& options);
 
 }  // namespace strait::layouts

@@ -129,28 +129,12 @@ TEST(SequenceShard, SharedRowsSayTheirSequenceAndPlace) {
     EXPECT_EQ(values(batch.sequence), sequence);
     EXPECT_EQ(values(batch.place), place);
   };
-  // Context ranks hold the first and last of four chunks of two, or the others; tensor ranks two
-  // rows in turn.
-  expect(0, 0, {0, 0, 1, 1}, {0, 1, 0, 1});
-  expect(0, 1, {-1, -1, -1, -1}, {6, 7, 6, 7});
-  expect(1, 0, {0, 0, 1, 1}, {2, 3, 2, 3});
-  expect(1, 1, {0, -1, 1, -1}, {4, 5, 4, 5});
-}
-
-TEST(RowStripes, EveryRankHoldsItsShareOfEveryStripe) {
-  const RowStripes stripes(12, 3);
-  EXPECT_EQ(stripes.count, 2);
-  EXPECT_EQ(stripes.each, 2);
-  // Rows of the ranks, one after the other: 0 1 6 7 | 2 3 8 9 | 4 5 10 11.
-  const Ints held = {0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11};
-  for (std::int64_t i = 0; i < 12; ++i) EXPECT_EQ(stripes.by_rank(held[i]), i);
-}
-
-TEST(RowStripes, OneWhereRowsDoNotDivideOrNobodyShares) {
-  for (const RowStripes& stripes : {RowStripes(9, 3), RowStripes(8, 1)}) {
-    EXPECT_EQ(stripes.count, 1);
-    for (std::int64_t row = 0; row < 8; ++row) EXPECT_EQ(stripes.by_rank(row), row);
-  }
+  // Context ranks hold the first and last of four chunks of two, or the others; tensor ranks one of
+  // the sequences each.
+  expect(0, 0, {0, 0, -1, -1}, {0, 1, 6, 7});
+  expect(0, 1, {1, 1, -1, -1}, {0, 1, 6, 7});
+  expect(1, 0, {0, 0, 0, -1}, {2, 3, 4, 5});
+  expect(1, 1, {1, 1, 1, -1}, {2, 3, 4, 5});
 }
 
 }  // namespace

@@ -4,13 +4,18 @@
 #include <memory>
 #include <vector>
 
+#include "core/arena.h"
+#include "core/error.h"
 #include "kernels/async.h"
+#include "kernels/elementwise.h"
 #include "kernels/graph.h"
+#include "kernels/launch.h"
 #include "kernels/memory.h"
 #include "parallel/comm_mpi.h"
 #include "parallel/comm_nccl.h"
 #include "parallel/device_share.h"
 #include "parallel/mesh.h"
+#include "parallel/peers.h"
 
 // NCCL between GPUs. Run under mpirun with at most a rank a GPU: every rank runs every test. Groups
 // of one rank go through NCCL too. Values are whole numbers, so that sums in any order are exact.
@@ -185,6 +190,77 @@ TEST_F(CommNccl, AGraphRepeatsCollectives) {
     EXPECT_EQ(out.download(stream()), std::vector<double>(1000, want)) << "run " << run;
   }
   EXPECT_TRUE(launches.captured());
+}
+
+/// Memory that peers write to, with this rank's values in front: [n] f32 and room for all ranks.
+class Reachable {
+ public:
+  Reachable(const std::vector<float>& values, std::int64_t skipped, const Stream& stream) {
+    take(values, skipped);
+    arena_.allocate(Device::cuda);
+    take(values, skipped);
+    kernels::copy_to_device(x_.data, values.data(), x_.bytes(), stream);
+    kernels::synchronise(stream);
+    peers_ = connect_peers(*g_world, {arena_.block()});
+  }
+  Peers* peers() const { return peers_.get(); }
+  const Tensor& x() const { return x_; }
+  const Tensor& all() const { return all_; }
+
+ private:
+  void take(const std::vector<float>& values, std::int64_t skipped) {
+    const auto n = static_cast<std::int64_t>(values.size());
+    arena_.take(DType::f32, {std::int64_t{1} << 19});
+    if (skipped > 0) arena_.take(DType::f32, {skipped});
+    x_ = arena_.take(DType::f32, {n});
+    all_ = arena_.take(DType::f32, {n * g_world->size()});
+  }
+
+  core::Arena arena_{"reachable"};
+  std::unique_ptr<Peers> peers_;
+  Tensor x_, all_;
+};
+
+TEST_F(CommNccl, PeersWriteToEachOtherInGraphs) {
+  if (size() == 1) GTEST_SKIP() << "one rank has no peers";
+  for (const std::int64_t n : {std::int64_t{1}, std::int64_t{1} << 22}) {
+    const std::vector<float> mine = values<float>(rank(), n);
+    const Reachable memory(mine, 0, stream());
+    ASSERT_TRUE(memory.peers());
+    kernels::Repeated launches;
+    float factor = 1;
+    for (int run = 0; run < 5; ++run) {
+      launches.run(stream(), [&] {
+        kernels::launch(kernels::Fill{.x = memory.all(), .value = -1}, stream());
+        memory.peers()->allow(memory.all(), stream());
+        for (int i = 1; i < size(); ++i) {
+          memory.peers()->send((rank() + i) % size(), memory.x(), stream());
+        }
+        for (int i = 1; i < size(); ++i) {
+          memory.peers()->await((rank() + size() - i) % size(), stream());
+        }
+        kernels::launch(kernels::Add{.a = memory.x(), .b = memory.x(), .y = memory.x()}, stream());
+      });
+      std::vector<float> got(static_cast<std::size_t>(n * size()));
+      kernels::copy_to_host(got.data(), memory.all().data, memory.all().bytes(), stream());
+      kernels::synchronise(stream());
+      for (int r = 0; r < size(); ++r) {
+        std::vector<float> want = values<float>(r, n);
+        for (float& x : want) x = r == rank() ? -1 : factor * x;
+        const std::vector<float> part(got.begin() + r * n, got.begin() + (r + 1) * n);
+        ASSERT_EQ(part, want) << n << " elements of rank " << r << ", run " << run;
+      }
+      factor *= 2;
+    }
+    EXPECT_TRUE(launches.captured());
+  }
+}
+
+TEST_F(CommNccl, PeersRefuseToWriteAtDifferentPlaces) {
+  if (size() == 1) GTEST_SKIP() << "one rank has no peers";
+  const Reachable memory({1, 2}, rank() == 0 ? 0 : 1000, stream());
+  ASSERT_TRUE(memory.peers());
+  EXPECT_THROW(memory.peers()->allow(memory.all(), stream()), core::RuntimeFault);
 }
 
 TEST_F(CommNccl, GroupsOfAMeshMeetByThemselves) {

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/arena.h"
+#include "parallel/peers.h"
+
+namespace strait::layouts {
+
+/// Peers in host memory, by messages: what layers do where ranks write to each other can so be
+/// tried on a CPU. Refuses targets that lie at different places of the ranks' arenas, and fills
+/// the peers' rows with NaN until they are awaited.
+class MessagePeers final : public parallel::Peers {
+ public:
+  /// Borrows both.
+  MessagePeers(parallel::Communicator& group, std::vector<const core::Arena*> arenas)
+      : group_(group), arenas_(std::move(arenas)) {}
+
+  void allow(const Tensor& target, const Stream& stream) override;
+  void send(int peer, const ConstTensor& x, const Stream& stream) override;
+  void await(int peer, const Stream& stream) override;
+
+ private:
+  struct Sent {
+    int peer;
+    std::string bytes;  // x may change once it is sent
+  };
+
+  std::string place_of(const Tensor& target) const;
+  Tensor rows_of(int rank) const;
+  void deliver();
+
+  parallel::Communicator& group_;
+  std::vector<const core::Arena*> arenas_;
+  Tensor target_;
+  std::vector<Sent> sent_;
+};
+
+}  // namespace strait::layouts
