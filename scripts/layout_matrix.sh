@@ -2,7 +2,7 @@
 # Compares layouts of ranks with one rank, for each config of tests/layouts.
 #
 #   scripts/layout_matrix.sh [BUILD]        all of up to 8 ranks, in double (BUILD: build), those of
-#                                           tensor ranks again as they write to each other
+#                                           tensor and expert ranks again: they write to each other
 #   scripts/layout_matrix.sh BUILD cuda     all of 2 and 4 ranks that share one GPU, in bf16, four
 #                                           configs beside each other
 #
@@ -54,11 +54,13 @@ compare() {
   "$build/tests/layout_check" --config "$config" --set data.document_mask="$mask" \
     --layouts "$(IFS=,; echo "${layouts[*]}")" "${more[@]}" >>"$log" 2>&1 || touch "$logs/failed"
   if [[ $device == cpu ]]; then
-    local tensor=()
-    for layout in "${layouts[@]}"; do if [[ $layout == *tp* ]]; then tensor+=("$layout"); fi; done
-    echo "-- tensor ranks write to each other" >>"$log"
+    local writing=()
+    for layout in "${layouts[@]}"; do
+      if [[ $layout == *tp* || $layout == *ep* ]]; then writing+=("$layout"); fi
+    done
+    echo "-- ranks write to each other" >>"$log"
     "$build/tests/layout_check" --config "$config" --set data.document_mask="$mask" --peers \
-      --layouts "$(IFS=,; echo "${tensor[*]}")" >>"$log" 2>&1 || touch "$logs/failed"
+      --layouts "$(IFS=,; echo "${writing[*]}")" >>"$log" 2>&1 || touch "$logs/failed"
   fi
   cat "$log"
 }

@@ -18,4 +18,12 @@ inline void await_beside(Ctx& ctx) {
   if (ctx.lane) ctx.lane->await(ctx.stream, ctx.groups.traffic().clock());
 }
 
+/// The model's stream goes on when what `peer` sent is here; by the clock.
+inline void await_peer(Ctx& ctx, Peers& peers, int peer) {
+  const CommClock& clock = ctx.groups.traffic().clock();
+  clock.enter(ctx.stream);
+  peers.await(peer, ctx.stream);
+  clock.leave(ctx.stream);
+}
+
 }  // namespace strait::parallel

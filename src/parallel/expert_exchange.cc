@@ -4,92 +4,153 @@
 #include "parallel/beside.h"
 
 namespace strait::parallel {
+namespace {
 
-void ExpertExchange::agree(Ctx& ctx, ConstTensor offsets, std::int64_t rows) {
-  Communicator& group = ctx.groups.axis(core::Axis::ep);
+std::int64_t row_bytes(const Tensor& x) {
+  return x.shape[1] * static_cast<std::int64_t>(kernels::size_of(x.dtype));
+}
+
+Communicator& expert_group(Ctx& ctx) {
+  return ctx.groups.axis(core::Axis::ep);
+}
+
+}  // namespace
+
+void ExpertExchange::agree(Ctx& ctx, ConstTensor offsets, std::int64_t rows,
+                           const Tensor& block_offsets) {
+  Communicator& group = expert_group(ctx);
   ranks_ = group.size();
   rank_ = group.rank();
+  rows_ = rows;
+  block_offsets_ = block_offsets;
   const std::int64_t entries = offsets.shape[0];
   experts_ = (entries - 1) / ranks_;
   all_.assign(static_cast<std::size_t>(ranks_ * entries), 0);
-  own_.assign(static_cast<std::size_t>(experts_ + 1), 0);
   const core::Frame frame(ctx.scratch);
   const Tensor gathered = ctx.scratch.take(DType::i32, {ranks_, entries});
   group.all_gather(offsets, gathered, ctx.stream, "ep offsets");
-  if (ctx.stream.device == Device::plan) {
-    // Balanced, for the bytes; but a rank has to hold the worst case.
-    for (int r = 0; r < ranks_; ++r) {
-      for (std::int64_t e = 0; e < entries; ++e) {
-        all_[r * entries + e] = static_cast<std::int32_t>(rows * e / (entries - 1));
-      }
-    }
-    received_ = rows * ranks_;
-    return;
-  }
+  if (ctx.stream.device == Device::plan) return balance(entries);
   kernels::copy_to_host(all_.data(), gathered.data, gathered.bytes(), ctx.stream);
   kernels::synchronise(ctx.stream);
-  for (std::int64_t e = 0; e < experts_; ++e) {
-    std::int32_t count = 0;
-    for (int r = 0; r < ranks_; ++r) {
-      const std::int32_t* at = all_.data() + r * entries + rank_ * experts_ + e;
-      count += at[1] - at[0];
-    }
-    own_[e + 1] = own_[e] + count;
-  }
-  received_ = own_[experts_];
+  write_offsets(ctx);
 }
 
-void ExpertExchange::write_offsets(Ctx& ctx, const Tensor& offsets) const {
-  kernels::copy_to_device(offsets.data, own_.data(), offsets.bytes(), ctx.stream);
+/// What a plan counts with; buffers hold the worst case.
+void ExpertExchange::balance(std::int64_t entries) {
+  for (int r = 0; r < ranks_; ++r) {
+    for (std::int64_t e = 0; e < entries; ++e) {
+      all_[r * entries + e] = static_cast<std::int32_t>(rows_ * e / (entries - 1));
+    }
+  }
+}
+
+void ExpertExchange::write_offsets(Ctx& ctx) {
+  blocks_.clear();
+  for (int source = 0; source < ranks_; ++source) {
+    for (std::int64_t e = 0; e <= experts_; ++e) {
+      const std::int64_t expert = rank_ * experts_ + e;
+      blocks_.push_back(
+          static_cast<std::int32_t>(first(source, expert) - first(source, rank_ * experts_)));
+    }
+  }
+  kernels::copy_to_device(block_offsets_.data, blocks_.data(), block_offsets_.bytes(), ctx.stream);
+}
+
+ExpertExchange::Block ExpertExchange::block(int i) const {
+  const int source = i == 0 ? rank_ : sender(i - 1);
+  return {
+      .source = source,
+      .first = source * rows_,
+      .rows = sent(source, rank_),
+      .offsets = ConstTensor(block_offsets_.slice(0, source, 1).data, DType::i32, {experts_ + 1})};
+}
+
+Tensor ExpertExchange::rows_for(int owner, const Tensor& sorted, int rank) const {
+  return sorted.slice(0, first(rank, owner * experts_), sent(rank, owner));
+}
+
+Tensor ExpertExchange::rows_from(int source, const Tensor& received, int owner) const {
+  return received.slice(0, source * rows_, sent(source, owner));
 }
 
 ExpertExchange::Parts ExpertExchange::parts_of(const Tensor& sorted, const Tensor& received) const {
-  const auto entries = static_cast<std::int64_t>(all_.size()) / ranks_;
   Parts parts;
-  const auto first = [&](int rank, std::int64_t expert) { return all_[rank * entries + expert]; };
-  for (std::int64_t expert = 0; expert < ranks_ * experts_; ++expert) {
-    const std::int64_t begin = first(rank_, expert), size = first(rank_, expert + 1) - begin;
-    if (size == 0) continue;
-    parts.sorted.push_back({static_cast<int>(expert / experts_), sorted.slice(0, begin, size)});
-  }
-  std::int64_t at = 0;
-  for (std::int64_t e = 0; e < experts_; ++e) {
-    for (int source = 0; source < ranks_; ++source) {
-      const std::int64_t expert = rank_ * experts_ + e;
-      const std::int64_t size = first(source, expert + 1) - first(source, expert);
-      if (size > 0) parts.received.push_back({source, received.slice(0, at, size)});
-      at += size;
-    }
+  for (int peer = 0; peer < ranks_; ++peer) {
+    if (peer == rank_) continue;
+    const Tensor out = rows_for(peer, sorted, rank_), in = rows_from(peer, received, rank_);
+    if (out.shape[0] > 0) parts.sorted.push_back({peer, out});
+    if (in.shape[0] > 0) parts.received.push_back({peer, in});
   }
   return parts;
 }
 
+void ExpertExchange::send(Ctx& ctx, const Tensor& sorted, const Tensor& received,
+                          const char* what) const {
+  Peers* peers = ctx.peers.dispatch;
+  beside(ctx, [&](const Stream& stream) {
+    if (!peers) {
+      const Parts parts = parts_of(sorted, received);
+      return expert_group(ctx).exchange(parts.sorted, parts.received, stream, what);
+    }
+    peers->allow(received, stream);
+    for (int i = 0; i + 1 < ranks_; ++i) {
+      const int owner = receiver(i);
+      peers->send(owner, rows_for(owner, sorted, rank_), rows_from(rank_, received, owner), stream);
+    }
+  });
+  if (!peers) return;
+  expert_group(ctx).count(what, (rows_ - skipped() - sent(rank_, rank_)) * row_bytes(sorted));
+}
+
 void ExpertExchange::dispatch(Ctx& ctx, const Tensor& sorted, const Tensor& received,
                               const char* what) const {
-  const Parts parts = parts_of(sorted, received);
-  ctx.groups.axis(core::Axis::ep).exchange(parts.sorted, parts.received, ctx.stream, what);
+  send(ctx, sorted, received, what);
 }
 
-void ExpertExchange::collect(Ctx& ctx, const Tensor& received, const Tensor& sorted,
-                             const char* what) const {
-  const Parts parts = parts_of(sorted, received);
-  ctx.groups.axis(core::Axis::ep).exchange(parts.received, parts.sorted, ctx.stream, what);
-}
-
-void ExpertExchange::dispatch_beside(Ctx& ctx, const Tensor& sorted, const Tensor& received,
-                                     const char* what) const {
-  const Parts parts = parts_of(sorted, received);
-  Communicator& group = ctx.groups.axis(core::Axis::ep);
-  beside(ctx,
-         [&](const Stream& stream) { group.exchange(parts.sorted, parts.received, stream, what); });
-}
-
-void ExpertExchange::collect_beside(Ctx& ctx, const Tensor& received, const Tensor& sorted,
+void ExpertExchange::dispatch_ahead(Ctx& ctx, const Tensor& sorted, const Tensor& received,
                                     const char* what) const {
-  const Parts parts = parts_of(sorted, received);
-  Communicator& group = ctx.groups.axis(core::Axis::ep);
-  beside(ctx,
-         [&](const Stream& stream) { group.exchange(parts.received, parts.sorted, stream, what); });
+  send(ctx, sorted, received, what);
+  if (!ctx.peers.dispatch) return;
+  beside(ctx, [&](const Stream& stream) {
+    for (int i = 0; i + 1 < ranks_; ++i) ctx.peers.dispatch->await(sender(i), stream);
+  });
+}
+
+void ExpertExchange::await(Ctx& ctx, const Block& block) const {
+  if (block.source == rank_) return;
+  if (!ctx.peers.dispatch) return await_beside(ctx);
+  await_peer(ctx, *ctx.peers.dispatch, block.source);
+}
+
+void ExpertExchange::begin_collect(Ctx& ctx, const Tensor& sorted, const char* what) const {
+  if (!ctx.peers.collect) return;
+  std::int64_t rows = 0;
+  for (int i = 0; i + 1 < ranks_; ++i) rows += sent(sender(i), rank_);
+  expert_group(ctx).count(what, rows * row_bytes(sorted));
+  beside(ctx, [&](const Stream& stream) { ctx.peers.collect->allow(sorted, stream); });
+}
+
+void ExpertExchange::collect(Ctx& ctx, int i, const Tensor& received, const Tensor& sorted,
+                             const char* what) const {
+  const int source = block(i).source;
+  if (ctx.peers.collect && i > 0) {
+    beside(ctx, [&](const Stream& stream) {
+      ctx.peers.collect->send(source, rows_from(source, received, rank_),
+                              rows_for(rank_, sorted, source), stream);
+    });
+  } else if (!ctx.peers.collect && i + 1 == ranks_) {
+    const Parts parts = parts_of(sorted, received);
+    beside(ctx, [&](const Stream& stream) {
+      expert_group(ctx).exchange(parts.received, parts.sorted, stream, what);
+    });
+  }
+}
+
+void ExpertExchange::end_collect(Ctx& ctx) const {
+  for (int i = 0; ctx.peers.collect && i + 1 < ranks_; ++i) {
+    await_peer(ctx, *ctx.peers.collect, sender(i));
+  }
+  await_beside(ctx);
 }
 
 }  // namespace strait::parallel

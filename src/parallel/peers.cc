@@ -101,16 +101,13 @@ class CopyPeers final : public Peers {
 
   void allow(const Tensor& target, const Stream& stream) override {
     require_same_place(target);
-    const std::int64_t each = target.shape[0] / group_.size();
-    own_rows_ = target.slice(0, group_.rank() * each, each);
     for (int peer = 0; peer < group_.size(); ++peer) {
       if (peer != group_.rank()) signal(peer, Flags::kAllowed, stream);
     }
   }
-  void send(int peer, const ConstTensor& x, const Stream& stream) override {
+  void send(int peer, const ConstTensor& x, const Tensor& part, const Stream& stream) override {
     kernels::await_flag(flags_.set_by(peer, Flags::kAllowed), stream);
-    void* there = block_of(own_rows_).at(peer, own_rows_.data);
-    kernels::copy_on_device(there, x.data, x.bytes(), stream);
+    kernels::copy_on_device(block_of(part).at(peer, part.data), x.data, x.bytes(), stream);
     signal(peer, Flags::kArrived, stream);
   }
   void await(int peer, const Stream& stream) override {
@@ -150,7 +147,6 @@ class CopyPeers final : public Peers {
   Flags flags_;
   SharedBlock shared_flags_;  // closed before the flags are released
   std::vector<SharedBlock> blocks_;
-  Tensor own_rows_;
   std::set<std::string> agreed_;
 };
 

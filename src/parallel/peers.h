@@ -7,9 +7,9 @@
 
 namespace strait::parallel {
 
-/// Ranks of a group that write into each other's memory: each has rows of its own in a target that
-/// lies at the same place on all of them. An exchange is: every rank allows the others to write,
-/// then sends, then awaits; it ends before the next begins. Everything is enqueued and can be
+/// Ranks of a group that write into each other's memory, in targets that lie at the same place on
+/// all of them. An exchange is: every rank allows the others to write, then sends to each, then
+/// awaits each; it ends before the next begins. Everything is enqueued and can be
 /// captured.
 class Peers {
  public:
@@ -18,12 +18,13 @@ class Peers {
   Peers(const Peers&) = delete;
   Peers& operator=(const Peers&) = delete;
 
-  /// What is enqueued so far was the last use of `target` [n ranks, ..], which peers may now write.
-  /// Throws RuntimeFault when it does not lie at the same place on every rank.
+  /// What is enqueued so far was the last use of `target`, which peers may now write. Throws
+  /// RuntimeFault when it does not lie at the same place on every rank.
   virtual void allow(const Tensor& target, const Stream& stream) = 0;
-  /// Copies x to this rank's rows of the target at `peer`, once that allows it.
-  virtual void send(int peer, const ConstTensor& x, const Stream& stream) = 0;
-  /// `stream` goes on when the rows of `peer` are here.
+  /// Copies x, once `peer` allows it, to the part of its target that lies there where `part` does
+  /// here.
+  virtual void send(int peer, const ConstTensor& x, const Tensor& part, const Stream& stream) = 0;
+  /// `stream` goes on when what `peer` sent is here.
   virtual void await(int peer, const Stream& stream) = 0;
 };
 
@@ -32,5 +33,11 @@ class Peers {
 /// where a rank does not reach another's memory. Borrows the group and the blocks, which outlive
 /// it.
 std::unique_ptr<Peers> connect_peers(Communicator& group, const std::vector<Tensor>& blocks);
+
+/// Those of a rank, by what they are for; null: by the group's collectives.
+struct PeerLinks {
+  Peers* tensor = nullptr;                        // tensor_split.h
+  Peers *dispatch = nullptr, *collect = nullptr;  // expert_exchange.h, whose two ways overlap
+};
 
 }  // namespace strait::parallel

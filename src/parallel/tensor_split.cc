@@ -28,7 +28,7 @@ ConstTensor whole_rows(Ctx& ctx, ConstTensor x, const char* what) {
 }
 
 void gather_rows(Ctx& ctx, ConstTensor x, const Tensor& whole, const char* what) {
-  if (!ctx.peers) return tensor_group(ctx).all_gather(x, whole, ctx.stream, what);
+  if (!ctx.peers.tensor) return tensor_group(ctx).all_gather(x, whole, ctx.stream, what);
   RowExchange(ctx, whole, what).gather(x);
   await_beside(ctx);
 }
@@ -40,7 +40,7 @@ Tensor terms_of(Ctx& ctx, const Tensor& y) {
 void summed_rows(Ctx& ctx, const Tensor& terms, const Tensor& y, const char* what) {
   if (tensor_group(ctx).alone()) return;
   const Tensor received = taller(ctx, y, tensor_group(ctx).size());
-  if (!ctx.peers) return tensor_group(ctx).reduce_scatter_sum(terms, y, ctx.stream, what);
+  if (!ctx.peers.tensor) return tensor_group(ctx).reduce_scatter_sum(terms, y, ctx.stream, what);
   RowExchange(ctx, received, what).sum(terms, y);
   await_beside(ctx);
 }
@@ -49,7 +49,7 @@ ConstTensor whole_rows_beside(Ctx& ctx, ConstTensor x, const char* what) {
   Communicator& group = tensor_group(ctx);
   if (group.alone()) return x;
   const Tensor whole = taller(ctx, x, group.size());
-  if (ctx.peers) {
+  if (ctx.peers.tensor) {
     RowExchange(ctx, whole, what).gather(x);
   } else {
     beside(ctx, [&](const Stream& stream) { group.all_gather(x, whole, stream, what); });
@@ -61,7 +61,7 @@ void summed_rows_beside(Ctx& ctx, const Tensor& terms, const Tensor& y, const ch
   Communicator& group = tensor_group(ctx);
   if (group.alone()) return;
   const Tensor received = taller(ctx, y, tensor_group(ctx).size());
-  if (ctx.peers) return RowExchange(ctx, received, what).sum(terms, y);
+  if (ctx.peers.tensor) return RowExchange(ctx, received, what).sum(terms, y);
   beside(ctx, [&](const Stream& stream) { group.reduce_scatter_sum(terms, y, stream, what); });
 }
 
@@ -72,25 +72,25 @@ RowExchange::RowExchange(Ctx& ctx, const Tensor& target, const char* what)
       each_(target.shape[0] / group_.size()) {
   const auto bytes = static_cast<std::int64_t>(target.bytes());
   group_.count(what, bytes / group_.size() * peers());
-  beside(ctx_, [&](const Stream& stream) { ctx_.peers->allow(target_, stream); });
+  beside(ctx_, [&](const Stream& stream) { ctx_.peers.tensor->allow(target_, stream); });
 }
 
 void RowExchange::send(int peer, const ConstTensor& x) {
-  beside(ctx_, [&](const Stream& stream) { ctx_.peers->send(peer, x, stream); });
+  beside(ctx_, [&](const Stream& stream) {
+    ctx_.peers.tensor->send(peer, x, rows_of(target_, own()), stream);
+  });
 }
 
 void RowExchange::await(int peer) {
-  const CommClock& clock = ctx_.groups.traffic().clock();
-  clock.enter(ctx_.stream);
-  ctx_.peers->await(peer, ctx_.stream);
-  clock.leave(ctx_.stream);
+  await_peer(ctx_, *ctx_.peers.tensor, peer);
 }
 
 void RowExchange::gather(const ConstTensor& x) {
   beside(ctx_, [&](const Stream& stream) {
-    for (int i = 0; i < peers(); ++i) ctx_.peers->send(receiver(i), x, stream);
+    for (int i = 0; i < peers(); ++i)
+      ctx_.peers.tensor->send(receiver(i), x, rows_of(target_, own()), stream);
     kernels::copy_on_device(rows_of(target_, own()).data, x.data, x.bytes(), stream);
-    for (int i = 0; i < peers(); ++i) ctx_.peers->await(sender(i), stream);
+    for (int i = 0; i < peers(); ++i) ctx_.peers.tensor->await(sender(i), stream);
   });
 }
 
@@ -98,9 +98,9 @@ void RowExchange::sum(const Tensor& terms, const Tensor& y) {
   beside(ctx_, [&](const Stream& stream) {
     for (int i = 0; i < peers(); ++i) {
       const int peer = receiver(i);
-      ctx_.peers->send(peer, rows_of(terms, peer), stream);
+      ctx_.peers.tensor->send(peer, rows_of(terms, peer), rows_of(target_, own()), stream);
     }
-    for (int i = 0; i < peers(); ++i) ctx_.peers->await(sender(i), stream);
+    for (int i = 0; i < peers(); ++i) ctx_.peers.tensor->await(sender(i), stream);
     add_up(rows_of(terms, own()), y, stream);
   });
 }

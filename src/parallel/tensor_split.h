@@ -78,7 +78,7 @@ void with_whole_rows(Ctx& ctx, ConstTensor x, const Each& each) {
   Communicator& group = ctx.groups.axis(core::Axis::tp);
   if (group.alone()) return each(x, 0);
   const Tensor whole = taller(ctx, x, group.size());
-  if (!ctx.peers) {
+  if (!ctx.peers.tensor) {
     group.all_gather(x, whole, ctx.stream, "tp rows");
     return each(whole, 0);
   }
@@ -101,7 +101,7 @@ void with_summed_rows(Ctx& ctx, const Tensor& y, const Each& each) {
   if (group.alone()) return each(y, 0);
   const Tensor terms = taller(ctx, y, group.size());
   const Tensor received = taller(ctx, y, group.size());
-  if (!ctx.peers) {
+  if (!ctx.peers.tensor) {
     each(terms, 0);
     return group.reduce_scatter_sum(terms, y, ctx.stream, "tp sums");
   }

@@ -93,10 +93,16 @@ void Engine::allocate(Device device) {
 }
 
 void Engine::connect() {
-  if (!ctx_.lane || ctx_.stream.device != Device::cuda || mesh_.tp == 1) return;
-  peers_ = parallel::connect_peers(ctx_.groups.axis(core::Axis::tp),
-                                   {arenas_.saved.block(), arenas_.scratch.block()});
-  ctx_.peers = peers_.get();
+  if (!ctx_.lane || ctx_.stream.device != Device::cuda) return;
+  const auto reached = [&](core::Axis axis) -> parallel::Peers* {
+    parallel::Communicator& group = ctx_.groups.axis(axis);
+    if (group.alone()) return nullptr;
+    auto peers = parallel::connect_peers(group, {arenas_.saved.block(), arenas_.scratch.block()});
+    return peers ? peers_.emplace_back(std::move(peers)).get() : nullptr;
+  };
+  ctx_.peers = {.tensor = reached(core::Axis::tp),
+                .dispatch = reached(core::Axis::ep),
+                .collect = reached(core::Axis::ep)};
 }
 
 std::vector<const core::Arena*> Engine::arenas() const {

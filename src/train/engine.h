@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <vector>
 
 #include "kernels/async.h"
 #include "model/transformer.h"
@@ -23,8 +24,8 @@ class Engine {
 
   /// Ends planning: allocates every arena at its measured size and fills the weights from run.seed.
   void allocate(Device device);
-  /// Lets tensor ranks write into each other's memory, where they can. Collective; once every rank
-  /// has allocated.
+  /// Lets tensor and expert ranks write into each other's memory, where they can. Collective; once
+  /// every rank has allocated.
   void connect();
 
   const config::Config& config() const { return config_; }
@@ -61,7 +62,7 @@ class Engine {
   Tensor staging_;
   kernels::OwnedStream stream_{Device::plan};
   std::unique_ptr<parallel::Lane> lane_;
-  std::unique_ptr<parallel::Peers> peers_;
+  std::vector<std::unique_ptr<parallel::Peers>> peers_;
   parallel::Ctx ctx_;
 };
 

@@ -160,7 +160,9 @@ io::CheckpointState allocate_and_fill(Engine& engine, Device device, const StepP
 
 void connect(Engine& engine, core::Log& log) {
   engine.connect();
-  if (engine.ctx().peers) log.info("tensor ranks write into each other's memory");
+  const parallel::PeerLinks& peers = engine.ctx().peers;
+  if (peers.tensor) log.info("tensor ranks write into each other's memory");
+  if (peers.dispatch) log.info("expert ranks write into each other's memory");
 }
 
 /// What a run that goes on begins with.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/arena.h"
@@ -9,8 +10,8 @@
 namespace strait::layouts {
 
 /// Peers in host memory, by messages: what layers do where ranks write to each other can so be
-/// tried on a CPU. Refuses targets that lie at different places of the ranks' arenas, and fills
-/// the peers' rows with NaN until they are awaited.
+/// tried on a CPU. Refuses targets that lie at different places of the ranks' arenas, and delivers
+/// no sooner than the first is awaited.
 class MessagePeers final : public parallel::Peers {
  public:
   /// Borrows both.
@@ -18,23 +19,24 @@ class MessagePeers final : public parallel::Peers {
       : group_(group), arenas_(std::move(arenas)) {}
 
   void allow(const Tensor& target, const Stream& stream) override;
-  void send(int peer, const ConstTensor& x, const Stream& stream) override;
+  void send(int peer, const ConstTensor& x, const Tensor& part, const Stream& stream) override;
   void await(int peer, const Stream& stream) override;
 
  private:
   struct Sent {
     int peer;
-    std::string bytes;  // x may change once it is sent
+    std::int64_t offset;  // in the target
+    std::string bytes;    // x may change once it is sent
   };
 
   std::string place_of(const Tensor& target) const;
-  Tensor rows_of(int rank) const;
   void deliver();
 
   parallel::Communicator& group_;
   std::vector<const core::Arena*> arenas_;
   Tensor target_;
   std::vector<Sent> sent_;
+  bool under_way_ = false;
 };
 
 }  // namespace strait::layouts

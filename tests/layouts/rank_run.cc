@@ -1,5 +1,7 @@
 #include "tests/layouts/rank_run.h"
 
+#include <deque>
+
 #include "core/rng.h"
 #include "input/windows.h"
 #include "kernels/elementwise.h"
@@ -54,8 +56,13 @@ class Run {
     engine_.allocate(device);
     engine_.connect();
     if (!peers || !engine_.ctx().lane) return;
-    peers_ = std::make_unique<MessagePeers>(groups_.axis(core::Axis::tp), engine_.arenas());
-    engine_.ctx().peers = peers_.get();
+    const auto reached = [&](core::Axis axis) -> parallel::Peers* {
+      parallel::Communicator& group = groups_.axis(axis);
+      return group.alone() ? nullptr : &peers_.emplace_back(group, engine_.arenas());
+    };
+    engine_.ctx().peers = {.tensor = reached(core::Axis::tp),
+                           .dispatch = reached(core::Axis::ep),
+                           .collect = reached(core::Axis::ep)};
   }
 
   /// Of batch `draw` into `values`, the loss of the first too.
@@ -219,7 +226,7 @@ class Run {
   parallel::Mesh mesh_;
   parallel::Groups groups_;
   train::Engine engine_;
-  std::unique_ptr<MessagePeers> peers_;
+  std::deque<MessagePeers> peers_;
 };
 
 }  // namespace

@@ -54,16 +54,25 @@ Experts::Experts(const Build& build, const std::string& name)
       down_(build.table.add(down_spec(build, name))) {}
 
 void Experts::forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, const Results& results) {
-  const std::int64_t rows = x.shape[0];
-  saved_ = {ctx.saved.take(x.dtype, {rows, 2 * width_}), ctx.saved.take(x.dtype, {rows, width_})};
+  keep(ctx, x.dtype, x.shape[0]);
+  run(ctx, x, {offsets}, results);
+}
+
+void Experts::keep(Ctx& ctx, DType dtype, std::int64_t rows) {
+  saved_ = {ctx.saved.take(dtype, {rows, 2 * width_}), ctx.saved.take(dtype, {rows, width_})};
+}
+
+void Experts::run(Ctx& ctx, ConstTensor x, const Part& part, const Results& results) const {
+  const Tensor gate_up = saved_.gate_up.slice(0, part.first, x.shape[0]);
+  const Tensor hidden = saved_.hidden.slice(0, part.first, x.shape[0]);
   launch(
       kernels::GroupedGemm{
-          .a = x, .b = gate_up_.weight, .offsets = offsets, .c = saved_.gate_up, .trans_b = true},
+          .a = x, .b = gate_up_.weight, .offsets = part.offsets, .c = gate_up, .trans_b = true},
       ctx.stream);
-  launch(kernels::SwigluFwd{.gate_up = saved_.gate_up, .y = saved_.hidden}, ctx.stream);
-  launch(kernels::GroupedGemm{.a = saved_.hidden,
+  launch(kernels::SwigluFwd{.gate_up = gate_up, .y = hidden}, ctx.stream);
+  launch(kernels::GroupedGemm{.a = hidden,
                               .b = down_.weight,
-                              .offsets = offsets,
+                              .offsets = part.offsets,
                               .to = results.to,
                               .scale = results.scale,
                               .c = results.y,
@@ -75,26 +84,30 @@ void Experts::forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, const Result
 void Experts::backward(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets, Tensor dx) {
   const core::Frame frame(ctx.scratch);
   const Tensor dgate_up = ctx.scratch.take(dy.dtype, {dy.shape[0], 2 * width_});
-  backward_rows(ctx, dy, offsets, dgate_up, dx);
-  backward_weights(ctx, x, dy, dgate_up, offsets);
+  backward_rows(ctx, dy, {offsets}, dgate_up, dx);
+  backward_weights(ctx, x, dy, dgate_up, {offsets});
 }
 
-void Experts::backward_rows(Ctx& ctx, ConstTensor dy, ConstTensor offsets, Tensor dgate_up,
+void Experts::backward_rows(Ctx& ctx, ConstTensor dy, const Part& part, Tensor dgate_up,
                             Tensor dx) const {
   const core::Frame frame(ctx.scratch);
-  const Tensor dhidden = ctx.scratch.take(dy.dtype, {dy.shape[0], width_});
-  launch(kernels::GroupedGemm{.a = dy, .b = down_.weight, .offsets = offsets, .c = dhidden},
+  // The largest part may have all rows, whatever this one has.
+  const Tensor dhidden = ctx.scratch.take(dy.dtype, {saved_.hidden.shape[0], width_})
+                             .slice(0, part.first, dy.shape[0]);
+  const Tensor gate_up = saved_.gate_up.slice(0, part.first, dy.shape[0]);
+  launch(kernels::GroupedGemm{.a = dy, .b = down_.weight, .offsets = part.offsets, .c = dhidden},
          ctx.stream);
-  launch(kernels::SwigluBwd{.dy = dhidden, .gate_up = saved_.gate_up, .dgate_up = dgate_up},
-         ctx.stream);
-  launch(kernels::GroupedGemm{.a = dgate_up, .b = gate_up_.weight, .offsets = offsets, .c = dx},
-         ctx.stream);
+  launch(kernels::SwigluBwd{.dy = dhidden, .gate_up = gate_up, .dgate_up = dgate_up}, ctx.stream);
+  launch(
+      kernels::GroupedGemm{.a = dgate_up, .b = gate_up_.weight, .offsets = part.offsets, .c = dx},
+      ctx.stream);
 }
 
 void Experts::backward_weights(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor dgate_up,
-                               ConstTensor offsets) const {
-  weight_gradient(ctx, dy, saved_.hidden, offsets, down_);
-  weight_gradient(ctx, dgate_up, x, offsets, gate_up_);
+                               const Part& part) const {
+  const ConstTensor hidden = saved_.hidden.slice(0, part.first, x.shape[0]);
+  weight_gradient(ctx, dy, hidden, part.offsets, down_);
+  weight_gradient(ctx, dgate_up, x, part.offsets, gate_up_);
 }
 
 void Experts::backward_weighted(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets,

@@ -21,15 +21,23 @@ class Experts {
     ConstTensor to = {}, scale = {};
     bool add = false;
   };
+  /// Rows that lie from `first` on among those that are kept.
+  struct Part {
+    ConstTensor offsets;
+    std::int64_t first = 0;
+  };
   /// x, y [N, D]. Keeps the hidden activations; x is the caller's to keep or to rebuild.
   void forward(Ctx& ctx, ConstTensor x, ConstTensor offsets, const Results& results);
   /// dx assigned; x as in forward.
   void backward(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor offsets, Tensor dx);
-  /// Its halves: dgate_up [N, 2F] and dx, assigned; the weights' gradients.
-  void backward_rows(Ctx& ctx, ConstTensor dy, ConstTensor offsets, Tensor dgate_up,
-                     Tensor dx) const;
+
+  /// Both in parts. Room for the hidden activations of `rows` rows in all; then forward of a part.
+  void keep(Ctx& ctx, DType dtype, std::int64_t rows);
+  void run(Ctx& ctx, ConstTensor x, const Part& part, const Results& results) const;
+  /// The halves of backward: dgate_up [N, 2F] and dx, assigned; the weights' gradients.
+  void backward_rows(Ctx& ctx, ConstTensor dy, const Part& part, Tensor dgate_up, Tensor dx) const;
   void backward_weights(Ctx& ctx, ConstTensor x, ConstTensor dy, ConstTensor dgate_up,
-                        ConstTensor offsets) const;
+                        const Part& part) const;
 
   /// The backward where rows were weighted by choice: dy are the gradients of the weighted rows.
   /// First dgate_up [N, 2F] and dweight [T, K], assigned, and the weights' gradients; then

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "kernels/elementwise.h"
-#include "parallel/beside.h"
 #include "parallel/tensor_split.h"
 
 namespace strait::layers {
@@ -17,7 +16,8 @@ MoeFfn::MoeFfn(const Build& build, const std::string& name)
       gathers_(!build.whole_experts()),
       direct_(top_k_ == 1 && !gathers_ && expert_ranks_ == 1),
       router_(build, name + ".router"),
-      experts_(build, name + ".experts") {
+      experts_(build, name + ".experts"),
+      ranks_(experts_) {
   const config::Moe& moe = build.model.ffn.moe;
   if (moe.n_shared > 0) shared_.emplace(build, name + ".shared", moe.n_shared * moe.d_expert);
 }
@@ -52,43 +52,12 @@ void MoeFfn::sort(Ctx& ctx) {
                           .row_of = saved_.row_of,
                           .choice_of = saved_.choice_of},
          ctx.stream);
-  if (expert_ranks_ == 1) return;
-  saved_.own_offsets = ctx.saved.take(DType::i32, {n_experts_ / expert_ranks_ + 1});
-  exchange_.agree(ctx, expert_offsets(), saved_.choice_of.shape[0]);
-  exchange_.write_offsets(ctx, saved_.own_offsets);
-}
-
-Tensor MoeFfn::received(Ctx& ctx, const Tensor& like) const {
-  return ctx.scratch.take(like.dtype, {exchange_.received(), like.shape[1]});
+  if (expert_ranks_ > 1) ranks_.agree(ctx, expert_offsets(), saved_.choice_of.shape[0]);
 }
 
 void MoeFfn::run_experts(Ctx& ctx, const Tensor& rows, const Tensor& out) {
-  if (expert_ranks_ == 1) return experts_.forward(ctx, rows, expert_offsets(), {.y = out});
-  const Tensor own = received(ctx, rows), own_out = received(ctx, rows);
-  exchange_.dispatch(ctx, rows, own, "ep rows");
-  experts_.forward(ctx, own, saved_.own_offsets, {.y = own_out});
-  exchange_.collect(ctx, own_out, out, "ep results");
-}
-
-Tensor MoeFfn::experts_rows(Ctx& ctx, ConstTensor x) {
-  const Tensor rows = sorted_rows(ctx, gathered(ctx, x));
-  if (expert_ranks_ == 1) return rows;
-  const Tensor own = received(ctx, rows);
-  exchange_.dispatch_beside(ctx, rows, own, "ep rows");
-  return own;
-}
-
-void MoeFfn::run_experts_backward(Ctx& ctx, const Tensor& rows, const Tensor& drows,
-                                  const Tensor& dsorted) {
-  if (expert_ranks_ == 1) return experts_.backward(ctx, rows, drows, expert_offsets(), dsorted);
-  const Tensor down = received(ctx, drows), dx = received(ctx, drows);
-  const Tensor dgate_up = ctx.scratch.take(rows.dtype, {rows.shape[0], 2 * experts_.width()});
-  exchange_.dispatch_beside(ctx, drows, down, "ep gradients");
-  parallel::await_beside(ctx);
-  experts_.backward_rows(ctx, down, saved_.own_offsets, dgate_up, dx);
-  exchange_.collect_beside(ctx, dx, dsorted, "ep row gradients");
-  experts_.backward_weights(ctx, rows, down, dgate_up, saved_.own_offsets);
-  parallel::await_beside(ctx);
+  if (expert_ranks_ > 1) return ranks_.forward(ctx, rows, out);
+  experts_.forward(ctx, rows, expert_offsets(), {.y = out});
 }
 
 /// Chooses and sorts; y is what shared experts make, if there are such.
@@ -170,7 +139,8 @@ void MoeFfn::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   const core::Frame frame(ctx.scratch);
   if (direct_) return backward_direct(ctx, dy_rows, dx);
   const ConstTensor dy = gathered(ctx, dy_rows), weight = gathered(ctx, saved_.routing.weight);
-  const Tensor rows = experts_rows(ctx, saved_.x);
+  const Tensor rows = sorted_rows(ctx, gathered(ctx, saved_.x));
+  const Tensor received = expert_ranks_ > 1 ? ranks_.send_again(ctx, rows) : Tensor{};
   const Tensor drows = ctx.scratch.take(dy.dtype, {saved_.choice_of.shape[0], dy.shape[1]});
   const Tensor dweight = ctx.scratch.take(saved_.routing.weight.dtype, {dx.shape[0], top_k_});
   const Tensor dweight_terms = gathers_ ? parallel::terms_of(ctx, dweight) : dweight;
@@ -184,7 +154,11 @@ void MoeFfn::backward(Ctx& ctx, ConstTensor dy_rows, Tensor dx) {
   if (gathers_) parallel::summed_rows(ctx, dweight_terms, dweight);
   const Tensor dsorted = ctx.scratch.take(dy.dtype, {drows.shape[0], drows.shape[1]});
   clear_skipped(ctx, dsorted);
-  run_experts_backward(ctx, rows, drows, dsorted);
+  if (expert_ranks_ > 1) {
+    ranks_.backward(ctx, rows, received, drows, dsorted);
+  } else {
+    experts_.backward(ctx, rows, drows, expert_offsets(), dsorted);
+  }
   router_.backward(ctx, dweight, dx);
   combine(ctx, {.x = dsorted, .row_of = saved_.row_of, .base = dx, .y = dx});
   if (shared_) shared_->backward_add(ctx, dy_rows, dx);

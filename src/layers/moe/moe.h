@@ -6,9 +6,8 @@
 #include "kernels/norm.h"
 #include "kernels/permute.h"
 #include "layers/dense_ffn.h"
-#include "layers/moe/experts.h"
+#include "layers/moe/expert_ranks.h"
 #include "layers/moe/router.h"
-#include "parallel/expert_exchange.h"
 
 namespace strait::layers {
 
@@ -40,14 +39,7 @@ class MoeFfn final : public Layer {
   void forward_direct(Ctx& ctx, Tensor y);
   void backward_direct(Ctx& ctx, ConstTensor dy, Tensor dx);
   Tensor sorted_rows(Ctx& ctx, ConstTensor x) const;
-  /// Scratch for the rows that this rank's experts get from all.
-  Tensor received(Ctx& ctx, const Tensor& like) const;
   void run_experts(Ctx& ctx, const Tensor& rows, const Tensor& out);
-  /// The sorted rows that this rank's experts get; where those of other ranks are among them they
-  /// are on their way until await_beside.
-  Tensor experts_rows(Ctx& ctx, ConstTensor x);
-  void run_experts_backward(Ctx& ctx, const Tensor& rows, const Tensor& drows,
-                            const Tensor& dsorted);
   void combine(Ctx& ctx, kernels::MoeCombineFwd op) const;
   /// First row of each expert, and of those that skip.
   Tensor expert_offsets() const;
@@ -60,12 +52,11 @@ class MoeFfn final : public Layer {
   Router router_;
   Experts experts_;
   std::optional<DenseFfn> shared_;
-  parallel::ExpertExchange exchange_;
+  ExpertRanks ranks_;
   struct {
     ConstTensor x;  // [T, D]
     Routing routing;
     Tensor offsets, row_of, choice_of;
-    Tensor own_offsets;  // of this rank's experts, where there are expert ranks
     Tensor out;   // [N, D] expert outputs, N = T K; not kept where they go to tokens directly
     Tensor rows;  // [T, D] sorted, kept there
   } saved_;

@@ -97,7 +97,7 @@ class Bench {
 
   void row(const char* name, const Product* product, const std::function<void()>& both) {
     const auto exchange = [&](Peers* peers) {
-      ctx_.peers = peers;
+      ctx_.peers.tensor = peers;
       return time([&] {
         const core::Frame frame(ctx_.scratch);
         both();

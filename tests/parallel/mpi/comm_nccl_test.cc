@@ -206,6 +206,7 @@ class Reachable {
   Peers* peers() const { return peers_.get(); }
   const Tensor& x() const { return x_; }
   const Tensor& all() const { return all_; }
+  Tensor of(int rank) const { return all_.slice(0, rank * x_.shape[0], x_.shape[0]); }
 
  private:
   void take(const std::vector<float>& values, std::int64_t skipped) {
@@ -234,7 +235,7 @@ TEST_F(CommNccl, PeersWriteToEachOtherInGraphs) {
         kernels::launch(kernels::Fill{.x = memory.all(), .value = -1}, stream());
         memory.peers()->allow(memory.all(), stream());
         for (int i = 1; i < size(); ++i) {
-          memory.peers()->send((rank() + i) % size(), memory.x(), stream());
+          memory.peers()->send((rank() + i) % size(), memory.x(), memory.of(rank()), stream());
         }
         for (int i = 1; i < size(); ++i) {
           memory.peers()->await((rank() + size() - i) % size(), stream());
