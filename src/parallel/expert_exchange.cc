@@ -84,9 +84,8 @@ ExpertExchange::Parts ExpertExchange::parts_of(const Tensor& sorted, const Tenso
   return parts;
 }
 
-void ExpertExchange::send(Ctx& ctx, const Tensor& sorted, const Tensor& received,
+void ExpertExchange::send(Ctx& ctx, Peers* peers, const Tensor& sorted, const Tensor& received,
                           const char* what) const {
-  Peers* peers = ctx.peers.dispatch;
   beside(ctx, [&](const Stream& stream) {
     if (!peers) {
       const Parts parts = parts_of(sorted, received);
@@ -102,24 +101,28 @@ void ExpertExchange::send(Ctx& ctx, const Tensor& sorted, const Tensor& received
   expert_group(ctx).count(what, (rows_ - skipped() - sent(rank_, rank_)) * row_bytes(sorted));
 }
 
+void ExpertExchange::await(Ctx& ctx, Peers* peers, const Block& block) const {
+  if (block.source == rank_) return;
+  if (!peers) return await_beside(ctx);
+  await_peer(ctx, *peers, block.source);
+}
+
 void ExpertExchange::dispatch(Ctx& ctx, const Tensor& sorted, const Tensor& received,
                               const char* what) const {
-  send(ctx, sorted, received, what);
+  send(ctx, ctx.peers.dispatch, sorted, received, what);
+}
+
+void ExpertExchange::await(Ctx& ctx, const Block& block) const {
+  await(ctx, ctx.peers.dispatch, block);
 }
 
 void ExpertExchange::dispatch_ahead(Ctx& ctx, const Tensor& sorted, const Tensor& received,
                                     const char* what) const {
-  send(ctx, sorted, received, what);
-  if (!ctx.peers.dispatch) return;
-  beside(ctx, [&](const Stream& stream) {
-    for (int i = 0; i + 1 < ranks_; ++i) ctx.peers.dispatch->await(sender(i), stream);
-  });
+  send(ctx, ctx.peers.ahead, sorted, received, what);
 }
 
-void ExpertExchange::await(Ctx& ctx, const Block& block) const {
-  if (block.source == rank_) return;
-  if (!ctx.peers.dispatch) return await_beside(ctx);
-  await_peer(ctx, *ctx.peers.dispatch, block.source);
+void ExpertExchange::await_ahead(Ctx& ctx, const Block& block) const {
+  await(ctx, ctx.peers.ahead, block);
 }
 
 void ExpertExchange::begin_collect(Ctx& ctx, const Tensor& sorted, const char* what) const {

@@ -39,13 +39,13 @@ class ExpertExchange {
     return received.slice(0, block.first, block.rows);
   }
 
-  /// sorted [N, D] -> received [capacity(), D]. Blocks may be read when awaited, those of several
-  /// dispatches with the last of them; all have to be awaited before the next collect ends.
+  /// sorted [N, D] -> received [capacity(), D]. Every block is to be awaited.
   void dispatch(Ctx& ctx, const Tensor& sorted, const Tensor& received, const char* what) const;
-  /// The first of two dispatches, whose blocks are awaited with those of the second.
+  void await(Ctx& ctx, const Block& block) const;
+  /// The same for rows that may be under way while others are dispatched and awaited.
   void dispatch_ahead(Ctx& ctx, const Tensor& sorted, const Tensor& received,
                       const char* what) const;
-  void await(Ctx& ctx, const Block& block) const;
+  void await_ahead(Ctx& ctx, const Block& block) const;
 
   /// The way back: received [capacity(), D] -> sorted [N, D], block by block. Rows of no expert and
   /// this rank's own are left alone.
@@ -64,7 +64,9 @@ class ExpertExchange {
   Parts parts_of(const Tensor& sorted, const Tensor& received) const;
   void balance(std::int64_t entries);
   void write_offsets(Ctx& ctx);
-  void send(Ctx& ctx, const Tensor& sorted, const Tensor& received, const char* what) const;
+  void send(Ctx& ctx, Peers* peers, const Tensor& sorted, const Tensor& received,
+            const char* what) const;
+  void await(Ctx& ctx, Peers* peers, const Block& block) const;
 
   /// The first row of `rank` for an expert, and how many it has for all experts of `owner`.
   std::int64_t first(int rank, std::int64_t expert) const {

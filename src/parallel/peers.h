@@ -9,8 +9,8 @@ namespace strait::parallel {
 
 /// Ranks of a group that write into each other's memory, in targets that lie at the same place on
 /// all of them. An exchange is: every rank allows the others to write, then sends to each, then
-/// awaits each; it ends before the next begins. Everything is enqueued and can be
-/// captured.
+/// awaits each; it ends before the next begins, and streams that await one after the other are
+/// ordered so. Everything is enqueued and can be captured.
 class Peers {
  public:
   Peers() = default;
@@ -34,10 +34,11 @@ class Peers {
 /// it.
 std::unique_ptr<Peers> connect_peers(Communicator& group, const std::vector<Tensor>& blocks);
 
-/// Those of a rank, by what they are for; null: by the group's collectives.
+/// Those of a rank, by what they are for; null: by the group's collectives. Exchanges of one may be
+/// under way beside those of another.
 struct PeerLinks {
-  Peers* tensor = nullptr;                        // tensor_split.h
-  Peers *dispatch = nullptr, *collect = nullptr;  // expert_exchange.h, whose two ways overlap
+  Peers* tensor = nullptr;                                          // tensor_split.h
+  Peers *ahead = nullptr, *dispatch = nullptr, *collect = nullptr;  // expert_exchange.h
 };
 
 }  // namespace strait::parallel

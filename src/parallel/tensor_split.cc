@@ -70,6 +70,7 @@ RowExchange::RowExchange(Ctx& ctx, const Tensor& target, const char* what)
       group_(tensor_group(ctx)),
       target_(target),
       each_(target.shape[0] / group_.size()) {
+  await_beside(ctx_);  // the exchange before
   const auto bytes = static_cast<std::int64_t>(target.bytes());
   group_.count(what, bytes / group_.size() * peers());
   beside(ctx_, [&](const Stream& stream) { ctx_.peers.tensor->allow(target_, stream); });

@@ -101,6 +101,7 @@ void Engine::connect() {
     return peers ? peers_.emplace_back(std::move(peers)).get() : nullptr;
   };
   ctx_.peers = {.tensor = reached(core::Axis::tp),
+                .ahead = reached(core::Axis::ep),
                 .dispatch = reached(core::Axis::ep),
                 .collect = reached(core::Axis::ep)};
 }

@@ -61,6 +61,7 @@ class Run {
       return group.alone() ? nullptr : &peers_.emplace_back(group, engine_.arenas());
     };
     engine_.ctx().peers = {.tensor = reached(core::Axis::tp),
+                           .ahead = reached(core::Axis::ep),
                            .dispatch = reached(core::Axis::ep),
                            .collect = reached(core::Axis::ep)};
   }

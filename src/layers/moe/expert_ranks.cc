@@ -45,6 +45,7 @@ void ExpertRanks::backward(Ctx& ctx, const Tensor& rows, const Tensor& received,
   exchange_.begin_collect(ctx, drows, "ep row gradients");
   const auto dy_of = [&](const Block& block) { return exchange_.rows_of(block, dout, dreceived); };
   const auto weights = [&](const Block& block) {
+    exchange_.await_ahead(ctx, block);
     experts_.backward_weights(ctx, exchange_.rows_of(block, rows, received), dy_of(block),
                               dgate_up.slice(0, block.first, block.rows),
                               {block.offsets, block.first});
