@@ -131,11 +131,12 @@ Work work(const AttentionFwd& op, Device device) {
 
 /// Five products (Q K^T again, dO V^T, P^T dO, dS K, dS^T Q) to the forward's two, so 2.5 times its
 /// FLOPs; exact when dk = dv. The Hopper kernel adds up dq in f32, and where query heads share keys
-/// every head's dk and dv too.
+/// every head's dk and dv too; beside them it has two numbers of every row and head, and two of
+/// every row.
 Work work(const AttentionBwd& op, Device device) {
   const std::int64_t heads = op.q.shape[1],
                      shared = heads / std::max<std::int64_t>(op.k.shape[1], 1);
-  std::int64_t sums = op.dq.numel();
+  std::int64_t sums = op.dq.numel() + 2 * (op.lse.numel() + op.q.shape[0]);
   if (shared > 1) sums += shared * (op.dk.numel() + op.dv.numel());
   const bool narrow = op.q.dtype == DType::bf16;
   return {.flops = 2.5 * forward_flops(op, device),
