@@ -8,8 +8,8 @@
 // copies (copy_on_device of memory.h), without a kernel of either side. Off cuda there is none.
 namespace strait::kernels {
 
-/// What another process opens a block of this one by: one that allocate() returned, of at least
-/// 2 MiB, which has the device's pages to itself. Empty where the device exports none.
+/// What another process opens a block of this one by, as allocate() returned it. Empty where the
+/// device exports none.
 std::string export_block(Device device, void* block) noexcept;
 /// An address here for a block that a process of this host exported; null for an empty name and
 /// where this device does not reach the block. Valid until close_block(), before the other process

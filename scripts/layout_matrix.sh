@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compares layouts of ranks with one rank, for each config of tests/layouts.
 #
-#   scripts/layout_matrix.sh [BUILD]        all of up to 8 ranks, in double (BUILD: build), those of
-#                                           tensor and expert ranks again: they write to each other
+#   scripts/layout_matrix.sh [BUILD]        all of up to 8 ranks, in double (BUILD: build), again as
+#                                           those that write to each other, where there are such
 #   scripts/layout_matrix.sh BUILD cuda     all of 2 and 4 ranks that share one GPU, in bf16, four
 #                                           configs beside each other
 #
@@ -56,7 +56,7 @@ compare() {
   if [[ $device == cpu ]]; then
     local writing=()
     for layout in "${layouts[@]}"; do
-      if [[ $layout == *tp* || $layout == *ep* ]]; then writing+=("$layout"); fi
+      if [[ $layout == *[dte]p* ]]; then writing+=("$layout"); fi
     done
     echo "-- ranks write to each other" >>"$log"
     "$build/tests/layout_check" --config "$config" --set data.document_mask="$mask" --peers \

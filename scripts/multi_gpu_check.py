@@ -10,7 +10,8 @@ Parts, all of them by default, on 1, 2, 4, ... up to all N GPUs:
   layouts  tests/layout_check on N ranks in bf16: the configs of tests/layouts, ccgqa also in widths
            that the fast kernels take
   losses   50 steps on N ranks, and 25 that go on with half of them, against one rank, in float32
-  scaling  tokens/s per GPU of configs/bench, and the share of a step that stands in communication
+  scaling  tokens/s per GPU of configs/bench, the share of a step that stands in communication, and
+           memory within its plan
   peer     tests/bench/torch_peer.py under DDP on the same shapes
   faults   one of N ranks is killed, the run goes on with half of them (tests/faults)
 
@@ -38,6 +39,7 @@ from multi_gpu_rows import LOSS_MODEL, layouts_of, powers, scaling_rows, wide
 from train_runs import ROOT, speed_of, train_command
 
 PARTS = ("nccl", "layouts", "losses", "scaling", "peer", "faults")
+MEMORY_LIMIT = 0.01  # of a plan, that a rank may take more
 LOSS_LIMIT = "1e-4"  # relative, over 50 steps in float32: sums in another order, grown by training
 
 
@@ -163,6 +165,12 @@ def losses(check):
         check.judge(job, done.returncode == 0, (done.stdout + done.stderr).strip()[:100])
 
 
+def over_plan(log):
+    """The most that a rank took of its device beside its plan, in parts of that."""
+    pairs = re.findall(r"memory of rank \d+: planned (\d+) B, taken (\d+) B", log)
+    return max((int(taken) / int(planned) - 1 for planned, taken in pairs), default=0.0)
+
+
 def scaling(check):
     rows = [row for row in scaling_rows(check.gpus, check.device == "cpu")
             if not check.rows or row.name in check.rows]
@@ -176,6 +184,9 @@ def scaling(check):
         if job.code == 0:
             speed = speed_of(check.folder(job), row.warmup)
             speed["tok_s_gpu"] = speed["mean_tok_s"] / row.ranks
+            speed["over_plan"] = over_plan(job.output())
+            if speed["over_plan"] > MEMORY_LIMIT and check.device == "cuda":
+                check.judge(job, False, f"took {100 * speed['over_plan']:.1f} % over its plan")
             check.report["scaling"][row.name] = speed | {
                 "ranks": row.ranks, "bar": row.bar, "seconds": round(job.seconds, 1)}
         else:

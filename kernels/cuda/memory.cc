@@ -1,5 +1,6 @@
 #include "kernels/cuda/memory.h"
 
+#include <algorithm>
 #include <string>
 
 #include "kernels/cuda/context.h"
@@ -23,8 +24,10 @@ void use_device(int index) {
 }
 
 void* allocate(std::size_t bytes) {
+  // Smaller blocks share pages, and another process could only open them together (peer.h).
+  constexpr std::size_t kPage = std::size_t{2} << 20;
   void* pointer = nullptr;
-  const cudaError_t status = cudaMalloc(&pointer, bytes == 0 ? 1 : bytes);
+  const cudaError_t status = cudaMalloc(&pointer, std::max(bytes, kPage));
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     std::size_t free = 0, total = 0;

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "core/param_table.h"
 #include "kernels/async.h"
 #include "parallel/ctx.h"
+#include "parallel/owner_exchange.h"
 
 namespace strait::parallel {
 
@@ -18,8 +20,8 @@ namespace strait::parallel {
 /// after the table was allocated, or while it plans.
 class GradSync {
  public:
-  GradSync(core::ParamTable& table, Groups& groups, Device device,
-           const config::Parallel& parallel);
+  GradSync(core::ParamTable& table, Groups& groups, Device device, const config::Parallel& parallel,
+           const PeerLinks& peers = {});
 
   /// Backward of the step's last micro-batch follows: from now on complete gradients are summed.
   void begin();
@@ -39,6 +41,9 @@ class GradSync {
   void await_all(const Stream& stream) const;
 
   int buckets() const { return static_cast<int>(buckets_.size()); }
+
+  /// Bytes that arrive at an owner from each rank at a time, where ranks write to each other.
+  static constexpr std::int64_t kArrivingBytes = std::int64_t{32} << 20;
 
  private:
   /// Sums to owners of one axis, and weights back from there.
@@ -68,9 +73,12 @@ class GradSync {
     return stream.device == Device::cuda ? own_stream_.get() : stream;
   }
   void sum(const Bucket& bucket, const Stream& stream);
+  /// That of ranks of an axis which write to each other.
+  const OwnerExchange* exchange(core::Axis axis) const;
 
   core::ParamTable& table_;
   Groups& groups_;
+  std::optional<OwnerExchange> data_, expert_data_;
   bool beside_model_;                // buckets are summed when they are complete
   kernels::OwnedStream own_stream_;  // of a GPU; elsewhere that of the model
   std::deque<Bucket> buckets_;       // in the order of backward

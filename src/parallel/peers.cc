@@ -14,8 +14,6 @@
 namespace strait::parallel {
 namespace {
 
-constexpr std::size_t kFlagBytes = std::size_t{2} << 20;  // see kernels::export_block
-
 /// A block of memory that each rank of a group has, and where this process finds those of others.
 class SharedBlock {
  public:
@@ -57,10 +55,10 @@ class Flags {
  public:
   enum Kind : std::uint8_t { kAllowed, kArrived };
 
-  explicit Flags(int ranks)
-      : ranks_(ranks),
-        words_(kernels::allocate(Device::cuda, kFlagBytes), DType::i32,
-               {static_cast<std::int64_t>(kFlagBytes / sizeof(std::int32_t))}) {
+  explicit Flags(int ranks) : ranks_(ranks) {
+    const std::int64_t words = 2 * ranks + 1;
+    const auto bytes = static_cast<std::size_t>(words) * sizeof(std::int32_t);
+    words_ = Tensor(kernels::allocate(Device::cuda, bytes), DType::i32, {words});
     const Stream stream{.device = Device::cuda};
     kernels::launch(kernels::Fill{.x = words_, .value = 0}, stream);
     kernels::launch(kernels::Fill{.x = words_.slice(0, 2 * ranks, 1), .value = 1}, stream);
@@ -105,9 +103,12 @@ class CopyPeers final : public Peers {
       if (peer != group_.rank()) signal(peer, Flags::kAllowed, stream);
     }
   }
-  void send(int peer, const ConstTensor& x, const Tensor& part, const Stream& stream) override {
+  using Peers::send;
+  void send(int peer, std::span<const Move> moves, const Stream& stream) override {
     kernels::await_flag(flags_.set_by(peer, Flags::kAllowed), stream);
-    kernels::copy_on_device(block_of(part).at(peer, part.data), x.data, x.bytes(), stream);
+    for (const auto& [x, part] : moves) {
+      kernels::copy_on_device(block_of(part).at(peer, part.data), x.data, x.bytes(), stream);
+    }
     signal(peer, Flags::kArrived, stream);
   }
   void await(int peer, const Stream& stream) override {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "parallel/communicator.h"
@@ -21,9 +22,17 @@ class Peers {
   /// What is enqueued so far was the last use of `target`, which peers may now write. Throws
   /// RuntimeFault when it does not lie at the same place on every rank.
   virtual void allow(const Tensor& target, const Stream& stream) = 0;
-  /// Copies x, once `peer` allows it, to the part of its target that lies there where `part` does
-  /// here.
-  virtual void send(int peer, const ConstTensor& x, const Tensor& part, const Stream& stream) = 0;
+  /// Copies x to the part of a peer's target that lies there where `part` does here.
+  struct Move {
+    ConstTensor x;
+    Tensor part;
+  };
+  /// Does so once `peer` allows it.
+  virtual void send(int peer, std::span<const Move> moves, const Stream& stream) = 0;
+  void send(int peer, const ConstTensor& x, const Tensor& part, const Stream& stream) {
+    const Move move{x, part};
+    send(peer, std::span(&move, 1), stream);
+  }
   /// `stream` goes on when what `peer` sent is here.
   virtual void await(int peer, const Stream& stream) = 0;
 };
@@ -39,6 +48,8 @@ std::unique_ptr<Peers> connect_peers(Communicator& group, const std::vector<Tens
 struct PeerLinks {
   Peers* tensor = nullptr;                                          // tensor_split.h
   Peers *ahead = nullptr, *dispatch = nullptr, *collect = nullptr;  // expert_exchange.h
+  Peers *data = nullptr, *expert_data = nullptr;                    // grad_sync.h
+  Tensor arriving = {};  // [data ranks, bytes] u8 for those two, see OwnerExchange
 };
 
 }  // namespace strait::parallel

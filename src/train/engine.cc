@@ -1,5 +1,6 @@
 #include "train/engine.h"
 
+#include "parallel/grad_sync.h"
 #include "parallel/key_exchange.h"
 
 namespace strait::train {
@@ -71,6 +72,9 @@ void Engine::bind() {
   shard_.bind(inputs);
   values_ = inputs.take(DType::f64, {7});
   staging_ = inputs.take(DType::i32, {2, shard_.block_elements()});
+  if (meets_beside() && mesh_.dp > 1) {
+    ctx_.peers.arriving = arriving_.take(DType::u8, {mesh_.dp, parallel::GradSync::kArrivingBytes});
+  }
   ctx_.clock.bind(inputs);
   ctx_.groups.traffic().clock().bind(inputs);
   ctx_.scale = {.per_token = values_.slice(0, 0, 1),
@@ -88,26 +92,36 @@ void Engine::allocate(Device device) {
   }
   table_.allocate(device);
   arenas_.allocate(device);
+  arriving_.allocate(device);
   bind();
   table_.initialise(static_cast<std::uint64_t>(config_.run.seed), ctx_.stream);
 }
 
+parallel::Peers* Engine::peers_of(core::Axis axis) {
+  parallel::Communicator& group = ctx_.groups.axis(axis);
+  if (group.alone()) return nullptr;
+  std::vector<Tensor> blocks;
+  for (const core::Arena* arena : std::initializer_list<const core::Arena*>{
+           &arenas_.saved, &arenas_.scratch, &arriving_, &table_.weights()}) {
+    if (arena->peak() > 0) blocks.push_back(arena->block());
+  }
+  auto peers = parallel::connect_peers(group, blocks);
+  return peers ? peers_.emplace_back(std::move(peers)).get() : nullptr;
+}
+
 void Engine::connect() {
-  if (!ctx_.lane || ctx_.stream.device != Device::cuda) return;
-  const auto reached = [&](core::Axis axis) -> parallel::Peers* {
-    parallel::Communicator& group = ctx_.groups.axis(axis);
-    if (group.alone()) return nullptr;
-    auto peers = parallel::connect_peers(group, {arenas_.saved.block(), arenas_.scratch.block()});
-    return peers ? peers_.emplace_back(std::move(peers)).get() : nullptr;
-  };
-  ctx_.peers = {.tensor = reached(core::Axis::tp),
-                .ahead = reached(core::Axis::ep),
-                .dispatch = reached(core::Axis::ep),
-                .collect = reached(core::Axis::ep)};
+  if (ctx_.stream.device != Device::cuda || !meets_beside()) return;
+  parallel::PeerLinks& peers = ctx_.peers;
+  peers.tensor = peers_of(core::Axis::tp);
+  peers.ahead = peers_of(core::Axis::ep);
+  peers.dispatch = peers_of(core::Axis::ep);
+  peers.collect = peers_of(core::Axis::ep);
+  peers.data = peers_of(core::Axis::dp);
+  peers.expert_data = mesh_.ep > 1 ? peers_of(core::Axis::edp) : peers.data;
 }
 
 std::vector<const core::Arena*> Engine::arenas() const {
-  return {&arenas_.saved, &arenas_.scratch, &arenas_.state, &arenas_.inputs};
+  return {&arenas_.saved, &arenas_.scratch, &arenas_.state, &arenas_.inputs, &arriving_};
 }
 
 std::int64_t Engine::micro_batches() const {

@@ -24,7 +24,7 @@ class Engine {
 
   /// Ends planning: allocates every arena at its measured size and fills the weights from run.seed.
   void allocate(Device device);
-  /// Lets tensor and expert ranks write into each other's memory, where they can. Collective; once
+  /// Lets ranks write into each other's memory, where they can. Collective; once
   /// every rank has allocated.
   void connect();
 
@@ -51,6 +51,10 @@ class Engine {
 
  private:
   void bind();
+  /// Whether every rank has a GPU of its own, and what they exchange moves beside the model.
+  bool meets_beside() const { return ctx_.groups.own_gpus() && config_.parallel.overlap; }
+  /// Between the ranks of an axis; null where not all of them reach each other. Collective.
+  parallel::Peers* peers_of(core::Axis axis);
 
   config::Config config_;
   parallel::Mesh mesh_;
@@ -58,6 +62,7 @@ class Engine {
   model::Transformer model_;
   parallel::SequenceShard shard_;
   parallel::Arenas arenas_;
+  core::Arena arriving_{"arriving gradients"};  // PeerLinks::arriving
   Tensor values_;
   Tensor staging_;
   kernels::OwnedStream stream_{Device::plan};

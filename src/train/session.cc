@@ -161,8 +161,10 @@ io::CheckpointState allocate_and_fill(Engine& engine, Device device, const StepP
 void connect(Engine& engine, core::Log& log) {
   engine.connect();
   const parallel::PeerLinks& peers = engine.ctx().peers;
-  if (peers.tensor) log.info("tensor ranks write into each other's memory");
-  if (peers.dispatch) log.info("expert ranks write into each other's memory");
+  for (const auto& [connected, ranks] :
+       {std::pair(peers.tensor, "tensor"), {peers.dispatch, "expert"}, {peers.data, "data"}}) {
+    if (connected) log.info(std::string(ranks) + " ranks write into each other's memory");
+  }
 }
 
 /// What a run that goes on begins with.

@@ -12,7 +12,7 @@ Step::Step(Engine& engine)
     : engine_(engine),
       update_(engine.table(), engine.config().optim),
       sync_(engine.table(), engine.ctx().groups, engine.ctx().stream.device,
-            engine.config().parallel),
+            engine.config().parallel, engine.ctx().peers),
       values_(engine.ctx().stream.device, 2 * sizeof(StepValues)) {}
 
 StepOutput Step::run(const StepInput& input) {

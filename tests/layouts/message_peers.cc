@@ -25,9 +25,11 @@ void MessagePeers::allow(const Tensor& target, const Stream&) {
   under_way_ = true;
 }
 
-void MessagePeers::send(int peer, const ConstTensor& x, const Tensor& part, const Stream&) {
-  sent_.push_back(
-      {peer, part.as<char>() - target_.as<char>(), std::string(x.as<char>(), x.bytes())});
+void MessagePeers::send(int peer, std::span<const Move> moves, const Stream&) {
+  for (const auto& [x, part] : moves) {
+    sent_.push_back(
+        {peer, part.as<char>() - target_.as<char>(), std::string(x.as<char>(), x.bytes())});
+  }
 }
 
 void MessagePeers::await(int, const Stream&) {

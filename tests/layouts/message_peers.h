@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +20,8 @@ class MessagePeers final : public parallel::Peers {
       : group_(group), arenas_(std::move(arenas)) {}
 
   void allow(const Tensor& target, const Stream& stream) override;
-  void send(int peer, const ConstTensor& x, const Tensor& part, const Stream& stream) override;
+  using Peers::send;
+  void send(int peer, std::span<const Move> moves, const Stream& stream) override;
   void await(int peer, const Stream& stream) override;
 
  private:

@@ -55,15 +55,7 @@ class Run {
     train::plan_step(engine_);
     engine_.allocate(device);
     engine_.connect();
-    if (!peers || !engine_.ctx().lane) return;
-    const auto reached = [&](core::Axis axis) -> parallel::Peers* {
-      parallel::Communicator& group = groups_.axis(axis);
-      return group.alone() ? nullptr : &peers_.emplace_back(group, engine_.arenas());
-    };
-    engine_.ctx().peers = {.tensor = reached(core::Axis::tp),
-                           .ahead = reached(core::Axis::ep),
-                           .dispatch = reached(core::Axis::ep),
-                           .collect = reached(core::Axis::ep)};
+    if (peers) connect();
   }
 
   /// Of batch `draw` into `values`, the loss of the first too.
@@ -78,7 +70,8 @@ class Run {
     kernels::launch(kernels::Fill{.x = table.flat().grad, .value = 0}, ctx.stream);
     engine_.model().begin_step(ctx);
     groups_.traffic().reset();
-    parallel::GradSync sync(table, groups_, ctx.stream.device, engine_.config().parallel);
+    parallel::GradSync sync(table, groups_, ctx.stream.device, engine_.config().parallel,
+                            ctx.peers);
     ctx.sync = &sync;
     for (std::int64_t i = 0; i < engine_.micro_batches(); ++i) {
       ctx.tokens = &load(samples, i);
@@ -120,6 +113,27 @@ class Run {
   }
 
  private:
+  /// As Engine::connect on GPUs, with room for less to arrive at a time than most gradients are.
+  void connect() {
+    constexpr std::int64_t kArrivingBytes = 4096;
+    arriving_.take(DType::u8, {mesh_.dp, kArrivingBytes});
+    arriving_.allocate(Device::cpu);
+    const auto reached = [&](core::Axis axis) -> parallel::Peers* {
+      parallel::Communicator& group = groups_.axis(axis);
+      std::vector<const core::Arena*> arenas = engine_.arenas();
+      arenas.push_back(&engine_.table().weights());
+      arenas.push_back(&arriving_);
+      return group.alone() ? nullptr : &peers_.emplace_back(group, arenas);
+    };
+    engine_.ctx().peers = {.tensor = reached(core::Axis::tp),
+                           .ahead = reached(core::Axis::ep),
+                           .dispatch = reached(core::Axis::ep),
+                           .collect = reached(core::Axis::ep),
+                           .data = reached(core::Axis::dp),
+                           .expert_data = reached(core::Axis::edp),
+                           .arriving = arriving_.take(DType::u8, {mesh_.dp, kArrivingBytes})};
+  }
+
   /// Gives every rank the gradients that their owners have.
   void gather_gradients() {
     const Stream& stream = engine_.ctx().stream;
@@ -227,6 +241,7 @@ class Run {
   parallel::Mesh mesh_;
   parallel::Groups groups_;
   train::Engine engine_;
+  core::Arena arriving_{"arriving"};
   std::deque<MessagePeers> peers_;
 };
 
