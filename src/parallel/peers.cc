@@ -89,9 +89,9 @@ class CopyPeers final : public Peers {
   /// Collective; false where some rank does not reach all memory.
   bool open() {
     const std::string host = core::host_name();
-    bool reached = std::ranges::all_of(group_.gather_all(host),
-                                       [&](const auto& other) { return other == host; });
-    reached = shared_flags_.open(group_) && reached;
+    const auto hosts = group_.gather_all(host);
+    if (std::ranges::count(hosts, host) < group_.size()) return false;  // alike on all ranks
+    bool reached = shared_flags_.open(group_);
     for (SharedBlock& block : blocks_) reached = block.open(group_) && reached;
     const auto all = group_.gather_all(reached ? "1" : "0");
     return std::ranges::count(all, "1") == group_.size();
