@@ -23,8 +23,8 @@ class ExpertExchange {
     ConstTensor offsets;  // [E / ep + 1] i32: first row of each expert in the block
   };
 
-  /// offsets [E + 1] i32 of this rank's N sorted rows; tells all ranks. Waits for the stream. The
-  /// blocks' offsets go to `block_offsets` [ep, E / ep + 1].
+  /// offsets [E + 1] i32 of this rank's N sorted rows, N alike on all ranks; tells them. Waits for
+  /// the stream. The blocks' offsets go to `block_offsets` [ep, E / ep + 1].
   void agree(Ctx& ctx, ConstTensor offsets, std::int64_t rows, const Tensor& block_offsets);
 
   int ranks() const { return ranks_; }

@@ -97,8 +97,10 @@ std::vector<double> score_choices(Engine& engine,
   input::Samples samples;
   samples.resize(per_batch, length);
   std::vector<std::size_t> owner(samples.ids.size());
-  for (std::int64_t batch = engine.mesh().dp_rank; batch * per_batch < std::ssize(rows);
-       batch += engine.mesh().dp) {
+  const std::int64_t ranks = engine.mesh().dp;
+  // Every rank runs as many batches, since layers may communicate: the last may be empty.
+  for (std::int64_t round = 0; round * ranks * per_batch < std::ssize(rows); ++round) {
+    const std::int64_t batch = round * ranks + engine.mesh().dp_rank;
     std::ranges::fill(samples.ids, 0);
     std::ranges::fill(samples.labels, input::kIgnoredLabel);
     std::ranges::fill(samples.doc_pos, 0);

@@ -24,6 +24,13 @@ std::vector<std::int32_t> to_host(const Tensor& tensor, const Stream& stream) {
   return out;
 }
 
+/// Counts no label from sequence `first` on.
+void leave_out(std::int64_t first, input::Samples& samples) {
+  for (std::int64_t at = first * samples.seq_len; at < samples.count * samples.seq_len; ++at) {
+    samples.labels[static_cast<std::size_t>(at)] = input::kIgnoredLabel;
+  }
+}
+
 Sums sums_of(Engine& engine, const input::EvalLoader& loader, const input::Tokenizer& tokenizer,
              std::int64_t max_sequences) {
   parallel::Ctx& ctx = engine.ctx();
@@ -32,12 +39,12 @@ Sums sums_of(Engine& engine, const input::EvalLoader& loader, const input::Token
   const std::int64_t per_batch = engine.micro_batch(), ranks = engine.mesh().dp;
   input::Samples samples;
   Sums sums;
-  // Every rank runs as many batches, since layers may communicate: the last may be past the end.
+  // Every rank runs as many batches of as many sequences, since layers may communicate.
   for (std::int64_t round = 0; round * ranks * per_batch < windows; ++round) {
-    const std::int64_t first = (round * ranks + engine.mesh().dp_rank) * per_batch;
-    const std::int64_t left = windows - first;
-    loader.batch(left > 0 ? first : loader.windows(), left > 0 ? std::min(per_batch, left) : 1,
-                 samples);
+    const std::int64_t begin = round * ranks * per_batch;
+    const std::int64_t first = begin + engine.mesh().dp_rank * per_batch;
+    loader.batch(first, std::min(per_batch, windows - begin), samples);
+    leave_out(std::max<std::int64_t>(0, windows - first), samples);
     ctx.tokens = &engine.shard().load(samples.ids, samples.labels, samples.doc_pos, ctx.stream);
     const TokenLosses tokens = token_losses(engine);
     for (std::size_t t = 0; t < tokens.loss.size(); ++t) {

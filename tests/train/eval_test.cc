@@ -43,6 +43,34 @@ TEST(Eval, OfACheckpointIsThatOfTheRun) {
   }
 }
 
+TEST(Eval, OfExpertRanksIsThatOfOneRankHoweverSequencesDivide) {
+  // Two ranks of up to eight sequences share out nine or twelve; their rows of tasks do not divide
+  // either. Experts need all ranks in every batch.
+  const fs::path folder = fresh_folder("eval/experts");
+  const std::string dir = (folder / "run").string();
+  const Outcome run =
+      run_train("--config tiny_gqa_moe" + kSmall.substr(kSmall.find(" --set")) +
+                " --set train.steps=2 --set train.batch_size=16 --set run.dir=" + dir);
+  ASSERT_EQ(run.code, 0) << run.output;
+  for (const std::string sequences : {"9", "12"}) {
+    std::vector<std::vector<double>> results;
+    for (const std::string ranks : {"1", "2"}) {
+      const Outcome alone =
+          run_train("--eval-only --resume " + dir + tasks() + " --set train.micro_batch=8" +
+                        " --set eval.sequences=" + sequences + " --set parallel.ep=" + ranks,
+                    std::stoi(ranks));
+      ASSERT_EQ(alone.code, 0) << alone.output;
+      fs::rename(folder / "run/eval.jsonl", folder / "metrics.jsonl");
+      results.push_back(series(folder, "acc"));
+      results.back().push_back(series(folder, "val_loss").at(0));
+    }
+    ASSERT_EQ(results[0].size(), 5u);
+    for (std::size_t i = 0; i < results[0].size(); ++i) {
+      EXPECT_NEAR(results[0][i], results[1][i], 1e-12) << i << " of " << sequences;
+    }
+  }
+}
+
 TEST(Eval, SharedRowsScoreAsRowsOfTheirOwn) {
   // With positions of the sequence every choice has a row to itself; without rotation the two
   // agree.
