@@ -9,7 +9,7 @@
 namespace strait::kernels {
 
 /// What another process opens a block of this one by, as allocate() returned it. Empty where the
-/// device exports none.
+/// device exports none, or its driver cannot let streams wait.
 std::string export_block(Device device, void* block) noexcept;
 /// An address here for a block that a process of this host exported; null for an empty name and
 /// where this device does not reach the block. Valid until close_block(), before the other process

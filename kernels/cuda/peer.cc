@@ -12,18 +12,16 @@ namespace {
 
 using BatchMemOp = decltype(&cuStreamBatchMemOp);
 
-/// The driver's function, found through the runtime so that libcuda is not linked.
-BatchMemOp batch_mem_op() {
+/// The driver's function, found through the runtime so that libcuda is not linked; null where it
+/// has none.
+BatchMemOp batch_mem_op() noexcept {
   static const BatchMemOp function = [] {
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
-    check_cuda(cudaGetDriverEntryPointByVersion("cuStreamBatchMemOp", &found, 12000,
-                                                cudaEnableDefault, &result),
-               "cudaGetDriverEntryPointByVersion");
-    if (result != cudaDriverEntryPointSuccess) {
-      throw DeviceError("peers: the driver has no cuStreamBatchMemOp; install a newer one");
-    }
-    return reinterpret_cast<BatchMemOp>(found);
+    const cudaError_t status = cudaGetDriverEntryPointByVersion("cuStreamBatchMemOp", &found, 12000,
+                                                                cudaEnableDefault, &result);
+    const bool there = status == cudaSuccess && result == cudaDriverEntryPointSuccess;
+    return there ? reinterpret_cast<BatchMemOp>(found) : nullptr;
   }();
   return function;
 }
@@ -32,7 +30,7 @@ BatchMemOp batch_mem_op() {
 
 std::string export_block(void* block) noexcept {
   cudaIpcMemHandle_t handle;
-  if (cudaIpcGetMemHandle(&handle, block) == cudaSuccess)
+  if (batch_mem_op() && cudaIpcGetMemHandle(&handle, block) == cudaSuccess)
     return {handle.reserved, sizeof handle.reserved};
   cudaGetLastError();  // told by the empty name
   return {};

@@ -52,7 +52,7 @@ struct Ctx {
   Probe* probe = nullptr;        // while a run is measured: attention layers show what they compute
   PhaseClock clock = {};
   Lane* lane = nullptr;      // for collectives beside the model, see beside.h
-  PeerLinks peers = {};      // where ranks write into each other's memory; with a lane alone
+  PeerLinks peers = {};      // where ranks write into each other's memory
   GradSync* sync = nullptr;  // in a step: learns where the model is
 };
 

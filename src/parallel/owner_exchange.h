@@ -9,7 +9,8 @@ namespace strait::parallel {
 
 /// Sums at owners and hands out from there, as Communicator's collectives of that name, by ranks
 /// that write into each other's memory: others' terms arrive in a buffer and are added to the
-/// owner's own, rank by rank. Borrows the group and the peers.
+/// owner's own, rank by rank; bf16 is rounded after each, as it may be by NCCL. Borrows the group
+/// and the peers.
 class OwnerExchange {
  public:
   /// arriving [ranks, bytes] u8, the same on every rank: what comes of each rank at a time.

@@ -129,8 +129,8 @@ class CopyPeers final : public Peers {
     }
     return *found;
   }
-  /// Asks once for each place. Ranks run the same program, so that those which agreed so far ask
-  /// again together.
+  /// Asks once for each place. While places are alike, ranks ask together; should they come to
+  /// differ later, those that ask wait for those that do not, and the watchdog ends the run.
   void require_same_place(const Tensor& target) {
     const SharedBlock& block = block_of(target);
     const std::string place = std::to_string(&block - blocks_.data()) + ":" +

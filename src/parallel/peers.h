@@ -44,7 +44,7 @@ class Peers {
 std::unique_ptr<Peers> connect_peers(Communicator& group, const std::vector<Tensor>& blocks);
 
 /// Those of a rank, by what they are for; null: by the group's collectives. Exchanges of one may be
-/// under way beside those of another.
+/// under way beside those of another, but for the last two, which one stream runs.
 struct PeerLinks {
   Peers* tensor = nullptr;                                          // tensor_split.h
   Peers *ahead = nullptr, *dispatch = nullptr, *collect = nullptr;  // expert_exchange.h

@@ -61,7 +61,7 @@ class RowExchange {
   void gather(const ConstTensor& x);
   /// Sends to each its rows of `terms`; y = own ones + those in `target`, all beside the stream.
   void sum(const Tensor& terms, const Tensor& y);
-  /// y = this rank's terms + those in `target`, in rank order.
+  /// y = this rank's terms + those in `target`, in rank order; bf16 is rounded after each.
   void add_up(const ConstTensor& own_terms, const Tensor& y, const Stream& stream) const;
 
  private:

@@ -1,5 +1,8 @@
 #include "train/engine.h"
 
+#include <algorithm>
+
+#include "kernels/memory.h"
 #include "parallel/grad_sync.h"
 #include "parallel/key_exchange.h"
 
@@ -73,7 +76,9 @@ void Engine::bind() {
   values_ = inputs.take(DType::f64, {7});
   staging_ = inputs.take(DType::i32, {2, shard_.block_elements()});
   if (meets_beside() && mesh_.dp > 1) {
-    ctx_.peers.arriving = arriving_.take(DType::u8, {mesh_.dp, parallel::GradSync::kArrivingBytes});
+    const auto gradients = static_cast<std::int64_t>(table_.flat().grad.bytes());
+    ctx_.peers.arriving = arriving_.take(
+        DType::u8, {mesh_.dp, std::min(parallel::GradSync::kArrivingBytes, gradients)});
   }
   ctx_.clock.bind(inputs);
   ctx_.groups.traffic().clock().bind(inputs);
@@ -118,6 +123,13 @@ void Engine::connect() {
   peers.collect = peers_of(core::Axis::ep);
   peers.data = peers_of(core::Axis::dp);
   peers.expert_data = mesh_.ep > 1 ? peers_of(core::Axis::edp) : peers.data;
+}
+
+void Engine::disconnect() {
+  kernels::synchronise(ctx_.stream);
+  ctx_.peers = {.arriving = ctx_.peers.arriving};
+  peers_.clear();
+  ctx_.groups.world().barrier();
 }
 
 std::vector<const core::Arena*> Engine::arenas() const {

@@ -27,6 +27,9 @@ class Engine {
   /// Lets ranks write into each other's memory, where they can. Collective; once
   /// every rank has allocated.
   void connect();
+  /// Ends that, before the memory of one of several engines of a program goes. Collective; nothing
+  /// of this engine's runs any more.
+  void disconnect();
 
   const config::Config& config() const { return config_; }
   const parallel::Mesh& mesh() const { return mesh_; }

@@ -51,13 +51,16 @@ std::vector<std::pair<std::string, std::string>> train_to(const VerifyParts& par
   });
   engine.connect();
   Metrics metrics(parts.log, nullptr, last, config.train.log_every);
-  Loop loop({.engine = engine,
-             .data = parts.data,
-             .folder = folder,
-             .log = parts.log,
-             .metrics = metrics,
-             .last = last});
-  loop.run({.step = state.step, .tokens = state.tokens, .batches = state.batches});
+  {
+    Loop loop({.engine = engine,
+               .data = parts.data,
+               .folder = folder,
+               .log = parts.log,
+               .metrics = metrics,
+               .last = last});
+    loop.run({.step = state.step, .tokens = state.tokens, .batches = state.batches});
+  }
+  engine.disconnect();
   return digest_of(engine);
 }
 

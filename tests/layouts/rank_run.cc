@@ -112,6 +112,9 @@ class Run {
     return pieces_of(engine_.table(), Field::weight, engine_.ctx().stream);
   }
 
+  /// Collective: the memory of this run may go.
+  void end() { engine_.disconnect(); }
+
  private:
   /// As Engine::connect on GPUs, with room for less to arrive at a time than most gradients are.
   void connect() {
@@ -253,6 +256,7 @@ RankValues run_rank(const config::Config& config, parallel::Communicator& world,
   RankValues values;
   for (std::int64_t draw = 0; draw < options.draws; ++draw) run.gradients(draw, values);
   if (options.steps > 0) values.weights = {run.weights(options.steps)};
+  run.end();
   return values;
 }
 
