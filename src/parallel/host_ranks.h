@@ -13,6 +13,7 @@ struct HostRanks {
   std::string host;                // of this one
   int ranks = 1;                   // on this host
   int place = 0;                   // of this rank among them
+  bool all() const { return ranks == static_cast<int>(hosts.size()); }
 };
 
 /// Collective.

@@ -55,6 +55,7 @@ std::string apart(const Mesh& mesh, const std::vector<std::string>& hosts) {
 template <class Make>
 void Groups::assemble(const Mesh& mesh, const Transport& transport, const Make& make) {
   own_gpus_ = transport.own_gpus;
+  one_host_ = transport.one_host;
   const int world_size = mesh.dp * mesh.cp * mesh.tp;
   // A group whose tensors move by NCCL holds device memory, so none is made twice.
   const auto group = [&](const Place& place, int most_blocks = 0) {

@@ -31,6 +31,7 @@ std::string apart(const Mesh& mesh, const std::vector<std::string>& hosts);
 struct Transport {
   bool own_gpus = false;  // every rank computes on a GPU of its own: by NCCL
   bool overlap = false;   // data ranks exchange beside the model, see GradSync
+  bool one_host = false;  // all ranks share it
 };
 
 /// The communicators of a mesh. Owns them; `world` is borrowed and outlives it.
@@ -49,6 +50,7 @@ class Groups {
   /// axis() meanwhile.
   Communicator& beside(core::Axis axis);
   bool own_gpus() const { return own_gpus_; }
+  bool one_host() const { return one_host_; }
   /// Whether what moves between ranks of device memory is only enqueued, see Communicator.
   bool capturable() const { return world_->alone() || world_->capturable(); }
   /// Of all groups together, this rank's.
@@ -66,7 +68,7 @@ class Groups {
   std::array<std::shared_ptr<Communicator>, 5> axes_;
   std::array<std::shared_ptr<Communicator>, 5> beside_;       // where axis() is not for both
   std::vector<std::pair<const Communicator*, int>> by_nccl_;  // and their most blocks
-  bool own_gpus_ = false;
+  bool own_gpus_ = false, one_host_ = false;
 };
 
 }  // namespace strait::parallel

@@ -75,7 +75,7 @@ void Engine::bind() {
   shard_.bind(inputs);
   values_ = inputs.take(DType::f64, {7});
   staging_ = inputs.take(DType::i32, {2, shard_.block_elements()});
-  if (meets_beside() && mesh_.dp > 1) {
+  if (meets_beside() && ctx_.groups.one_host() && mesh_.dp > 1) {
     const auto gradients = static_cast<std::int64_t>(table_.flat().grad.bytes());
     ctx_.peers.arriving = arriving_.take(
         DType::u8, {mesh_.dp, std::min(parallel::GradSync::kArrivingBytes, gradients)});
@@ -121,6 +121,7 @@ void Engine::connect() {
   peers.ahead = peers_of(core::Axis::ep);
   peers.dispatch = peers_of(core::Axis::ep);
   peers.collect = peers_of(core::Axis::ep);
+  if (!peers.arriving.defined()) return;
   peers.data = peers_of(core::Axis::dp);
   peers.expert_data = mesh_.ep > 1 ? peers_of(core::Axis::edp) : peers.data;
 }

@@ -10,12 +10,13 @@ namespace strait::train {
 namespace {
 
 constexpr double kBackwardOverForward = 2.5;  // FLOPs of the core, see kernels/attention.cc
+constexpr int kGpusOfHost = 8;                // as many ranks are planned on one host
 
 StepPlan plan(config::Config config, int ranks, std::int64_t micro_batches) {
   config.train.batch_size = micro_batches * config.train.micro_batch * config.parallel.dp;
   const parallel::Mesh mesh = parallel::Mesh::make(config.parallel, 0, ranks);
-  parallel::Groups groups =
-      parallel::Groups::planned(mesh, {on_gpu(config), config.parallel.overlap});
+  parallel::Groups groups = parallel::Groups::planned(
+      mesh, {on_gpu(config), config.parallel.overlap, ranks <= kGpusOfHost});
   Engine engine(config, mesh, groups);
   return plan_step(engine);
 }

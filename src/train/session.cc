@@ -311,7 +311,7 @@ void train(const TrainOptions& options, Communicator& world) {
       world, std::chrono::duration<double>(config.parallel.watchdog_seconds));
   const auto mesh = parallel::Mesh::make(config.parallel, world.rank(), world.size());
   report_mesh(mesh, share.here, world.rank(), log);
-  parallel::Groups groups(mesh, world, {share.own_gpus, config.parallel.overlap});
+  parallel::Groups groups(mesh, world, {share.own_gpus, config.parallel.overlap, share.here.all()});
   std::unique_ptr<Engine> engine;
   StepPlan plan;
   share_cores(share.here, world, log);

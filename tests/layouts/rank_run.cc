@@ -50,7 +50,9 @@ class Run {
   Run(const config::Config& config, parallel::Communicator& world, Device device, bool peers)
       : mesh_(parallel::Mesh::make(config.parallel, world.rank(), world.size())),
         groups_(mesh_, world,
-                {parallel::share_devices(device, world).own_gpus, config.parallel.overlap}),
+                {.own_gpus = parallel::share_devices(device, world).own_gpus,
+                 .overlap = config.parallel.overlap,
+                 .one_host = true}),
         engine_(config, mesh_, groups_) {
     train::plan_step(engine_);
     engine_.allocate(device);
