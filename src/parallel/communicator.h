@@ -38,6 +38,10 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   bool alone() const { return size() == 1; }
+  /// The other ranks, i from 0, in the order in which this one sends where all send to all, and in
+  /// which what they send arrives.
+  int receiver(int i) const { return (rank() + 1 + i) % size(); }
+  int sender(int i) const { return (rank() + size() - 1 - i) % size(); }
 
   /// x = sum of x over ranks, in place; f32, f64 or i64. Blocks the host on CPU tensors.
   void all_reduce_sum(const Tensor& x, const Stream& stream, const char* what = "sum");

@@ -10,17 +10,13 @@ std::int64_t row_bytes(const Tensor& x) {
   return x.shape[1] * static_cast<std::int64_t>(kernels::size_of(x.dtype));
 }
 
-Communicator& expert_group(Ctx& ctx) {
-  return ctx.groups.axis(core::Axis::ep);
-}
-
 }  // namespace
 
 void ExpertExchange::agree(Ctx& ctx, ConstTensor offsets, std::int64_t rows,
                            const Tensor& block_offsets) {
-  Communicator& group = expert_group(ctx);
-  ranks_ = group.size();
-  rank_ = group.rank();
+  group_ = &ctx.groups.axis(core::Axis::ep);
+  ranks_ = group_->size();
+  rank_ = group_->rank();
   rows_ = rows;
   block_offsets_ = block_offsets;
   const std::int64_t entries = offsets.shape[0];
@@ -28,7 +24,7 @@ void ExpertExchange::agree(Ctx& ctx, ConstTensor offsets, std::int64_t rows,
   all_.assign(static_cast<std::size_t>(ranks_ * entries), 0);
   const core::Frame frame(ctx.scratch);
   const Tensor gathered = ctx.scratch.take(DType::i32, {ranks_, entries});
-  group.all_gather(offsets, gathered, ctx.stream, "ep offsets");
+  group_->all_gather(offsets, gathered, ctx.stream, "ep offsets");
   if (ctx.stream.device == Device::plan) return balance(entries);
   kernels::copy_to_host(all_.data(), gathered.data, gathered.bytes(), ctx.stream);
   kernels::synchronise(ctx.stream);
@@ -57,7 +53,7 @@ void ExpertExchange::write_offsets(Ctx& ctx) {
 }
 
 ExpertExchange::Block ExpertExchange::block(int i) const {
-  const int source = i == 0 ? rank_ : sender(i - 1);
+  const int source = i == 0 ? rank_ : group_->sender(i - 1);
   return {
       .source = source,
       .first = source * rows_,
@@ -89,16 +85,16 @@ void ExpertExchange::send(Ctx& ctx, Peers* peers, const Tensor& sorted, const Te
   beside(ctx, [&](const Stream& stream) {
     if (!peers) {
       const Parts parts = parts_of(sorted, received);
-      return expert_group(ctx).exchange(parts.sorted, parts.received, stream, what);
+      return group_->exchange(parts.sorted, parts.received, stream, what);
     }
     peers->allow(received, stream);
     for (int i = 0; i + 1 < ranks_; ++i) {
-      const int owner = receiver(i);
+      const int owner = group_->receiver(i);
       peers->send(owner, rows_for(owner, sorted, rank_), rows_from(rank_, received, owner), stream);
     }
   });
   if (!peers) return;
-  expert_group(ctx).count(what, (rows_ - skipped() - sent(rank_, rank_)) * row_bytes(sorted));
+  group_->count(what, (rows_ - skipped() - sent(rank_, rank_)) * row_bytes(sorted));
 }
 
 void ExpertExchange::await(Ctx& ctx, Peers* peers, const Block& block) const {
@@ -128,8 +124,8 @@ void ExpertExchange::await_ahead(Ctx& ctx, const Block& block) const {
 void ExpertExchange::begin_collect(Ctx& ctx, const Tensor& sorted, const char* what) const {
   if (!ctx.peers.collect) return;
   std::int64_t rows = 0;
-  for (int i = 0; i + 1 < ranks_; ++i) rows += sent(sender(i), rank_);
-  expert_group(ctx).count(what, rows * row_bytes(sorted));
+  for (int i = 0; i + 1 < ranks_; ++i) rows += sent(group_->sender(i), rank_);
+  group_->count(what, rows * row_bytes(sorted));
   beside(ctx, [&](const Stream& stream) { ctx.peers.collect->allow(sorted, stream); });
 }
 
@@ -144,14 +140,14 @@ void ExpertExchange::collect(Ctx& ctx, int i, const Tensor& received, const Tens
   } else if (!ctx.peers.collect && i + 1 == ranks_) {
     const Parts parts = parts_of(sorted, received);
     beside(ctx, [&](const Stream& stream) {
-      expert_group(ctx).exchange(parts.received, parts.sorted, stream, what);
+      group_->exchange(parts.received, parts.sorted, stream, what);
     });
   }
 }
 
 void ExpertExchange::end_collect(Ctx& ctx) const {
   for (int i = 0; ctx.peers.collect && i + 1 < ranks_; ++i) {
-    await_peer(ctx, *ctx.peers.collect, sender(i));
+    await_peer(ctx, *ctx.peers.collect, group_->sender(i));
   }
   await_beside(ctx);
 }

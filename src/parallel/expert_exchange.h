@@ -80,10 +80,8 @@ class ExpertExchange {
   Tensor rows_from(int source, const Tensor& received, int owner) const;
   /// Rows of this rank that are for no expert.
   std::int64_t skipped() const { return rows_ - first(rank_, ranks_ * experts_); }
-  /// The other ranks, in the order that this one sends to and that it receives from.
-  int receiver(int i) const { return (rank_ + 1 + i) % ranks_; }
-  int sender(int i) const { return (rank_ + ranks_ - 1 - i) % ranks_; }
 
+  Communicator* group_ = nullptr;  // since agree
   int ranks_ = 1, rank_ = 0;
   std::int64_t experts_ = 0;  // of each rank
   std::int64_t rows_ = 0;

@@ -57,16 +57,16 @@ void OwnerExchange::sum_to_owners(std::span<const Owned> pieces, const Stream& s
     peers_.allow(arriving_, stream);
     for (int i = 0; i + 1 < group_.size(); ++i) {
       std::vector<Peers::Move> moves;
-      for (const Fragment& fragment : fragments(pieces, receiver(i), round)) {
+      for (const Fragment& fragment : fragments(pieces, group_.receiver(i), round)) {
         moves.push_back({fragment.data, arriving_from(group_.rank(), fragment)});
       }
-      peers_.send(receiver(i), moves, stream);
+      peers_.send(group_.receiver(i), moves, stream);
     }
     const std::vector<Fragment> own = fragments(pieces, group_.rank(), round);
     for (int i = 0; i + 1 < group_.size(); ++i) {
-      peers_.await(sender(i), stream);
+      peers_.await(group_.sender(i), stream);
       for (const Fragment& fragment : own) {
-        const Tensor term = arriving_from(sender(i), fragment);
+        const Tensor term = arriving_from(group_.sender(i), fragment);
         kernels::launch(kernels::Add{.a = fragment.data, .b = term, .y = fragment.data}, stream);
       }
     }
@@ -85,8 +85,8 @@ void OwnerExchange::share_from_owners(std::span<const Owned> pieces, const Strea
   }
   group_.count(what, bytes * (group_.size() - 1));
   peers_.allow(pieces.front().data, stream);
-  for (int i = 0; i + 1 < group_.size(); ++i) peers_.send(receiver(i), moves, stream);
-  for (int i = 0; i + 1 < group_.size(); ++i) peers_.await(sender(i), stream);
+  for (int i = 0; i + 1 < group_.size(); ++i) peers_.send(group_.receiver(i), moves, stream);
+  for (int i = 0; i + 1 < group_.size(); ++i) peers_.await(group_.sender(i), stream);
 }
 
 }  // namespace strait::parallel

@@ -32,8 +32,6 @@ class OwnerExchange {
                                   std::int64_t round) const;
   std::int64_t rounds(std::span<const Owned> pieces) const;
   Tensor arriving_from(int rank, const Fragment& fragment) const;
-  int receiver(int i) const { return (group_.rank() + 1 + i) % group_.size(); }
-  int sender(int i) const { return (group_.rank() + group_.size() - 1 - i) % group_.size(); }
 
   Communicator& group_;
   Peers& peers_;

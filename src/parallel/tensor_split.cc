@@ -89,19 +89,19 @@ void RowExchange::await(int peer) {
 void RowExchange::gather(const ConstTensor& x) {
   beside(ctx_, [&](const Stream& stream) {
     for (int i = 0; i < peers(); ++i)
-      ctx_.peers.tensor->send(receiver(i), x, rows_of(target_, own()), stream);
+      ctx_.peers.tensor->send(group_.receiver(i), x, rows_of(target_, own()), stream);
     kernels::copy_on_device(rows_of(target_, own()).data, x.data, x.bytes(), stream);
-    for (int i = 0; i < peers(); ++i) ctx_.peers.tensor->await(sender(i), stream);
+    for (int i = 0; i < peers(); ++i) ctx_.peers.tensor->await(group_.sender(i), stream);
   });
 }
 
 void RowExchange::sum(const Tensor& terms, const Tensor& y) {
   beside(ctx_, [&](const Stream& stream) {
     for (int i = 0; i < peers(); ++i) {
-      const int peer = receiver(i);
+      const int peer = group_.receiver(i);
       ctx_.peers.tensor->send(peer, rows_of(terms, peer), rows_of(target_, own()), stream);
     }
-    for (int i = 0; i < peers(); ++i) ctx_.peers.tensor->await(sender(i), stream);
+    for (int i = 0; i < peers(); ++i) ctx_.peers.tensor->await(group_.sender(i), stream);
     add_up(rows_of(terms, own()), y, stream);
   });
 }

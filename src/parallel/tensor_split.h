@@ -42,10 +42,7 @@ class RowExchange {
   RowExchange(Ctx& ctx, const Tensor& target, const char* what);
 
   int own() const { return group_.rank(); }
-  /// Ranks but this one: in the order that it sends to, and that it receives from.
   int peers() const { return group_.size() - 1; }
-  int receiver(int i) const { return (own() + 1 + i) % group_.size(); }
-  int sender(int i) const { return (own() + peers() - i) % group_.size(); }
   /// Rows of `rank`, and the first of them.
   template <class Rows>
   Rows rows_of(const Rows& whole, int rank) const {
@@ -83,10 +80,10 @@ void with_whole_rows(Ctx& ctx, ConstTensor x, const Each& each) {
     return each(whole, 0);
   }
   RowExchange exchange(ctx, whole, "tp rows");
-  for (int i = 0; i < exchange.peers(); ++i) exchange.send(exchange.receiver(i), x);
+  for (int i = 0; i < exchange.peers(); ++i) exchange.send(group.receiver(i), x);
   each(x, exchange.first(exchange.own()));
   for (int i = 0; i < exchange.peers(); ++i) {
-    const int peer = exchange.sender(i);
+    const int peer = group.sender(i);
     exchange.await(peer);
     each(exchange.rows_of(whole, peer), exchange.first(peer));
   }
@@ -112,11 +109,11 @@ void with_summed_rows(Ctx& ctx, const Tensor& y, const Each& each) {
     return rows;
   };
   for (int i = 0; i < exchange.peers(); ++i) {
-    const int peer = exchange.receiver(i);
+    const int peer = group.receiver(i);
     exchange.send(peer, write(peer));
   }
   const Tensor own = write(exchange.own());
-  for (int i = 0; i < exchange.peers(); ++i) exchange.await(exchange.sender(i));
+  for (int i = 0; i < exchange.peers(); ++i) exchange.await(group.sender(i));
   exchange.add_up(own, y, ctx.stream);
   await_beside(ctx);
 }
