@@ -87,14 +87,13 @@ void ExpertExchange::send(Ctx& ctx, Peers* peers, const Tensor& sorted, const Te
       const Parts parts = parts_of(sorted, received);
       return group_->exchange(parts.sorted, parts.received, stream, what);
     }
+    group_->count(what, (rows_ - skipped() - sent(rank_, rank_)) * row_bytes(sorted));
     peers->allow(received, stream);
     for (int i = 0; i + 1 < ranks_; ++i) {
       const int owner = group_->receiver(i);
       peers->send(owner, rows_for(owner, sorted, rank_), rows_from(rank_, received, owner), stream);
     }
   });
-  if (!peers) return;
-  group_->count(what, (rows_ - skipped() - sent(rank_, rank_)) * row_bytes(sorted));
 }
 
 void ExpertExchange::await(Ctx& ctx, Peers* peers, const Block& block) const {

@@ -25,15 +25,14 @@ GradSync::GradSync(core::ParamTable& table, Groups& groups, Device device,
                    const config::Parallel& parallel, const PeerLinks& peers)
     : table_(table),
       groups_(groups),
+      data_(groups.beside(core::Axis::dp), peers.data, peers.arriving),
+      expert_data_(groups.beside(core::Axis::edp), peers.expert_data, peers.arriving),
       beside_model_(parallel.overlap && groups.world().size() > 1 &&
                     (device != Device::cuda || groups.own_gpus())),
       own_stream_(beside_model_ ? kernels::OwnedStream::urgent(device)
                                 : kernels::OwnedStream(Device::plan)),
       moved_(device),
       joined_(device) {
-  if (peers.data) data_.emplace(groups.beside(core::Axis::dp), *peers.data, peers.arriving);
-  if (peers.expert_data)
-    expert_data_.emplace(groups.beside(core::Axis::edp), *peers.expert_data, peers.arriving);
   constexpr double kMiB = 1024 * 1024;
   cut_stages(static_cast<std::int64_t>(parallel.bucket_mib * kMiB), device);
   for (const core::Segment& segment : table.segments()) {
@@ -93,18 +92,9 @@ void GradSync::add_rest(const core::Segment& segment) {
   }
 }
 
-const OwnerExchange* GradSync::exchange(core::Axis axis) const {
-  const auto& found = axis == core::Axis::edp ? expert_data_ : data_;
-  return found ? &*found : nullptr;
-}
-
 void GradSync::sum(const Bucket& bucket, const Stream& stream) {
   for (const Shares& shares : bucket.shares) {
-    if (const OwnerExchange* direct = exchange(shares.axis)) {
-      direct->sum_to_owners(shares.gradients, stream, "gradients");
-    } else {
-      groups_.beside(shares.axis).sum_to_owners(shares.gradients, stream, "gradients");
-    }
+    exchange(shares.axis).sum_to_owners(shares.gradients, stream, "gradients");
   }
   for (const Rest& rest : bucket.rest) {
     for (const core::Axis axis : rest.axes) {
@@ -153,11 +143,7 @@ void GradSync::share_weights(const Stream& stream) {
   const Stream& carries = beside_model_ ? beside(stream) : stream;
   for (auto bucket = buckets_.rbegin(); bucket != buckets_.rend(); ++bucket) {
     for (const Shares& shares : bucket->shares) {
-      if (const OwnerExchange* direct = exchange(shares.axis)) {
-        direct->share_from_owners(shares.weights, carries, "weights");
-      } else {
-        groups_.beside(shares.axis).share_from_owners(shares.weights, carries, "weights");
-      }
+      exchange(shares.axis).share_from_owners(shares.weights, carries, "weights");
     }
     if (beside_model_) bucket->arrived.record(carries);
   }

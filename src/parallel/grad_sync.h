@@ -1,7 +1,6 @@
 #pragma once
 
 #include <deque>
-#include <optional>
 #include <vector>
 
 #include "core/param_table.h"
@@ -73,12 +72,13 @@ class GradSync {
     return stream.device == Device::cuda ? own_stream_.get() : stream;
   }
   void sum(const Bucket& bucket, const Stream& stream);
-  /// That of ranks of an axis which write to each other.
-  const OwnerExchange* exchange(core::Axis axis) const;
+  const OwnerExchange& exchange(core::Axis axis) const {
+    return axis == core::Axis::edp ? expert_data_ : data_;
+  }
 
   core::ParamTable& table_;
   Groups& groups_;
-  std::optional<OwnerExchange> data_, expert_data_;
+  OwnerExchange data_, expert_data_;
   bool beside_model_;                // buckets are summed when they are complete
   kernels::OwnedStream own_stream_;  // of a GPU; elsewhere that of the model
   std::deque<Bucket> buckets_;       // in the order of backward

@@ -47,6 +47,7 @@ Tensor OwnerExchange::arriving_from(int rank, const Fragment& fragment) const {
 
 void OwnerExchange::sum_to_owners(std::span<const Owned> pieces, const Stream& stream,
                                   const char* what) const {
+  if (!peers_) return group_.sum_to_owners(pieces, stream, what);
   if (pieces.empty()) return;
   std::int64_t bytes = 0;
   for (const Owned& piece : pieces) {
@@ -54,17 +55,17 @@ void OwnerExchange::sum_to_owners(std::span<const Owned> pieces, const Stream& s
   }
   group_.count(what, bytes);
   for (std::int64_t round = 0; round < rounds(pieces); ++round) {
-    peers_.allow(arriving_, stream);
+    peers_->allow(arriving_, stream);
     for (int i = 0; i + 1 < group_.size(); ++i) {
       std::vector<Peers::Move> moves;
       for (const Fragment& fragment : fragments(pieces, group_.receiver(i), round)) {
         moves.push_back({fragment.data, arriving_from(group_.rank(), fragment)});
       }
-      peers_.send(group_.receiver(i), moves, stream);
+      peers_->send(group_.receiver(i), moves, stream);
     }
     const std::vector<Fragment> own = fragments(pieces, group_.rank(), round);
     for (int i = 0; i + 1 < group_.size(); ++i) {
-      peers_.await(group_.sender(i), stream);
+      peers_->await(group_.sender(i), stream);
       for (const Fragment& fragment : own) {
         const Tensor term = arriving_from(group_.sender(i), fragment);
         kernels::launch(kernels::Add{.a = fragment.data, .b = term, .y = fragment.data}, stream);
@@ -75,6 +76,7 @@ void OwnerExchange::sum_to_owners(std::span<const Owned> pieces, const Stream& s
 
 void OwnerExchange::share_from_owners(std::span<const Owned> pieces, const Stream& stream,
                                       const char* what) const {
+  if (!peers_) return group_.share_from_owners(pieces, stream, what);
   if (pieces.empty()) return;
   std::vector<Peers::Move> moves;
   std::int64_t bytes = 0;
@@ -84,9 +86,9 @@ void OwnerExchange::share_from_owners(std::span<const Owned> pieces, const Strea
     bytes += bytes_of(piece.data);
   }
   group_.count(what, bytes * (group_.size() - 1));
-  peers_.allow(pieces.front().data, stream);
-  for (int i = 0; i + 1 < group_.size(); ++i) peers_.send(group_.receiver(i), moves, stream);
-  for (int i = 0; i + 1 < group_.size(); ++i) peers_.await(group_.sender(i), stream);
+  peers_->allow(pieces.front().data, stream);
+  for (int i = 0; i + 1 < group_.size(); ++i) peers_->send(group_.receiver(i), moves, stream);
+  for (int i = 0; i + 1 < group_.size(); ++i) peers_->await(group_.sender(i), stream);
 }
 
 }  // namespace strait::parallel

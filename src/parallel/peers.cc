@@ -5,11 +5,11 @@
 #include <string>
 
 #include "core/error.h"
-#include "core/host_name.h"
 #include "kernels/elementwise.h"
 #include "kernels/launch.h"
 #include "kernels/memory.h"
 #include "kernels/peer.h"
+#include "parallel/host_ranks.h"
 
 namespace strait::parallel {
 namespace {
@@ -88,9 +88,7 @@ class CopyPeers final : public Peers {
 
   /// Collective; false where some rank does not reach all memory.
   bool open() {
-    const std::string host = core::host_name();
-    const auto hosts = group_.gather_all(host);
-    if (std::ranges::count(hosts, host) < group_.size()) return false;  // alike on all ranks
+    if (!host_ranks(group_).all()) return false;  // alike on all ranks
     bool reached = shared_flags_.open(group_);
     for (SharedBlock& block : blocks_) reached = block.open(group_) && reached;
     const auto all = group_.gather_all(reached ? "1" : "0");

@@ -1,7 +1,5 @@
 #include "parallel/tensor_split.h"
 
-#include <vector>
-
 #include "kernels/elementwise.h"
 #include "kernels/launch.h"
 #include "kernels/memory.h"

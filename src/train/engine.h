@@ -24,8 +24,8 @@ class Engine {
 
   /// Ends planning: allocates every arena at its measured size and fills the weights from run.seed.
   void allocate(Device device);
-  /// Lets ranks write into each other's memory, where they can. Collective; once
-  /// every rank has allocated.
+  /// Lets ranks write into each other's memory, where they can. Collective; once every rank has
+  /// allocated.
   void connect();
   /// Ends that, before the memory of one of several engines of a program goes. Collective; nothing
   /// of this engine's runs any more.

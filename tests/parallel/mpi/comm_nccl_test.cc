@@ -234,11 +234,11 @@ TEST_F(CommNccl, PeersWriteToEachOtherInGraphs) {
       launches.run(stream(), [&] {
         kernels::launch(kernels::Fill{.x = memory.all(), .value = -1}, stream());
         memory.peers()->allow(memory.all(), stream());
-        for (int i = 1; i < size(); ++i) {
-          memory.peers()->send((rank() + i) % size(), memory.x(), memory.of(rank()), stream());
+        for (int i = 0; i + 1 < size(); ++i) {
+          memory.peers()->send(g_world->receiver(i), memory.x(), memory.of(rank()), stream());
         }
-        for (int i = 1; i < size(); ++i) {
-          memory.peers()->await((rank() + size() - i) % size(), stream());
+        for (int i = 0; i + 1 < size(); ++i) {
+          memory.peers()->await(g_world->sender(i), stream());
         }
         kernels::launch(kernels::Add{.a = memory.x(), .b = memory.x(), .y = memory.x()}, stream());
       });
